@@ -1,0 +1,1 @@
+"""The command line: ``palbert evaluate``, ``answer``, ``inspect`` and ``data stats``."""

@@ -1,0 +1,83 @@
+"""The ``palbert`` command: the commands of this folder, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import PalBertError
+from .answer import answer
+from .data import data_app
+from .evaluate import evaluate
+from .inspect import inspect
+from .output import fail
+
+__all__ = ["app", "run"]
+
+
+class _Commands(TyperGroup):
+    """Turns what went wrong for the user's reasons (bad input, missing file) into one line and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone; click knows what to do
+        except (PalBertError, OSError) as error:
+            raise fail(error) from error
+
+
+HELP = """Small, fast question answering with pruned ALBERT.
+
+Ask a model:
+
+    palbert answer ./my-model --question "谁写了《红楼梦》?" --context "《红楼梦》的作者是曹雪芹。"
+
+Score predictions, a JSON object that maps question ids to texts:
+
+    palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
+
+See what pruning left of a checkpoint, and what a data set contains:
+
+    palbert inspect ./my-model
+    palbert data stats train.json dev.json
+
+Every command takes --json, for scripts.
+"""
+
+app = typer.Typer(
+    cls=_Commands,
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(answer)
+app.command()(evaluate)
+app.command()(inspect)
+app.add_typer(data_app, name="data")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"transformers-palbert {version('transformers-palbert')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app(prog_name="palbert")

@@ -1,0 +1,228 @@
+"""Configuration of PAL-BERT: every field of ALBERT, and what pruned question answering adds to it."""
+
+# No `from __future__ import annotations` here: the strict dataclass checks fields by their types, not by strings.
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers.models.albert.configuration_albert import AlbertConfig
+
+from .errors import ConfigurationError
+from .layers import LayerPool
+
+__all__ = ["MAX_GRADIENT_RATIO", "PRUNING_STATUSES", "QA_LAYER_POOLINGS", "PalBertConfig"]
+
+QA_LAYER_POOLINGS = LayerPool.MODES
+"""Ways to make one input of the question-answering head from several layer applications."""
+
+PRUNING_STATUSES = ("training", "final")
+"""A checkpoint from the middle of a pruning run, or one whose masks are baked in."""
+
+MAX_GRADIENT_RATIO = 1e6
+"""Largest ratio of the learning rates of the last and the first application; float16 holds no wider span safely."""
+
+_SIZES = (
+    "vocab_size",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_hidden_groups",
+    "num_attention_heads",
+    "intermediate_size",
+    "inner_group_num",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
+_PRUNING_STRINGS = ("method", "granularity", "scope")
+_PRUNING_SHARES = ("target_density", "density")
+
+
+def _with_configuration_errors(cls: "type[PalBertConfig]") -> "type[PalBertConfig]":
+    """Let ``cls`` raise :class:`ConfigurationError` where the strict dataclass below it raises an error of its own."""
+    for name in ("__init__", "__setattr__", "validate"):
+        setattr(cls, name, _translated(getattr(cls, name)))
+    return cls
+
+
+def _translated(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except StrictDataclassError as error:
+            if isinstance(error.__cause__, ConfigurationError):
+                raise error.__cause__ from None
+            raise ConfigurationError(f"PalBertConfig: {error}") from error
+
+    return call
+
+
+@_with_configuration_errors
+@strict
+class PalBertConfig(AlbertConfig):
+    """Configuration of a PAL-BERT model.
+
+    With the defaults of the fields below, the model is ALBERT: the same logits, the same checkpoint keys.
+    :meth:`from_pretrained` reads the ``config.json`` of an ALBERT checkpoint as well.
+
+    Args:
+        qa_layers: Which layer applications feed the question-answering head, as indices in
+            ``[-num_hidden_layers, num_hidden_layers)``; 0 is the first application, -1 the last. None takes the last.
+            One application is one pass through a layer group, so ALBERT has ``num_hidden_layers`` of them although
+            they share their weights.
+        qa_layer_pooling: How several applications become one input of that head. ``"last"`` (one application only),
+            ``"mean"``, ``"max"`` (elementwise), ``"concat"`` (the head grows to ``len(qa_layers) * hidden_size``
+            inputs), ``"weighted_sum"`` (softmax-weighted, weights learned).
+        layer_lr_decay: ε in (0, 1]: each application learns ε times as fast as the one above it, on the weights that
+            they share; 1.0 is off. Equations 6 and 7 of the PAL-BERT paper, doi 10.32604/cmes.2023.046692.
+        attention_head_size: Width of one attention head. None is ``hidden_size // num_attention_heads``. A compacted
+            model states it, since removing heads leaves the width of the others as it was.
+        pruning: State of pruning that the pruning code wrote, a dictionary that JSON can hold: ``method``,
+            ``granularity``, ``scope``, ``target_density``, ``density``, ``status`` (``"training"`` or ``"final"``) and
+            ``targets`` (names of the pruned modules). None for a model that was never pruned.
+        hidden_act: Name of an activation of ``transformers``: ``"gelu_new"``, ``"gelu"``, ``"mish"``, ``"relu"`` …
+        **kwargs: Every field of :class:`~transformers.AlbertConfig`, with its defaults.
+
+    Raises:
+        ConfigurationError: if a field has a wrong type or value, or two fields contradict each other. The message
+            names field, value and allowed values.
+
+    Example:
+        >>> config = PalBertConfig(hidden_size=1024, num_attention_heads=16, intermediate_size=4096,
+        ...                        num_hidden_layers=24, hidden_act="mish", qa_layers=[11, 23],
+        ...                        qa_layer_pooling="mean", layer_lr_decay=0.95)
+        >>> config.head_size
+        64
+    """
+
+    model_type = "palbert"
+
+    qa_layers: list[int] | tuple[int, ...] | None = None
+    qa_layer_pooling: str = "last"
+    layer_lr_decay: float | int = 1.0
+    attention_head_size: int | None = None
+    pruning: dict[str, Any] | None = None
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head, also where ``attention_head_size`` is None."""
+        return self.attention_head_size or self.hidden_size // self.num_attention_heads
+
+    @property
+    def qa_layer_indices(self) -> list[int]:
+        """Applications that feed the question-answering head, from 0, in ascending order."""
+        layers = (-1,) if self.qa_layers is None else self.qa_layers
+        return sorted(layer % self.num_hidden_layers for layer in layers)
+
+    @property
+    def gradient_scales(self) -> list[float]:
+        """Factor on the weights' gradient of each application, ``s_l = ε^(L-1-l)`` for l = 0 … L-1."""
+        last = self.num_hidden_layers - 1
+        return [float(self.layer_lr_decay) ** (last - layer) for layer in range(self.num_hidden_layers)]
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Like the parent's, but an ALBERT file counts as ours: every ALBERT configuration is a PAL-BERT one."""
+        config, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if config.get("model_type") == AlbertConfig.model_type:
+            config["model_type"] = cls.model_type
+        return config, kwargs
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Like the parent's, but what ``kwargs`` override is checked together, after all of it is set."""
+        result = super().from_dict(config_dict, **kwargs)
+        (result[0] if isinstance(result, tuple) else result).validate()
+        return result
+
+    def validate_ranges(self) -> None:
+        """Check each field of ALBERT by itself."""
+        for name in _SIZES:
+            if getattr(self, name) < 1:
+                raise _wrong(name, getattr(self, name), "a positive integer")
+        for name in _PROBABILITIES:
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise _wrong(name, value, "a probability in [0, 1)")
+        if not self.layer_norm_eps > 0:
+            raise _wrong("layer_norm_eps", self.layer_norm_eps, "a positive number")
+        _check_choice("hidden_act", self.hidden_act, _activations())
+
+    def validate_layers(self) -> None:
+        """Check the fields that count layers, heads and groups against each other."""
+        if self.num_hidden_groups > self.num_hidden_layers:
+            allowed = f"at most num_hidden_layers={self.num_hidden_layers}; more groups than layers are never applied"
+            raise _wrong("num_hidden_groups", self.num_hidden_groups, allowed)
+        if self.attention_head_size is not None and self.attention_head_size < 1:
+            raise _wrong("attention_head_size", self.attention_head_size, "a positive integer or None")
+        if self.attention_head_size is None and self.hidden_size % self.num_attention_heads:
+            allowed = f"a divisor of hidden_size={self.hidden_size}, or attention_head_size set explicitly"
+            raise _wrong("num_attention_heads", self.num_attention_heads, allowed)
+
+    def validate_layer_lr_decay(self) -> None:
+        """Check ε by itself and against the depth."""
+        if not 0 < self.layer_lr_decay <= 1:
+            raise _wrong("layer_lr_decay", self.layer_lr_decay, "a number in (0, 1]; 1.0 is off")
+        lowest = MAX_GRADIENT_RATIO ** (-1 / max(1, self.num_hidden_layers - 1))
+        if self.layer_lr_decay < lowest:
+            allowed = (
+                f"at least {lowest:.3g} with num_hidden_layers={self.num_hidden_layers}; below that the gradient of"
+                f" the first layer, scaled by layer_lr_decay ** {self.num_hidden_layers - 1}, vanishes in float16"
+            )
+            raise _wrong("layer_lr_decay", self.layer_lr_decay, allowed)
+
+    def validate_qa_layers(self) -> None:
+        """Check the layers that feed the question-answering head, and their pooling."""
+        _check_choice("qa_layer_pooling", self.qa_layer_pooling, QA_LAYER_POOLINGS)
+        layers, depth = self.qa_layers, self.num_hidden_layers
+        if layers is None:
+            if self.qa_layer_pooling != "last":
+                allowed = "'last' while qa_layers is None (the last layer only); name the layers to pool in qa_layers"
+                raise _wrong("qa_layer_pooling", self.qa_layer_pooling, allowed)
+            return
+        if not layers or any(not -depth <= layer < depth for layer in layers):
+            allowed = f"None, or a non-empty list of layers in [-{depth}, {depth}) for num_hidden_layers={depth}"
+            raise _wrong("qa_layers", layers, allowed)
+        if len(set(self.qa_layer_indices)) != len(layers):
+            raise _wrong("qa_layers", layers, f"each layer once; these are the layers {self.qa_layer_indices}")
+        if self.qa_layer_pooling == "last" and len(layers) > 1:
+            allowed = f"one of {QA_LAYER_POOLINGS[1:]} with qa_layers={layers}; 'last' would ignore all but one"
+            raise _wrong("qa_layer_pooling", self.qa_layer_pooling, allowed)
+
+    def validate_pruning(self) -> None:
+        """Check the shape of the pruning state; what it means is the pruning code's business."""
+        state = self.pruning or {}
+        for name in _PRUNING_STRINGS:
+            if not isinstance(state.get(name, ""), str):
+                raise _wrong(f"pruning[{name!r}]", state[name], "a string")
+        for name in _PRUNING_SHARES:
+            value = state.get(name)
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+                raise _wrong(f"pruning[{name!r}]", value, "a number in [0, 1] or None")
+        if "status" in state:
+            _check_choice("pruning['status']", state["status"], PRUNING_STATUSES)
+        targets = state.get("targets", [])
+        if not isinstance(targets, list | tuple) or not all(isinstance(target, str) for target in targets):
+            raise _wrong("pruning['targets']", targets, "a list of module names")
+
+
+def _activations() -> tuple[str, ...]:
+    from transformers.activations import ACT2FN  # here: only checking needs it
+
+    return tuple(sorted(ACT2FN))
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise _wrong(name, value, "one of " + ", ".join(map(repr, allowed)))
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"PalBertConfig: {name}={value!r} is not allowed; allowed: {allowed}.")

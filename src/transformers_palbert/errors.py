@@ -1,0 +1,67 @@
+"""Exceptions and warnings of the package.
+
+Every error subclasses both :class:`PalBertError` and the builtin a caller would have caught anyway, so that
+``except ValueError`` keeps working. A message names the value, the cause and the cure.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "ConfigurationError",
+    "DatasetFormatError",
+    "MissingExtraError",
+    "NoEffectWarning",
+    "PalBertError",
+    "PruningError",
+    "TokenizerError",
+    "require",
+]
+
+
+class PalBertError(Exception):
+    """Base class of every error that this package raises."""
+
+
+class ConfigurationError(PalBertError, ValueError):
+    """A setting has a value that is not allowed, or two settings contradict each other."""
+
+
+class DatasetFormatError(PalBertError, ValueError):
+    """A question-answering file cannot be read; the message names file, record and field."""
+
+
+class MissingExtraError(PalBertError, ImportError):
+    """An optional dependency is missing; the message names the extra to install."""
+
+
+class PruningError(PalBertError, RuntimeError):
+    """Pruning cannot do what was asked for."""
+
+
+class TokenizerError(PalBertError, ValueError):
+    """A tokenizer cannot represent the text it is meant for."""
+
+
+class NoEffectWarning(UserWarning):
+    """Something was asked for that changes nothing, such as pruning a model to density 1."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import and return ``module``, which the optional extra ``extra`` installs.
+
+    Raises:
+        MissingExtraError: if ``module`` is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        top = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != top:
+            raise  # the module is there, something it needs is not: do not hide that
+        raise MissingExtraError(
+            f"`{module}` is not installed, and this feature needs it. Install it with:"
+            f" pip install 'transformers-palbert[{extra}]'"
+        ) from error

@@ -1,0 +1,34 @@
+"""Pruning: scores, masks, schedules, the conversion of models, and the callback that drives them in a Trainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .callback import MovementPruningCallback as MovementPruningCallback
+
+from .config import PruningConfig
+from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
+from .report import PruningReport, inspect_checkpoint, pruning_report
+
+__all__ = [
+    "MovementPruningCallback",
+    "PruningConfig",
+    "PruningReport",
+    "apply_density",
+    "bake_masks",
+    "inspect_checkpoint",
+    "is_prepared",
+    "masked_layers",
+    "prepare_pruning",
+    "pruning_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the callback on first use: it imports the Trainer, which a model alone does not need."""
+    if name == "MovementPruningCallback":
+        from .callback import MovementPruningCallback
+
+        return MovementPruningCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

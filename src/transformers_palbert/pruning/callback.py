@@ -1,0 +1,293 @@
+"""The one thing a Trainer script adds: :class:`MovementPruningCallback`. The only module here that knows transformers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
+
+from ..errors import ConfigurationError, NoEffectWarning, PruningError
+from .config import PruningConfig
+from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
+from .guard import LAST_GOOD_FILE, MetricGuard
+from .optimizer import exempt_from_decay, require_in_optimizer, restore_groups
+from .schedules import density_at, schedule_progress
+
+__all__ = ["MovementPruningCallback"]
+
+logger = logging.getLogger(__name__)
+
+
+class MovementPruningCallback(TrainerCallback):
+    """Prune a model while a stock ``Trainer`` fine-tunes it.
+
+    The training loop, with what happens at each event::
+
+        Trainer(model, args, callbacks=[MovementPruningCallback(target_sparsity=0.7)])
+            on_init_end             # targeted Linears become maskable, scores join the model's parameters
+        trainer.train(resume_from_checkpoint=...)
+            create_optimizer(); load checkpoint
+            on_train_begin          # masks for the step the run starts (or resumes) at
+            for step in steps:
+                for micro_batch in accumulation:
+                    loss = model(**micro_batch).loss        # W ⊙ M built once per forward
+                    loss.backward()                         # ∂L/∂W = G ⊙ M,  ∂L/∂S = G ⊙ W
+                on_pre_optimizer_step                       # scores leave the decaying groups,
+                optimizer.step()
+                on_optimizer_step                           # and return
+                on_step_end         # density of this step, new masks
+                on_log              # density and schedule position are added to the logs
+                on_evaluate         # max_metric_drop: good enough? else stop; best-model bookkeeping
+            on_train_end            # the exact final density, zeros baked in, plain Linears and keys
+
+    Works with fp16, bf16, gradient accumulation, gradient checkpointing, ``resume_from_checkpoint``,
+    ``load_best_model_at_end`` (only states at the final density compete) and DDP. FSDP and DeepSpeed shard parameters
+    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it.
+
+    Args:
+        target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1).
+        max_metric_drop: Prune, evaluate, continue (paper, Fig. 1): stop at the last density whose evaluation stayed
+            within this loss of ``metric`` against the dense baseline, and restore that state. None: do not look.
+        metric: The watched key of the evaluation's metrics.
+        dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
+        greater_is_better: False if ``metric`` is a loss.
+        config: A whole :class:`PruningConfig` instead of ``target_sparsity`` and ``settings``.
+        settings: The other fields of :class:`PruningConfig`.
+
+    Raises:
+        ConfigurationError: if a setting is wrong or the arguments contradict each other.
+    """
+
+    def __init__(
+        self,
+        target_sparsity: float | None = None,
+        *,
+        max_metric_drop: float | None = None,
+        metric: str = "f1",
+        dense_metric: float | None = None,
+        greater_is_better: bool = True,
+        config: PruningConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        if (target_sparsity is None) == (config is None) or (config is not None and settings):
+            raise ConfigurationError(
+                "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
+                " MovementPruningCallback(target_sparsity=0.7)."
+            )
+        self.config = config or PruningConfig(target_sparsity, **settings)  # type: ignore[arg-type]
+        self.guard: MetricGuard | None = None
+        if max_metric_drop is not None:
+            self.guard = MetricGuard(max_metric_drop, metric, dense_metric, greater_is_better)
+        self.density = 1.0
+        self._progress = -1.0
+        self._sizes = (0, 0)  # targeted weights, all parameters
+        self._targets: list[str] = []  # names of the pruned modules
+        self._exempted: list[tuple[dict[str, Any], list[Any]]] = []
+        self._checked = self._finished = False
+
+    # -- preparing ---------------------------------------------------------------------------------------------------
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        _put_first(self, sys._getframe(1).f_locals.get("self"))
+        if self.guard is not None and args.load_best_model_at_end:
+            raise ConfigurationError(
+                "max_metric_drop and load_best_model_at_end both choose the state to end with; set one of them."
+            )
+        if args.fsdp or args.deepspeed:
+            raise PruningError("Masks need whole parameters; FSDP and DeepSpeed shard them. Use DDP (accelerate launch).")
+        model = kwargs.get("model")
+        if model is not None and not is_prepared(model):
+            prepare_pruning(model, self.config)
+        if model is not None:
+            self._describe(model, "training")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        model = kwargs["model"]
+        if not is_prepared(model):
+            raise PruningError(self._why_unprepared())
+        self._sizes = _count(model)
+        require_in_optimizer(kwargs["optimizer"], _scores(model))
+        if self.guard is not None and state.global_step > 0:
+            self.guard.recall(Path(args.output_dir) / LAST_GOOD_FILE, state.global_step)
+        self._update(model, state)
+        logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
+
+    def _why_unprepared(self) -> str:
+        if self._finished:
+            return (
+                "This callback has finished its run: the masks are baked into the model. To prune further, make a new"
+                " Trainer with a new MovementPruningCallback."
+            )
+        return (
+            "The model was not prepared before training. Pass the callback to the constructor,"
+            " Trainer(…, callbacks=[MovementPruningCallback(…)]), not to add_callback; with model_init, call"
+            " prepare_pruning(model, callback.config) on the model inside it."
+        )
+
+    # -- every step --------------------------------------------------------------------------------------------------
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._exempted = exempt_from_decay(kwargs["optimizer"], _scores(kwargs["model"]))
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        restore_groups(kwargs["optimizer"], self._exempted)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._update(kwargs["model"], state)
+
+    def _update(self, model: nn.Module, state: TrainerState) -> None:
+        """Masks for ``state.global_step``: a pure function of the step, the weights and the scores."""
+        plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
+        self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
+        self.density = self._density_at(state.global_step, state.max_steps)
+        if self.density < 1:
+            self._check_scores(model)
+            apply_density(model, self.config, self.density)
+        self._describe(model, "training")
+
+    def _density_at(self, step: int, total: int) -> float:
+        config = self.config
+        return density_at(
+            step,
+            total,
+            final_density=config.final_density,
+            schedule=config.schedule,
+            warmup=config.warmup,
+            cooldown=config.cooldown,
+        )
+
+    def _check_scores(self, model: nn.Module) -> None:
+        """Once, when pruning starts: scores that are all equal would keep an arbitrary half."""
+        if self._checked:
+            return
+        for name, layer in masked_layers(model).items():
+            scores = weight_scores(layer, self.config)
+            if bool(scores.min() == scores.max()):
+                raise PruningError(
+                    f"All {self.config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing"
+                    " to tell its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1)"
+                    " and check that this layer takes part in the loss."
+                )
+        self._checked = True
+
+    # -- logging and evaluation --------------------------------------------------------------------------------------
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Add ``density_encoder``, ``density_total`` and ``pruning_progress`` to training and evaluation logs."""
+        logs: dict[str, Any] = kwargs.get("logs") or {}
+        prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
+        if self._sizes[1] == 0 or not (prefix or "loss" in logs):
+            return
+        targeted, total = self._sizes
+        kept = round(self.density * targeted)
+        facts = {
+            f"{prefix}density_encoder": kept / targeted,
+            f"{prefix}density_total": (total - targeted + kept) / total,
+            f"{prefix}pruning_progress": max(0.0, self._progress),
+        }
+        logs.update(facts)
+        if state.log_history:
+            state.log_history[-1].update(facts)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._finished or not is_prepared(kwargs["model"]):
+            return
+        self._forget_denser_best(state)
+        if self.guard is None:
+            return
+        if self.guard.is_good(kwargs["metrics"], self.density):
+            file = Path(args.output_dir) / LAST_GOOD_FILE if state.is_world_process_zero else None
+            self.guard.remember(kwargs["model"], state.global_step, self.density, file)
+        else:
+            logger.warning("%s fell too far at density %.3f: stop.", self.guard.metric, self.density)
+            control.should_training_stop = True
+
+    def _forget_denser_best(self, state: TrainerState) -> None:
+        """A state with more weights than asked for is no candidate for ``load_best_model_at_end``."""
+        best = state.best_global_step
+        if best is not None and self._density_at(best, state.max_steps) > self.config.final_density:
+            state.best_metric = state.best_model_checkpoint = state.best_global_step = None
+
+    # -- finishing ---------------------------------------------------------------------------------------------------
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        model = kwargs["model"]
+        final = self._final_density(model, state)
+        self._check_finite(model)
+        if final < 1:
+            apply_density(model, self.config, final)
+        self.density = final
+        bake_masks(model)
+        self._finished = True
+        self._describe(model, "final")
+        logger.info("Pruned to density %.4f of the targeted weights.", final)
+
+    def _final_density(self, model: nn.Module, state: TrainerState) -> float:
+        if self.guard is not None:
+            if self.guard.step != state.global_step:
+                self.guard.restore(model)
+            return self.guard.density
+        if self.density > self.config.final_density:
+            warnings.warn(
+                f"Training stopped at step {state.global_step} of {state.max_steps}, at density {self.density:.3f}. The"
+                f" model is now cut to {self.config.final_density:.3f} in one go, without fine-tuning: its metrics are"
+                " not those of the last evaluation. Train to the end, or use schedule='constant' with a short warmup.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+        return self.config.final_density
+
+    def _check_finite(self, model: nn.Module) -> None:
+        for name, layer in masked_layers(model).items():
+            if not bool(torch.isfinite(weight_scores(layer, self.config)).all()):
+                raise PruningError(f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer.")
+
+    def _describe(self, model: nn.Module, status: str) -> None:
+        """Write the pruning state into the model's config, as plain values."""
+        self._targets = list(masked_layers(model)) or self._targets
+        if (config := getattr(model, "config", None)) is not None:
+            facts = {"targets": self._targets, "density": self.density, "status": status}
+            config.pruning = {**self.config.to_dict(), **facts}
+
+
+def _scores(model: nn.Module) -> list[nn.Parameter]:
+    return [layer.scores for layer in masked_layers(model).values() if layer.scores is not None]
+
+
+def _count(model: nn.Module) -> tuple[int, int]:
+    """Targeted weights and all parameters of the model, scores not counted."""
+    targeted = sum(layer.weight.numel() for layer in masked_layers(model).values())
+    scores = sum(score.numel() for score in _scores(model))
+    return targeted, sum(parameter.numel() for parameter in model.parameters()) - scores
+
+
+def _put_first(callback: TrainerCallback, handler: object) -> None:
+    """Let ``callback`` run before the reporters, so that what it adds to the logs reaches TensorBoard and the others.
+
+    Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log.
+    """
+    if isinstance(handler, CallbackHandler):
+        handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]

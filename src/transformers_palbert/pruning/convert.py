@@ -1,0 +1,158 @@
+"""From a dense model to a prunable one and back: find the Linears, make them maskable, update and bake the masks.
+
+All functions change the model in place, as ``torch.nn`` surgery does, and none of them knows a Trainer.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NoEffectWarning, PruningError
+from .config import DEFAULT_EXCLUDE, PruningConfig
+from .granularity import GRANULARITIES
+from .masked_linear import MaskedLinear
+from .masks import apportion, top_v, top_v_global
+from .scores import SCORES
+
+__all__ = [
+    "apply_density",
+    "bake_masks",
+    "find_targets",
+    "is_prepared",
+    "masked_layers",
+    "prepare_pruning",
+    "weight_scores",
+]
+
+
+def find_targets(model: nn.Module, config: PruningConfig) -> dict[str, nn.Linear]:
+    """The Linears that ``config`` selects, by module name, in the model's order.
+
+    Raises:
+        PruningError: if no Linear matches; the message lists some that exist.
+    """
+    exclude = config.exclude
+    if exclude is None:
+        exclude = DEFAULT_EXCLUDE if config.targets is None else ()
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    found = {
+        name: module
+        for name, module in linears.items()
+        if (config.targets is None or _matches(name, config.targets)) and not _matches(name, exclude)
+    }
+    if not found:
+        raise PruningError(
+            f"No Linear of {type(model).__name__} is selected by targets={config.targets} without exclude={exclude}."
+            f" Its Linears are {', '.join(list(linears)[:8]) or 'none'}{', …' if len(linears) > 8 else ''}."
+            ' Choose some with targets=[...], for example targets=["attention", "ffn"].'
+        )
+    return found
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
+    """The prunable layers of ``model``, by module name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear)}
+
+
+def is_prepared(model: nn.Module) -> bool:
+    """Whether :func:`prepare_pruning` has been applied, and :func:`bake_masks` not yet."""
+    return any(isinstance(module, MaskedLinear) for module in model.modules())
+
+
+def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
+    """Replace the targeted Linears by :class:`MaskedLinear`, all weights kept at first.
+
+    Parameters keep their names and identities; movement pruning adds one parameter ``scores`` per layer. Call it
+    before an optimizer is made.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        PruningError: if no Linear matches, or the model is prepared already.
+    """
+    if is_prepared(model):
+        raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
+    if config.target_sparsity == 0:
+        warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
+    score = SCORES[config.method]
+    shared: dict[int, MaskedLinear] = {}
+    for name, linear in find_targets(model, config).items():
+        if id(linear.weight) in shared:
+            raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
+        layer = MaskedLinear(linear, score.initial(linear.weight))
+        shared[id(linear.weight)] = layer
+        model.set_submodule(name, layer)
+    _build_once_per_forward(model)
+    return model
+
+
+def _build_once_per_forward(model: nn.Module) -> None:
+    """Build every effective weight when the encoder's forward starts.
+
+    The hook sits on the base model (``model.albert``), not on the model: accelerate's autocast wraps the outermost
+    ``forward``, so only inside it the dtype of the products is known. Built there, and not inside a layer, the weights
+    also lie outside the regions that gradient checkpointing runs twice.
+    """
+    base = getattr(model, getattr(model, "base_model_prefix", ""), model)
+
+    def start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
+        for layer in masked_layers(module).values():
+            layer.start_forward()
+
+    base._palbert_hook = base.register_forward_pre_hook(start_forward)
+
+
+def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
+    """Scores of the groups of one layer's weights, float32; higher means keep."""
+    scores = SCORES[config.method](layer.weight, layer.scores)
+    return GRANULARITIES[config.granularity].group_scores(scores)
+
+
+@torch.no_grad()
+def apply_density(model: nn.Module, config: PruningConfig, density: float) -> None:
+    """Give every prunable layer the mask that keeps the best-scored share ``density`` of the weights, exactly.
+
+    Over all layers ``round(density · N)`` of ``N`` groups are kept; each matrix has that share to within one group
+    (scope ``matrix``), or the layers compete (scope ``global``).
+    """
+    layers = list(masked_layers(model).values())
+    scores = [weight_scores(layer, config) for layer in layers]
+    kept = apportion(density, [score.numel() for score in scores])
+    if config.scope == "global":
+        masks = top_v_global(scores, sum(kept))
+    else:
+        masks = [top_v(score, count) for score, count in zip(scores, kept, strict=True)]
+    to_weight: Callable[..., Tensor] = GRANULARITIES[config.granularity].weight_mask
+    for layer, mask in zip(layers, masks, strict=True):
+        layer.set_mask(to_weight(mask, layer.weight.shape))
+
+
+def bake_masks(model: nn.Module) -> nn.Module:
+    """Write the masks into the weights as zeros and put plain Linears back: no pruning code is needed afterwards.
+
+    Returns:
+        ``model`` itself, with its original module types and state-dict keys.
+
+    Raises:
+        PruningError: if the model was never prepared.
+    """
+    layers = masked_layers(model)
+    if not layers:
+        raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
+    for name, layer in layers.items():
+        model.set_submodule(name, layer.bake())
+    for module in model.modules():
+        hook = module.__dict__.pop("_palbert_hook", None)
+        if hook is not None:
+            hook.remove()
+    return model

@@ -1,0 +1,107 @@
+"""Prune, evaluate, continue (Zheng et al., PAL-BERT, Fig. 1): remember the last state whose metric was good enough."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError, PruningError
+
+__all__ = ["LAST_GOOD_FILE", "MetricGuard"]
+
+LAST_GOOD_FILE = "pruning_last_good.safetensors"
+
+
+class MetricGuard:
+    """Compares each evaluation with the dense baseline and keeps the last good state.
+
+    A state is good when ``baseline - metric <= max_drop`` (``metric - baseline`` for a loss). The good state is held in
+    memory and, when a file is given, on disk, so that a resumed run still has it.
+
+    Args:
+        max_drop: Allowed loss of the metric against the dense baseline, in the metric's own unit, at least 0.
+        metric: Key in the metrics of an evaluation, with or without the prefix ``eval_``.
+        baseline: The dense model's metric; None takes the first evaluation at density 1.
+        greater_is_better: False for a loss.
+
+    Raises:
+        ConfigurationError: if ``max_drop`` is negative.
+    """
+
+    def __init__(
+        self, max_drop: float, metric: str = "f1", baseline: float | None = None, greater_is_better: bool = True
+    ) -> None:
+        if max_drop < 0:
+            raise ConfigurationError(f"max_metric_drop={max_drop} must not be negative.")
+        self.max_drop, self.baseline, self.greater_is_better = max_drop, baseline, greater_is_better
+        self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
+        self.step: int | None = None
+        self.density = 1.0
+        self._state: dict[str, Tensor] = {}
+
+    def is_good(self, metrics: Mapping[str, float], density: float) -> bool:
+        """Whether an evaluation at ``density`` stayed within the allowed loss.
+
+        Raises:
+            PruningError: if the metric is missing, or nothing is known to compare with.
+        """
+        if self.metric not in metrics:
+            raise PruningError(
+                f"max_metric_drop watches {self.metric!r}, and the evaluation returned {sorted(metrics)}."
+                " Name one of them with metric=…, or give Trainer a compute_metrics that returns it."
+            )
+        value = metrics[self.metric]
+        if self.baseline is None:
+            if density < 1:
+                raise PruningError(
+                    f"max_metric_drop needs the dense model's {self.metric}, but the first evaluation came at density"
+                    f" {density:.3f}. Set eval_on_start=True in TrainingArguments, or give dense_metric=…."
+                )
+            self.baseline = value
+        drop = self.baseline - value if self.greater_is_better else value - self.baseline
+        return drop <= self.max_drop
+
+    def remember(self, model: nn.Module, step: int, density: float, file: Path | None = None) -> None:
+        """Keep a copy of ``model`` as the last good state; ``file`` gets one too, whole or not at all."""
+        self.step, self.density = step, density
+        self._state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        if file is not None:
+            facts = {"step": step, "density": density, "baseline": self.baseline}
+            partial = file.with_suffix(".partial")
+            save_file(_unshared(self._state), partial, metadata={"last_good": json.dumps(facts)})
+            partial.replace(file)
+
+    def recall(self, file: Path, step: int) -> None:
+        """Take the last good state of an interrupted run from ``file``, unless it is from after ``step``."""
+        if not file.is_file():
+            return
+        with safe_open(file, framework="pt") as reader:
+            facts = json.loads((reader.metadata() or {})["last_good"])
+            if facts["step"] <= step:
+                self.step, self.density, self.baseline = facts["step"], facts["density"], facts["baseline"]
+                self._state = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118 (not a dict)
+
+    @torch.no_grad()
+    def restore(self, model: nn.Module) -> None:
+        """Put the last good state back into ``model``.
+
+        Raises:
+            PruningError: if no evaluation was ever good enough.
+        """
+        if self.step is None:
+            raise PruningError(
+                f"No evaluation came within max_metric_drop={self.max_drop} of the dense {self.metric}={self.baseline},"
+                " so there is no state to go back to. Allow more, prune later (warmup=…) or evaluate more often."
+            )
+        model.load_state_dict(self._state, strict=False)
+
+
+def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of ``state``, tied ones once: safetensors refuses two names for one memory, clones have their own."""
+    return {key: value.contiguous() for key, value in state.items()}

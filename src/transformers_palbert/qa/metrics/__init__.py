@@ -1,0 +1,100 @@
+"""Metrics for extractive question answering, as pure functions and as `evaluate` modules that need no network.
+
+    compute_metric("cmrc2018", {"DEV_0_QUERY_0": "光荣和ω-force"}, dataset)
+    load_metric("squad").compute(predictions=[{"id": …, "prediction_text": …}], references=[{"id": …, "answers": …}])
+
+======================  =================================================================================
+name                    counts as
+======================  =================================================================================
+``squad``               the official SQuAD 1.1 script
+``squad_v2``            the official SQuAD 2.0 script
+``cmrc2018``            the official CMRC 2018 script, version 5
+``palbert_qa``          the PAL-BERT paper: accuracy, precision, recall, F1 for Chinese and English
+======================  =================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.qa.metrics.cmrc_scoring import score_cmrc2018
+from transformers_palbert.qa.metrics.inputs import no_answer_probabilities_by_id, pair_questions
+from transformers_palbert.qa.metrics.overlap_scoring import score_palbert_qa
+from transformers_palbert.qa.metrics.squad_scoring import score_squad, score_squad_v2
+
+if TYPE_CHECKING:
+    import evaluate
+
+__all__ = ["METRICS", "compute_metric", "load_metric", "metric_path"]
+
+_SCORERS = {
+    "cmrc2018": score_cmrc2018,
+    "palbert_qa": score_palbert_qa,
+    "squad": score_squad,
+    "squad_v2": score_squad_v2,
+}
+
+METRICS: tuple[str, ...] = tuple(_SCORERS)
+"""The names that :func:`compute_metric` and :func:`load_metric` know."""
+
+
+def compute_metric(
+    name: str,
+    predictions: Any,
+    references: Any,
+    *,
+    no_answer_probabilities: Mapping[str, float] | None = None,
+    no_answer_threshold: float = 1.0,
+    strict: bool = False,
+) -> dict[str, float]:
+    """Score predictions against references.
+
+    Args:
+        name: one of :data:`METRICS`.
+        predictions: ``{id: text}``, or ``[{"id": …, "prediction_text": …, "no_answer_probability": …}, …]``, the
+            last field being optional.
+        references: a data set from :func:`~transformers_palbert.qa.datasets.load_qa_dataset`, or a list of records
+            with ``id`` and ``answers`` in the SQuAD schema.
+        no_answer_probabilities: ``{id: probability}``, for ``squad_v2`` alone.
+        no_answer_threshold: above this probability a question counts as predicted to have no answer (``squad_v2``).
+        strict: raise where the ids of predictions and references differ. Otherwise a missing prediction scores 0, a
+            surplus one is ignored, and either is warned about. For ``squad_v2`` a missing one raises in any case, as
+            in its official script.
+
+    Returns:
+        The metric's figures; their names and units stand in the scoring function of the same name.
+
+    Raises:
+        ConfigurationError: if ``name`` is unknown, or probabilities are given to another metric than ``squad_v2``.
+        DatasetFormatError: if predictions or references have the wrong form.
+    """
+    _check_name(name)
+    questions = pair_questions(predictions, references, strict=strict)
+    if name != "squad_v2":
+        if no_answer_probabilities is not None:
+            raise ConfigurationError(f"no_answer_probabilities: only 'squad_v2' takes them, not {name!r}")
+        return _SCORERS[name](questions)
+    if no_answer_probabilities is None:
+        no_answer_probabilities = no_answer_probabilities_by_id(predictions)
+    return score_squad_v2(questions, no_answer_probabilities, no_answer_threshold)
+
+
+def load_metric(name: str, **kwargs: Any) -> evaluate.EvaluationModule:
+    """Load a metric as an `evaluate` module from the installed package; ``kwargs`` go to ``evaluate.load``."""
+    import evaluate  # it imports PyTorch, which the scoring functions do without
+
+    return evaluate.load(str(metric_path(name)), **kwargs)
+
+
+def metric_path(name: str) -> Path:
+    """Folder of the `evaluate` module ``name``, for ``evaluate.load(str(metric_path(name)))``."""
+    _check_name(name)
+    return Path(__file__).parent / name
+
+
+def _check_name(name: str) -> None:
+    if name not in _SCORERS:
+        raise ConfigurationError(f"unknown metric {name!r}; known ones are {', '.join(METRICS)}")

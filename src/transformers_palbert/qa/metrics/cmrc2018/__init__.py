@@ -1,0 +1,1 @@
+"""Folder of the `evaluate` module `cmrc2018`: it must be named like its script."""

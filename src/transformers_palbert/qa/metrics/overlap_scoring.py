@@ -1,0 +1,69 @@
+"""Accuracy, precision, recall and F1 as the PAL-BERT paper reports them, for Chinese and English.
+
+Source: Zheng et al. 2024 (doi 10.32604/cmes.2023.046692). The paper names the four figures and leaves their counting
+to the reader; this is the usual one for extractive answers. For a question with prediction ``p`` and reference ``g``,
+both as bags of tokens, with ``c`` the size of their intersection:
+
+    accuracy = 1 if the token sequences are equal, else 0
+    precision = c / |p|        recall = c / |g|        F1 = 2 c / (|p| + |g|)
+
+Tokens are single Chinese (or Japanese kana, or Korean) characters and, in all other scripts, words between blanks,
+after lower-casing and after removing all punctuation, full-width signs included, and the English articles *a, an, the*.
+
+* Several references: accuracy is 1 if any is matched; precision, recall and F1 come from the reference with the highest
+  F1 (the first of them if several tie).
+* A question without an answer, or whose side is empty after this treatment: all four are 1 if both sides are empty, and
+  0 otherwise.
+* A missing prediction: all four are 0.
+
+The result is the mean over questions, so F1 is a mean of F1 values and not the harmonic mean of the two means.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from transformers_palbert.qa.metrics.inputs import ScoredQuestion
+
+__all__ = ["overlap", "score_palbert_qa", "tokenize"]
+
+# Scripts without blanks between words: kana, ideographs with extensions and compatibility forms, Hangul syllables.
+_UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])")
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def score_palbert_qa(questions: Sequence[ScoredQuestion]) -> dict[str, float]:
+    """Score as the module's text defines: ``accuracy``, ``precision``, ``recall``, ``f1`` in [0, 1], and ``total``."""
+    sums = Counter[str]()
+    for question in questions:
+        if question.prediction is None:
+            continue
+        guess = tokenize(question.prediction)
+        golds = [tokenize(answer) for answer in question.answers] or [[]]
+        precision, recall, f1 = max((overlap(gold, guess) for gold in golds), key=lambda scores: scores[2])
+        sums.update(accuracy=guess in golds, precision=precision, recall=recall, f1=f1)  # type: ignore[call-overload]
+    total = len(questions)
+    return {key: sums[key] / total for key in ("accuracy", "precision", "recall", "f1")} | {"total": total}
+
+
+def overlap(answer: Sequence[str], prediction: Sequence[str]) -> tuple[float, float, float]:
+    """Precision, recall and F1 of two bags of tokens, each in [0, 1]; (1, 1, 1) if both are empty."""
+    if not answer or not prediction:
+        return (float(not answer and not prediction),) * 3
+    common = sum((Counter(answer) & Counter(prediction)).values())
+    return common / len(prediction), common / len(answer), 2 * common / (len(answer) + len(prediction))
+
+
+def tokenize(text: str) -> list[str]:
+    """Cut ``text`` into the tokens that the module's text describes."""
+    kept = "".join(character for character in text.lower() if not _is_punctuation(character))
+    return [token for token in _UNSPACED.sub(r" \1 ", kept).split() if token not in _ARTICLES]
+
+
+def _is_punctuation(character: str) -> bool:
+    # The ASCII signs that Unicode calls symbols ($ + < = > ^ ` | ~) go as well, as in SQuAD.
+    return character in string.punctuation or unicodedata.category(character).startswith("P")

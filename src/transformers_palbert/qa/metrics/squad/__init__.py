@@ -1,0 +1,1 @@
+"""Folder of the `evaluate` module `squad`: it must be named like its script."""

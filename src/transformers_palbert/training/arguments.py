@@ -1,0 +1,166 @@
+"""Arguments of the training script, as dataclasses for ``HfArgumentParser``; ``--help`` is made from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from ..errors import ConfigurationError
+from ..pruning import MovementPruningCallback, PruningConfig
+
+__all__ = ["DataArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
+
+
+def _option(default: Any, help: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained, and how its layers are used."""
+
+    model_name_or_path: str | None = _option(None, "Folder or Hub id of the checkpoint to fine-tune.")
+    config_name: str | None = _option(
+        None, "Folder, file or Hub id of a config: without --model_name_or_path, train this architecture from scratch."
+    )
+    config_overrides: str | None = _option(
+        None, "Config values to change, as in hidden_size=256,num_hidden_layers=6; with --config_name or a new PAL-BERT."
+    )
+    tokenizer_name: str | None = _option(
+        None, "Folder or Hub id of the tokenizer, or a vocab.txt; by default that of the model."
+    )
+    cache_dir: str | None = _option(None, "Where downloads from the Hub are kept.")
+    model_revision: str = _option("main", "Branch, tag or commit of the model on the Hub.")
+    token: str | None = _option(None, "Token for private repositories on the Hub; by default that of `hf auth login`.")
+    attn_implementation: str | None = _option(None, "Attention kernel: eager or sdpa; by default the fastest at hand.")
+    hidden_act: str | None = _option(
+        None, "Activation of the feed-forward layers, such as gelu, relu or mish; by default that of the checkpoint."
+    )
+    qa_layers: str | None = _option(
+        None, "Layer applications that feed the answer head, as in 5,8,11 (0 is the first, -1 the last); by default the last."
+    )
+    qa_layer_pooling: str | None = _option(
+        None, "How those layers are combined: last, mean, max, concat or weighted_sum."
+    )
+    layer_lr_decay: float | None = _option(
+        None, "Layer-wise learning rate decay ε (paper, Eq. 6-7): each layer learns ε times as fast as the one above."
+    )
+
+    @property
+    def palbert_fields(self) -> dict[str, Any]:
+        """The options that only PAL-BERT has and that were given, as config fields."""
+        layers = None if self.qa_layers is None else [int(layer) for layer in self.qa_layers.split(",")]
+        given = {
+            "hidden_act": self.hidden_act,
+            "qa_layers": layers,
+            "qa_layer_pooling": self.qa_layer_pooling,
+            "layer_lr_decay": self.layer_lr_decay,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass
+class DataArguments:
+    """Which data is read, and how it is cut into windows and scored."""
+
+    dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
+    dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")
+    train_file: str | None = _option(None, "Training data: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet.")
+    validation_file: str | None = _option(None, "Evaluation data, in any of these formats.")
+    test_file: str | None = _option(None, "Data for --do_predict, in any of these formats.")
+    metric: str | None = _option(
+        None, "Metric of --do_eval: squad, squad_v2, cmrc2018 or palbert_qa; by default squad or squad_v2."
+    )
+    preprocessing_num_workers: int | None = _option(None, "Processes that cut contexts into windows.")
+    max_seq_length: int = _option(384, "Tokens of a window: question, context and special tokens.")
+    doc_stride: int = _option(128, "Tokens that neighbouring windows of a long context share.")
+    max_question_length: int = _option(64, "Longer questions are cut to this many tokens.")
+    pad_to_max_length: bool = _option(False, "Pad every window to --max_seq_length instead of each batch to its longest.")
+    max_train_samples: int | None = _option(None, "Use only this many training questions.")
+    max_eval_samples: int | None = _option(None, "Use only this many evaluation questions.")
+    max_predict_samples: int | None = _option(None, "Use only this many questions to predict.")
+    version_2_with_negative: bool = _option(False, "Some questions have no answer (SQuAD 2.0).")
+    null_score_diff_threshold: float = _option(
+        0.0, "Answer nothing if the null score beats the best span by more than this (with --version_2_with_negative)."
+    )
+    n_best_size: int = _option(20, "Candidates considered per window, and kept in the n-best file.")
+    max_answer_length: int = _option(30, "Longest answer, in tokens.")
+
+    @property
+    def metric_name(self) -> str:
+        """The metric asked for, or the one that suits the data."""
+        return self.metric or ("squad_v2" if self.version_2_with_negative else "squad")
+
+
+@dataclass
+class PruningArguments:
+    """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
+
+    target_sparsity: float | None = _option(None, "Share of the encoder's weights to remove, as in 0.7.")
+    pruning_method: str = _option("movement", "Score of a weight: movement (first order) or magnitude (zeroth order).")
+    pruning_granularity: str = _option("element", "What is removed as one: element.")
+    pruning_scope: str = _option("matrix", "matrix: the same density everywhere; global: matrices compete.")
+    pruning_schedule: str = _option("cubic", "Way down to the final density: cubic, linear or constant.")
+    pruning_warmup: float = _option(0.1, "Fraction of the run before pruning starts.")
+    pruning_cooldown: float = _option(0.3, "Fraction of the run after the final density is reached.")
+    pruning_targets: str | None = _option(
+        None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
+    )
+    max_metric_drop: float | None = _option(
+        None, "Stop at the last density whose evaluation lost no more than this of --pruning_metric, and restore it."
+    )
+    pruning_metric: str = _option("f1", "Metric that --max_metric_drop watches.")
+
+    def callback(self) -> MovementPruningCallback | None:
+        """The callback that these arguments ask for, if any."""
+        if self.target_sparsity is None:
+            return None
+        config = PruningConfig(
+            target_sparsity=self.target_sparsity,
+            method=self.pruning_method,
+            granularity=self.pruning_granularity,
+            scope=self.pruning_scope,
+            schedule=self.pruning_schedule,
+            warmup=self.pruning_warmup,
+            cooldown=self.pruning_cooldown,
+            targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
+        )
+        return MovementPruningCallback(
+            config=config, max_metric_drop=self.max_metric_drop, metric=self.pruning_metric
+        )
+
+
+def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str = "") -> tuple[Any, ...]:
+    """Parse ``argv`` into one instance of each of ``types``; a first argument ``recipe.yaml`` or ``.json`` sets defaults.
+
+    ``run_qa.py recipe.yaml --learning_rate 1e-5`` takes everything from the recipe but the learning rate.
+
+    Raises:
+        ConfigurationError: if the recipe is no mapping or names an option that does not exist.
+    """
+    parser = HfArgumentParser(types, description=description)  # type: ignore[arg-type]
+    rest = list(argv)
+    if rest and rest[0].endswith((".yaml", ".yml", ".json")):
+        recipe = _read_recipe(Path(rest.pop(0)))
+        known = {action.dest for action in parser._actions}
+        if unknown := sorted(set(recipe) - known):
+            raise ConfigurationError(f"The recipe names options that do not exist: {', '.join(unknown)}. See --help.")
+        for action in parser._actions:
+            action.required = action.required and action.dest not in recipe
+        parser.set_defaults(**recipe)
+    return tuple(parser.parse_args_into_dataclasses(rest))
+
+
+def _read_recipe(file: Path) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{file} must hold a mapping from option to value, not {type(values).__name__}.")
+    # YAML reads 2e-5 (no dot) as a string; argparse converts string defaults by the option's type
+    return values

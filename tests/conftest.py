@@ -1,0 +1,35 @@
+"""Every test runs offline, on one thread, in an empty folder, and without touching the user's caches."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.mkdtemp(prefix="palbert-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+# Libraries read these once, when they are imported: so before any test module is.
+os.environ.update(
+    CUDA_VISIBLE_DEVICES=os.environ.get("PALBERT_TEST_GPUS", ""),
+    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+    HF_HOME=_HOME,
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_OFFLINE="1",
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+)
+
+import torch  # noqa: E402  (after the environment is set)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test writes to a relative path lands in its own temporary folder."""
+    monkeypatch.chdir(tmp_path)
