@@ -15,7 +15,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest quality style clean
+.PHONY: help install demo test test-oldest quality format lint types style clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,10 +31,12 @@ test: $(STAMP)  ## run the tests
 test-oldest:  ## run the tests with the oldest supported transformers
 	$(MAKE) test VENV=.venv-oldest TRANSFORMERS=5.21.0
 
-quality: $(STAMP)  ## check format, lint and types
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+quality: format lint types  ## check format, lint and types
+
+format lint types: $(STAMP)
+format: ; $(BIN)/ruff format --check .
+lint: ; $(BIN)/ruff check .
+types: ; $(BIN)/mypy
 
 style: $(STAMP)  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .

@@ -149,6 +149,7 @@ def peak_memory_apart(variant: str, *values: Any) -> int:
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--batches", type=int, nargs="+", default=[2, 8], help="sequences per step, of 384 tokens")

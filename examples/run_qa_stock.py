@@ -49,6 +49,7 @@ def make_features(batch: dict[str, list[Any]], tokenizer: Any, max_length: int, 
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder or Hub id of a BERT-like checkpoint")
     parser.add_argument("--train", required=True, help="JSON Lines with question, context and answers")

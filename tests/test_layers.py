@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.references.unshared import naive_pool
 
+from tests.references.unshared import naive_pool
 from transformers_palbert.layers import LayerPool, scale_gradient
 
 

@@ -74,7 +74,8 @@ class PalBertConfig(AlbertConfig):
         qa_layers: Which layer applications feed the question-answering head, as indices in
             ``[-num_hidden_layers, num_hidden_layers)``; 0 is the first application, -1 the last. None takes the last.
             One application is one pass through a layer group, so ALBERT has ``num_hidden_layers`` of them although
-            they share their weights.
+            they share their weights. Applications above the highest chosen one still run; where nothing else needs
+            them, a lower ``num_hidden_layers`` saves their time.
         qa_layer_pooling: How several applications become one input of that head. ``"last"`` (one application only),
             ``"mean"``, ``"max"`` (elementwise), ``"concat"`` (the head grows to ``len(qa_layers) * hidden_size``
             inputs), ``"weighted_sum"`` (softmax-weighted, weights learned).
@@ -142,7 +143,15 @@ class PalBertConfig(AlbertConfig):
         (result[0] if isinstance(result, tuple) else result).validate()
         return result
 
-    def validate_ranges(self) -> None:
+    def validate_fields(self) -> None:
+        """Check every field, the simple ones first. The strict dataclass calls this; use :meth:`validate`."""
+        self._check_ranges()
+        self._check_layers()
+        self._check_layer_lr_decay()
+        self._check_qa_layers()
+        self._check_pruning()
+
+    def _check_ranges(self) -> None:
         """Check each field of ALBERT by itself."""
         for name in _SIZES:
             if getattr(self, name) < 1:
@@ -155,7 +164,7 @@ class PalBertConfig(AlbertConfig):
             raise _wrong("layer_norm_eps", self.layer_norm_eps, "a positive number")
         _check_choice("hidden_act", self.hidden_act, _activations())
 
-    def validate_layers(self) -> None:
+    def _check_layers(self) -> None:
         """Check the fields that count layers, heads and groups against each other."""
         if self.num_hidden_groups > self.num_hidden_layers:
             allowed = f"at most num_hidden_layers={self.num_hidden_layers}; more groups than layers are never applied"
@@ -166,7 +175,7 @@ class PalBertConfig(AlbertConfig):
             allowed = f"a divisor of hidden_size={self.hidden_size}, or attention_head_size set explicitly"
             raise _wrong("num_attention_heads", self.num_attention_heads, allowed)
 
-    def validate_layer_lr_decay(self) -> None:
+    def _check_layer_lr_decay(self) -> None:
         """Check ε by itself and against the depth."""
         if not 0 < self.layer_lr_decay <= 1:
             raise _wrong("layer_lr_decay", self.layer_lr_decay, "a number in (0, 1]; 1.0 is off")
@@ -178,7 +187,7 @@ class PalBertConfig(AlbertConfig):
             )
             raise _wrong("layer_lr_decay", self.layer_lr_decay, allowed)
 
-    def validate_qa_layers(self) -> None:
+    def _check_qa_layers(self) -> None:
         """Check the layers that feed the question-answering head, and their pooling."""
         _check_choice("qa_layer_pooling", self.qa_layer_pooling, QA_LAYER_POOLINGS)
         layers, depth = self.qa_layers, self.num_hidden_layers
@@ -196,7 +205,7 @@ class PalBertConfig(AlbertConfig):
             allowed = f"one of {QA_LAYER_POOLINGS[1:]} with qa_layers={layers}; 'last' would ignore all but one"
             raise _wrong("qa_layer_pooling", self.qa_layer_pooling, allowed)
 
-    def validate_pruning(self) -> None:
+    def _check_pruning(self) -> None:
         """Check the shape of the pruning state; what it means is the pruning code's business."""
         state = self.pruning or {}
         for name in _PRUNING_STRINGS:

@@ -4,7 +4,7 @@ The modules are ALBERT's own wherever they can be, and so are all checkpoint key
 with default settings a checkpoint from here loads in ALBERT.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: transformers reads a model's configuration class off its annotation.
 
 from typing import Any
 
@@ -60,13 +60,12 @@ class PalBertAttention(AlbertAttention):
             setattr(self, name, nn.Linear(config.hidden_size, self.all_head_size))
         self.dense = nn.Linear(self.all_head_size, config.hidden_size)
 
-    def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
-    ) -> tuple[Tensor, Any]:
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> tuple[Tensor, Any]:
         """ALBERT's, where a loss on the attention weights (distillation) is scaled like every other."""
         gradient_scale = kwargs.pop("gradient_scale", 1.0)
-        output, weights = super().forward(hidden_states, attention_mask, **kwargs)
-        return output, weights if weights is None else scale_gradient(weights, gradient_scale)
+        result: Any = super().forward(hidden_states, attention_mask, **kwargs)
+        output, weights = result  # no weights where the implementation of the attention does not return them
+        return output, None if weights is None else scale_gradient(weights, gradient_scale)
 
 
 class PalBertLayer(GradientCheckpointingLayer, AlbertLayer):
@@ -120,7 +119,6 @@ class PalBertPreTrainedModel(AlbertPreTrainedModel):
     """Loading, saving and initialisation of all PAL-BERT models."""
 
     config: PalBertConfig
-    config_class = PalBertConfig
     base_model_prefix = "albert"
     supports_gradient_checkpointing = True
     _no_split_modules = ["PalBertLayer"]  # noqa: RUF012 (read by transformers, which declares it)
@@ -242,7 +240,7 @@ class PalBertForQuestionAnswering(PalBertPreTrainedModel, AlbertForQuestionAnswe
         Returns:
             ``loss`` (scalar, if both positions are given), ``start_logits`` and ``end_logits`` (``[batch, length]``).
         """
-        wanted = kwargs.pop("output_hidden_states", None)  # a flag, or indices of the states to return
+        wanted = kwargs.pop("output_hidden_states", None)
         wanted = self.config.output_hidden_states if wanted is None else wanted
         pooled = self._pooled_states()
         outputs = self.albert(
@@ -252,7 +250,7 @@ class PalBertForQuestionAnswering(PalBertPreTrainedModel, AlbertForQuestionAnswe
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
             return_dict=True,
-            output_hidden_states=True if wanted and pooled else wanted or pooled or False,
+            output_hidden_states=True if pooled else wanted,  # all: releases differ in how they select some
             **kwargs,
         )
         states = [outputs.hidden_states[index] for index in pooled] or [outputs.last_hidden_state]

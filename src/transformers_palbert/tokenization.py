@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .errors import TokenizerError
@@ -71,14 +72,15 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, probe: str = PROBE) -> P
     Raises:
         TokenizerError: if no token of ``probe`` is known.
     """
-    tokens = tokenizer.tokenize(probe)
-    if any(token != tokenizer.unk_token for token in tokens):
+    tokens = tokenizer(probe, add_special_tokens=False)["input_ids"]  # `tokenize` may show unknown text as it is
+    if any(token != tokenizer.unk_token_id for token in tokens):
         return tokenizer
+    shown = sorted(set(tokenizer.convert_ids_to_tokens(tokens)))
     raise TokenizerError(
-        f"{type(tokenizer).__name__} with {len(tokenizer)} tokens knows nothing of {probe!r}: it gives {tokens}. Its"
-        " vocabulary is that of another language, or its class does not fit the folder's files (an ALBERT folder with a"
-        " vocab.txt needs BertTokenizer). Load it with transformers_palbert.load_albert_tokenizer(folder), after"
-        " deleting a tokenizer.json that was saved by the wrong class."
+        f"{type(tokenizer).__name__} with {len(tokenizer)} tokens knows nothing of {probe!r}: it all becomes {shown}."
+        " Its vocabulary is that of another language, or its class does not fit the folder's files (an ALBERT folder"
+        " with a vocab.txt needs BertTokenizer). Load it with transformers_palbert.load_albert_tokenizer(folder), after"
+        " deleting a tokenizer.json and tokenizer_config.json that were saved by the wrong class."
     )
 
 
@@ -105,12 +107,26 @@ def _tokenizer_class(path: str, hub: dict[str, Any]) -> Any:
         by_model = {"WordPiece": transformers.BertTokenizer, "Unigram": transformers.AlbertTokenizer}
         return by_model.get(_read_json(tokenizer_json)["model"].get("type"), transformers.PreTrainedTokenizerFast)
     if spiece is not None:
+        if find_spec("sentencepiece") is None:  # transformers would ask for tiktoken
+            raise TokenizerError(f"{spiece!r} can be read with sentencepiece only. Run: pip install sentencepiece")
         return transformers.AlbertTokenizer
     if vocab is not None:
         return transformers.BertTokenizer
-    raise TokenizerError(
-        f"{path!r} holds no tokenizer: none of {', '.join(_FILES)} is there. Copy the vocabulary of the checkpoint that"
-        " the model was made from into it."
+    raise _nothing_found(path, hub)
+
+
+def _nothing_found(path: str, hub: dict[str, Any]) -> TokenizerError:
+    from transformers.utils import cached_file
+
+    reason = ""
+    if not os.path.isdir(path):
+        try:
+            cached_file(path, _FILES[-1], **hub)
+        except OSError as error:  # it says whether the Hub, the repository or the file was not there
+            reason = f" {error}"
+    return TokenizerError(
+        f"{path!r} holds no tokenizer: none of {', '.join(_FILES)} was found. Copy the vocabulary of the checkpoint"
+        f" that the model was made from into the folder.{reason}"
     )
 
 

@@ -27,5 +27,5 @@ def tiny_batch(batch: int = 3, length: int = 9) -> dict[str, Tensor]:
     input_ids = torch.randint(5, SHAPE["vocab_size"], (batch, length), generator=generator)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1:, length - 2 :] = 0
-    token_type_ids = (torch.arange(length) >= 4).long().expand(batch, length)
+    token_type_ids = (torch.arange(length) >= 4).long().repeat(batch, 1)
     return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}

@@ -26,7 +26,7 @@ def answer(
 ) -> None:
     """Answer a question from a text. An answer is an exact slice of the text: context[start:end].
 
-    palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
+    Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
     """
     answers = _ask(model, question, _read_context(context, context_file), top_k=top_k, impossible=impossible)
     if json:
@@ -49,13 +49,22 @@ def _read_context(context: str | None, file: Path | None) -> str:
 
 def _ask(model: str, question: str, context: str, *, top_k: int, impossible: bool) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
+    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
+        raise PalBertError(
+            f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
+        )
     from transformers import pipeline
+    from transformers.utils.logging import disable_progress_bar
 
+    from ..tokenization import check_tokenizer
+
+    disable_progress_bar()
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
         pipe = pipeline(task, model=model)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
+    check_tokenizer(pipe.tokenizer, probe=question)  # an answer from unknown tokens alone would be noise
     found = pipe(question=question, context=context, top_k=top_k, handle_impossible_answer=impossible)
     return found if isinstance(found, list) else [found]
 

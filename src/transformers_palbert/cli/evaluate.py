@@ -16,7 +16,14 @@ Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Option("--predictions", "-p", exists=True, dir_okay=False, help="JSON object: question id to text.")
+        Path,
+        typer.Option(
+            "--predictions",
+            "-p",
+            exists=True,
+            dir_okay=False,
+            help="JSON: question id to text, or a list of {id, prediction_text}.",
+        ),
     ],
     references: Annotated[
         Path, typer.Option("--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, JSONL, CSV ….")
@@ -35,47 +42,47 @@ def evaluate(
 ) -> None:
     """Score predictions against a data set.
 
-    palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
+    Example: palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
     """
     if na_probs is not None and metric != "squad_v2":
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
-    texts = _read_mapping(predictions, str)
-    probabilities = None if na_probs is None else _read_mapping(na_probs, float)
-    scores = _score(metric, texts, references, probabilities)
+    scores = _score(metric, predictions, references, na_probs)
     if json:
         write_json(scores)
     else:
         show(make_table([metric, "value"], [(name, _format(value)) for name, value in scores.items()]))
 
 
-def _score(
-    metric: Metric, predictions: dict[str, str], references: Path, na_probs: dict[str, float] | None
-) -> dict[str, Any]:
+def _score(metric: str, predictions: Path, references: Path, na_probs: Path | None) -> dict[str, float]:
     from ..qa.datasets import load_qa_dataset
     from ..qa.metrics import compute_metric
 
-    return compute_metric(metric, predictions, load_qa_dataset(references), no_answer_probabilities=na_probs)
+    probabilities = None if na_probs is None else _probabilities(na_probs)
+    texts = _read_json(predictions)
+    return compute_metric(metric, texts, load_qa_dataset(references), no_answer_probabilities=probabilities)
 
 
-def _read_mapping(file: Path, kind: type[Any]) -> dict[str, Any]:
-    """Read a JSON object whose values are of ``kind`` (an integer passes for a float).
-
-    Raises:
-        DatasetFormatError: if the file holds anything else; the message names the first value that does not fit.
-    """
+def _read_json(file: Path) -> Any:
     try:
-        content = loads(file.read_text(encoding="utf-8"))
+        return loads(file.read_text(encoding="utf-8"))
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise DatasetFormatError(f"{file} is not JSON in UTF-8: {error}") from error
-    wanted = f'expected a JSON object that maps question ids to values of type {kind.__name__}, like {{"id": …}}'
+
+
+def _probabilities(file: Path) -> dict[str, float]:
+    """Read ``{id: number}``.
+
+    Raises:
+        DatasetFormatError: if the file holds anything else.
+    """
+    content = _read_json(file)
     if not isinstance(content, dict):
-        raise DatasetFormatError(f"{file} holds a {type(content).__name__}; {wanted}")
-    allowed = (int, float) if kind is float else kind
+        raise DatasetFormatError(f"{file}: expected a JSON object of id to number, got a {type(content).__name__}")
     for key, value in content.items():
-        if not isinstance(value, allowed) or isinstance(value, bool):
-            raise DatasetFormatError(f"{file}: the value of {key!r} is {value!r}; {wanted}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise DatasetFormatError(f"{file}: expected a number for {key!r}, got {value!r}")
     return content
 
 
-def _format(value: Any) -> str:
+def _format(value: float) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import PalBertError
 from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
 
 if TYPE_CHECKING:
@@ -14,60 +17,78 @@ if TYPE_CHECKING:
 
     from ..pruning.report import MatrixReport, PruningReport, Totals
 
-COLUMNS = ("parameters", "non-zero", "density", "bytes")
-
 
 def inspect(
     model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a saved model.")],
     json: JsonOption = False,
 ) -> None:
-    """Show density, parameters and bytes of a checkpoint: by matrix, encoder, total and file.
+    """Show density, parameters and bytes of a checkpoint.
+
+    Counted by matrix, for the encoder, in total, and of the file.
 
     Reads the safetensors files alone, without building the model. The bytes of a matrix are what it takes in memory;
     those of the file are what it takes on disk.
 
-    palbert inspect ./my-model
+    Example: palbert inspect ./my-model
     """
-    from ..pruning.report import inspect_checkpoint
-
-    report = inspect_checkpoint(model)
+    report = _read(model)
     if json:
         write_json(report.to_dict())
     else:
         show(*_tables(report))
 
 
+def _read(folder: Path) -> PruningReport:
+    from safetensors import SafetensorError
+
+    from ..pruning.report import inspect_checkpoint
+
+    try:
+        return inspect_checkpoint(folder)
+    except SafetensorError as error:
+        raise PalBertError(f"the weights in {folder} (model.safetensors) are damaged: {error}") from error
+
+
 def _tables(report: PruningReport) -> list[Table | str]:
     """One table of the matrices (vectors summed up in one row), one of the totals."""
     matrices = [matrix for matrix in report.matrices if len(matrix.shape) > 1]
     vectors = [matrix for matrix in report.matrices if len(matrix.shape) <= 1]
-    prefix = _common_prefix([matrix.name for matrix in matrices])
-    rows = [_matrix_row(matrix, prefix) for matrix in matrices]
+    rows: list[tuple[str, ...]] = []
+    for module, members in groupby(matrices, key=lambda matrix: _split(matrix.name)[0]):
+        if module:
+            rows.append((module, "", "", "", ""))
+        rows.extend(_matrix_row(matrix) for matrix in members)
     if vectors:
-        rows.append((f"{len(vectors)} vectors", "", *_numbers(type(report.total).of(vectors))))
-    title = f"Matrices of {prefix}*" if prefix else "Matrices"
-    totals = [("encoder matrices", *_numbers(report.encoder)), ("total", *_numbers(report.total))]
+        size = type(report.total).of(vectors)
+        rows.append((f"{len(vectors)} vectors", "", format_count(size.numel), "", format_bytes(size.bytes)))
+    totals = [("encoder matrices", *_total(report.encoder)), ("total", *_total(report.total))]
     if report.file_bytes is not None:
         totals.append(("file", "", "", "", format_bytes(report.file_bytes)))
-    return [make_table(["name", "shape", *COLUMNS], rows, title=title), "", make_table(["totals", *COLUMNS], totals)]
+    return [
+        make_table(["matrix", "shape", "parameters", "density", "bytes"], rows),
+        "",
+        make_table(["", "parameters", "non-zero", "density", "bytes"], totals),
+    ]
 
 
-def _common_prefix(names: list[str]) -> str:
-    """Return the dotted prefix that all ``names`` share, or an empty string."""
-    if len(names) < 2:
-        return ""
-    shared = []
-    for parts in zip(*(name.split(".")[:-1] for name in names), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(f"{parts[0]}.")
-    return "".join(shared)
+def _split(name: str) -> tuple[str, str]:
+    """Split a parameter's name after its layer's number, or else before its last part: a heading and what is under it.
+
+    ``bert.encoder.layer.0.attention.self.query.weight`` gives ``bert.encoder.layer.0`` and ``attention.self.query``.
+    """
+    name = name.removesuffix(".weight")
+    if numbered := re.match(r"(.*\.\d+)\.(.+)", name):
+        return numbered[1], numbered[2]
+    module, _, leaf = name.rpartition(".")
+    return module, leaf
 
 
-def _matrix_row(matrix: MatrixReport, prefix: str) -> tuple[str, ...]:
+def _matrix_row(matrix: MatrixReport) -> tuple[str, ...]:
+    module, leaf = _split(matrix.name)
     shape = "×".join(map(str, matrix.shape))
-    return (matrix.name.removeprefix(prefix).removesuffix(".weight"), shape, *_numbers(matrix))
+    indent = "  " if module else ""
+    return indent + leaf, shape, format_count(matrix.numel), f"{matrix.density:.2%}", format_bytes(matrix.bytes)
 
 
-def _numbers(size: MatrixReport | Totals) -> tuple[str, str, str, str]:
+def _total(size: Totals) -> tuple[str, str, str, str]:
     return format_count(size.numel), format_count(size.nonzero), f"{size.density:.2%}", format_bytes(size.bytes)

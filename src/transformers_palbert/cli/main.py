@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from .answer import answer
 from .data import data_app
 from .evaluate import evaluate
 from .inspect import inspect
-from .output import fail
+from .output import fail, warn
 
 __all__ = ["app", "run"]
 
@@ -22,7 +23,9 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = warn
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of a pipe has gone; click knows what to do
         except (PalBertError, OSError) as error:
@@ -31,20 +34,20 @@ class _Commands(TyperGroup):
 
 HELP = """Small, fast question answering with pruned ALBERT.
 
+\b
 Ask a model:
+  palbert answer ./my-model --question "谁写了《红楼梦》?" --context-file text.txt
 
-    palbert answer ./my-model --question "谁写了《红楼梦》?" --context "《红楼梦》的作者是曹雪芹。"
+\b
+Score predictions (JSON: question id to text):
+  palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
 
-Score predictions, a JSON object that maps question ids to texts:
-
-    palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
-
+\b
 See what pruning left of a checkpoint, and what a data set contains:
+  palbert inspect ./my-model
+  palbert data stats train.json dev.json
 
-    palbert inspect ./my-model
-    palbert data stats train.json dev.json
-
-Every command takes --json, for scripts.
+Every command takes --json, for scripts, and --help.
 """
 
 app = typer.Typer(

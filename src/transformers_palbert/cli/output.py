@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["JsonOption", "fail", "format_bytes", "format_count", "make_table", "show", "write_json"]
+__all__ = ["JsonOption", "fail", "format_bytes", "format_count", "make_table", "show", "warn", "write_json"]
+
+MAX_MESSAGE = 1000  # characters: a path, the cause and the cure fit; a dump of a file does not
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, and nothing else, on stdout.")]
 
@@ -32,10 +35,19 @@ def show(*parts: Any) -> None:
 
 def fail(error: Exception) -> typer.Exit:
     """Print ``error`` as one red line on stderr and return the exit (status 1) for the caller to raise."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    line = Text.assemble(("error: ", "bold red"), (message, "red"))  # no markup: messages contain "[extra]"
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line)
+    _note("error", str(error) or type(error).__name__, "red")
     return typer.Exit(1)
+
+
+def warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one yellow line on stderr; takes the place of :func:`warnings.showwarning`."""
+    _note("warning", str(message), "yellow")
+
+
+def _note(kind: str, message: str, colour: str) -> None:
+    text = shorten(message, MAX_MESSAGE, placeholder=" …")  # also joins the lines
+    line = Text.assemble((f"{kind}: ", f"bold {colour}"), (text, colour))  # not markup: a message may say "[extra]"
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:

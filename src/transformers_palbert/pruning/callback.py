@@ -1,4 +1,7 @@
-"""The one thing a Trainer script adds: :class:`MovementPruningCallback`. The only module here that knows transformers."""
+"""The one thing a Trainer script adds: :class:`MovementPruningCallback`.
+
+The only module here that knows transformers.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
 from .guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import exempt_from_decay, require_in_optimizer, restore_groups
+from .report import in_encoder, pruning_report
 from .schedules import density_at, schedule_progress
+from .scores import SCORES
 
 __all__ = ["MovementPruningCallback"]
 
@@ -87,43 +92,54 @@ class MovementPruningCallback(TrainerCallback):
             self.guard = MetricGuard(max_metric_drop, metric, dense_metric, greater_is_better)
         self.density = 1.0
         self._progress = -1.0
-        self._sizes = (0, 0)  # targeted weights, all parameters
+        self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
         self._targets: list[str] = []  # names of the pruned modules
         self._exempted: list[tuple[dict[str, Any], list[Any]]] = []
         self._checked = self._finished = False
 
     # -- preparing ---------------------------------------------------------------------------------------------------
 
-    def on_init_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         _put_first(self, sys._getframe(1).f_locals.get("self"))
-        if self.guard is not None and args.load_best_model_at_end:
-            raise ConfigurationError(
-                "max_metric_drop and load_best_model_at_end both choose the state to end with; set one of them."
-            )
-        if args.fsdp or args.deepspeed:
-            raise PruningError("Masks need whole parameters; FSDP and DeepSpeed shard them. Use DDP (accelerate launch).")
+        if self._finished:
+            raise PruningError(self._why_not())
+        self._require_compatible(args)
         model = kwargs.get("model")
         if model is not None and not is_prepared(model):
             prepare_pruning(model, self.config)
         if model is not None:
             self._describe(model, "training")
 
+    def _require_compatible(self, args: TrainingArguments) -> None:
+        if args.fsdp or args.deepspeed:
+            raise PruningError(
+                "Masks need whole parameters; FSDP and DeepSpeed shard them. Use DDP (accelerate launch)."
+            )
+        if self.guard is not None and args.load_best_model_at_end:
+            raise ConfigurationError(
+                "max_metric_drop and load_best_model_at_end both choose the state to end with; set one of them."
+            )
+        if self.guard is not None and args.eval_strategy == "no":
+            raise ConfigurationError(
+                "max_metric_drop compares evaluations, and eval_strategy='no' makes none. Set eval_strategy='steps' or"
+                " 'epoch' in TrainingArguments."
+            )
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model = kwargs["model"]
-        if not is_prepared(model):
-            raise PruningError(self._why_unprepared())
+        if self._finished or not is_prepared(model):
+            raise PruningError(self._why_not())
+        _require_method(model, self.config.method)
         self._sizes = _count(model)
         require_in_optimizer(kwargs["optimizer"], _scores(model))
-        if self.guard is not None and state.global_step > 0:
-            self.guard.recall(Path(args.output_dir) / LAST_GOOD_FILE, state.global_step)
+        if self.guard is not None:
+            self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._update(model, state)
         logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
 
-    def _why_unprepared(self) -> str:
+    def _why_not(self) -> str:
         if self._finished:
             return (
                 "This callback has finished its run: the masks are baked into the model. To prune further, make a new"
@@ -146,10 +162,9 @@ class MovementPruningCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         restore_groups(kwargs["optimizer"], self._exempted)
+        self._exempted = []
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
 
     def _update(self, model: nn.Module, state: TrainerState) -> None:
@@ -159,7 +174,8 @@ class MovementPruningCallback(TrainerCallback):
         self.density = self._density_at(state.global_step, state.max_steps)
         if self.density < 1:
             self._check_scores(model)
-            apply_density(model, self.config, self.density)
+        apply_density(model, self.config, self.density)
+        self._forget_denser_best(state)
         self._describe(model, "training")
 
     def _density_at(self, step: int, total: int) -> float:
@@ -189,35 +205,28 @@ class MovementPruningCallback(TrainerCallback):
 
     # -- logging and evaluation --------------------------------------------------------------------------------------
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add ``density_encoder``, ``density_total`` and ``pruning_progress`` to training and evaluation logs."""
         logs: dict[str, Any] = kwargs.get("logs") or {}
         prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
-        if self._sizes[1] == 0 or not (prefix or "loss" in logs):
+        targeted, encoder, total = self._sizes
+        if total == 0 or not (prefix or "loss" in logs):
             return
-        targeted, total = self._sizes
-        kept = round(self.density * targeted)
+        pruned = targeted - round(self.density * targeted)
         facts = {
-            f"{prefix}density_encoder": kept / targeted,
-            f"{prefix}density_total": (total - targeted + kept) / total,
+            f"{prefix}density_encoder": (encoder - pruned) / encoder,
+            f"{prefix}density_total": (total - pruned) / total,
             f"{prefix}pruning_progress": max(0.0, self._progress),
         }
         logs.update(facts)
         if state.log_history:
             state.log_history[-1].update(facts)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self._finished or not is_prepared(kwargs["model"]):
-            return
-        self._forget_denser_best(state)
-        if self.guard is None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
             return
         if self.guard.is_good(kwargs["metrics"], self.density):
-            file = Path(args.output_dir) / LAST_GOOD_FILE if state.is_world_process_zero else None
+            file = _last_good_file(args) if state.is_world_process_zero else None
             self.guard.remember(kwargs["model"], state.global_step, self.density, file)
         else:
             logger.warning("%s fell too far at density %.3f: stop.", self.guard.metric, self.density)
@@ -237,8 +246,7 @@ class MovementPruningCallback(TrainerCallback):
         model = kwargs["model"]
         final = self._final_density(model, state)
         self._check_finite(model)
-        if final < 1:
-            apply_density(model, self.config, final)
+        apply_density(model, self.config, final)
         self.density = final
         bake_masks(model)
         self._finished = True
@@ -247,9 +255,7 @@ class MovementPruningCallback(TrainerCallback):
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:
         if self.guard is not None:
-            if self.guard.step != state.global_step:
-                self.guard.restore(model)
-            return self.guard.density
+            return self._last_good_density(model, self.guard, state)
         if self.density > self.config.final_density:
             warnings.warn(
                 f"Training stopped at step {state.global_step} of {state.max_steps}, at density {self.density:.3f}. The"
@@ -260,10 +266,26 @@ class MovementPruningCallback(TrainerCallback):
             )
         return self.config.final_density
 
+    def _last_good_density(self, model: nn.Module, guard: MetricGuard, state: TrainerState) -> float:
+        if guard.step != state.global_step:
+            guard.restore(model)
+        if guard.density > self.config.final_density:
+            facts = (
+                f"The last state within {guard.max_drop} of the dense {guard.metric} is that of step {guard.step}, at"
+            )
+            facts += f" density {guard.density:.3f} instead of {self.config.final_density:.3f}."
+            logger.warning(facts)
+        if guard.density == 1:
+            cure = "Allow a larger max_metric_drop, evaluate more often, or train longer."
+            warnings.warn(f"{facts} No weight is removed. {cure}", NoEffectWarning, stacklevel=2)
+        return guard.density
+
     def _check_finite(self, model: nn.Module) -> None:
         for name, layer in masked_layers(model).items():
             if not bool(torch.isfinite(weight_scores(layer, self.config)).all()):
-                raise PruningError(f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer.")
+                raise PruningError(
+                    f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer."
+                )
 
     def _describe(self, model: nn.Module, status: str) -> None:
         """Write the pruning state into the model's config, as plain values."""
@@ -273,15 +295,29 @@ class MovementPruningCallback(TrainerCallback):
             config.pruning = {**self.config.to_dict(), **facts}
 
 
+def _last_good_file(args: TrainingArguments) -> Path:
+    return Path(str(args.output_dir)) / LAST_GOOD_FILE
+
+
+def _require_method(model: nn.Module, method: str) -> None:
+    learned = SCORES[method].learned
+    if any((layer.scores is not None) is not learned for layer in masked_layers(model).values()):
+        raise PruningError(
+            f"The model was prepared for another method than {method!r}: give prepare_pruning(model, callback.config)"
+            " the config of the callback that prunes."
+        )
+
+
 def _scores(model: nn.Module) -> list[nn.Parameter]:
     return [layer.scores for layer in masked_layers(model).values() if layer.scores is not None]
 
 
-def _count(model: nn.Module) -> tuple[int, int]:
-    """Targeted weights and all parameters of the model, scores not counted."""
-    targeted = sum(layer.weight.numel() for layer in masked_layers(model).values())
-    scores = sum(score.numel() for score in _scores(model))
-    return targeted, sum(parameter.numel() for parameter in model.parameters()) - scores
+def _count(model: nn.Module) -> tuple[int, int, int]:
+    """Targeted weights, weights of the encoder (and what else is targeted), and all parameters but the scores."""
+    report = pruning_report(model)
+    targets = {f"{name}.weight": layer.weight.numel() for name, layer in masked_layers(model).items()}
+    outside = sum(size for name, size in targets.items() if not in_encoder(name))
+    return sum(targets.values()), report.encoder.numel + outside, report.total.numel
 
 
 def _put_first(callback: TrainerCallback, handler: object) -> None:
@@ -290,4 +326,6 @@ def _put_first(callback: TrainerCallback, handler: object) -> None:
     Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log.
     """
     if isinstance(handler, CallbackHandler):
+        if sum(isinstance(other, MovementPruningCallback) for other in handler.callbacks) > 1:
+            raise ConfigurationError("Two MovementPruningCallbacks would fight over the masks; leave one of them out.")
         handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,16 @@ __all__ = ["DEFAULT_EXCLUDE", "SCOPES", "PruningConfig"]
 
 SCOPES = ("global", "matrix")
 
-DEFAULT_EXCLUDE = (r"embed", r"pooler", r"classifier", r"qa_outputs", r"predictions", r"lm_head", r"(^|\.)cls(\.|$)")
+DEFAULT_EXCLUDE = (
+    r"embed",
+    r"pooler",
+    r"classifier",
+    r"qa_outputs",
+    r"predictions",
+    r"lm_head",
+    r"vocab_",
+    r"(^|\.)cls(\.|$)",
+)
 """Modules that stay dense unless asked for by name: embeddings and their projection, pooler, and task heads."""
 
 
@@ -58,6 +68,7 @@ class PruningConfig:
             if isinstance(value, str):
                 value = (value,)
             object.__setattr__(self, field, None if value is None else tuple(value))
+            _require_patterns(field, getattr(self, field) or ())
         _require_choice("method", self.method, SCORES)
         _require_choice("granularity", self.granularity, GRANULARITIES)
         _require_choice("scope", self.scope, SCOPES)
@@ -81,8 +92,16 @@ class PruningConfig:
 
 
 def _require_choice(field: str, value: object, choices: Any) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ConfigurationError(f"{field}={value!r} is not allowed; choose one of {sorted(choices)}.")
+
+
+def _require_patterns(field: str, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ConfigurationError(f"{field}: {pattern!r} is no regular expression: {error}.") from error
 
 
 def _require_fraction(field: str, value: object) -> None:

@@ -85,15 +85,23 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     if config.target_sparsity == 0:
         warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
     score = SCORES[config.method]
-    shared: dict[int, MaskedLinear] = {}
+    layers: dict[nn.Module, nn.Module] = {}
+    weights: set[Tensor] = set()
     for name, linear in find_targets(model, config).items():
-        if id(linear.weight) in shared:
+        if linear.weight in weights:
             raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
-        layer = MaskedLinear(linear, score.initial(linear.weight))
-        shared[id(linear.weight)] = layer
-        model.set_submodule(name, layer)
+        weights.add(linear.weight)
+        layers[linear] = MaskedLinear(linear, score.initial(linear.weight))
+    _replace(model, layers)
     _build_once_per_forward(model)
     return model
+
+
+def _replace(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
+    """Put each value of ``new`` wherever its key stands; a module that is used twice may stand in two places."""
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in new:
+            model.set_submodule(name, new[module])
 
 
 def _build_once_per_forward(model: nn.Module) -> None:
@@ -104,12 +112,12 @@ def _build_once_per_forward(model: nn.Module) -> None:
     also lie outside the regions that gradient checkpointing runs twice.
     """
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
+    base._palbert_hook = base.register_forward_pre_hook(_start_forward)
 
-    def start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
-        for layer in masked_layers(module).values():
-            layer.start_forward()
 
-    base._palbert_hook = base.register_forward_pre_hook(start_forward)
+def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
+    for layer in masked_layers(module).values():
+        layer.start_forward()
 
 
 def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
@@ -149,8 +157,7 @@ def bake_masks(model: nn.Module) -> nn.Module:
     layers = masked_layers(model)
     if not layers:
         raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
-    for name, layer in layers.items():
-        model.set_submodule(name, layer.bake())
+    _replace(model, {layer: layer.bake() for layer in layers.values()})
     for module in model.modules():
         hook = module.__dict__.pop("_palbert_hook", None)
         if hook is not None:

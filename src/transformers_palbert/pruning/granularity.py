@@ -1,5 +1,8 @@
-"""Granularity: which weights live and die together. Each maps the scores of weights to scores of groups and the mask
-of groups back to a mask of weights; how a weight is scored and how many are kept is decided elsewhere."""
+"""Granularity: which weights live and die together.
+
+Each maps the scores of weights to scores of groups and the mask of groups back to a mask of weights; how a weight is
+scored and how many are kept is decided elsewhere.
+"""
 
 from __future__ import annotations
 

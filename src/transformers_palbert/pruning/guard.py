@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,8 +38,8 @@ class MetricGuard:
     def __init__(
         self, max_drop: float, metric: str = "f1", baseline: float | None = None, greater_is_better: bool = True
     ) -> None:
-        if max_drop < 0:
-            raise ConfigurationError(f"max_metric_drop={max_drop} must not be negative.")
+        if not max_drop >= 0:  # so that NaN is refused too
+            raise ConfigurationError(f"max_metric_drop={max_drop} must be a number of at least 0.")
         self.max_drop, self.baseline, self.greater_is_better = max_drop, baseline, greater_is_better
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
         self.step: int | None = None
@@ -63,6 +64,8 @@ class MetricGuard:
                     f"max_metric_drop needs the dense model's {self.metric}, but the first evaluation came at density"
                     f" {density:.3f}. Set eval_on_start=True in TrainingArguments, or give dense_metric=…."
                 )
+            if math.isnan(value):
+                raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
         drop = self.baseline - value if self.greater_is_better else value - self.baseline
         return drop <= self.max_drop
@@ -77,14 +80,22 @@ class MetricGuard:
             save_file(_unshared(self._state), partial, metadata={"last_good": json.dumps(facts)})
             partial.replace(file)
 
+    def start(self, file: Path, step: int, owns_file: bool = True) -> None:
+        """Begin a run at ``step``: go on with what ``file`` holds, or remove what another run left there."""
+        if step > 0:
+            self.recall(file, step)
+        elif self.step is None and owns_file:
+            file.unlink(missing_ok=True)
+
     def recall(self, file: Path, step: int) -> None:
-        """Take the last good state of an interrupted run from ``file``, unless it is from after ``step``."""
+        """Take baseline and last good state of an interrupted run from ``file``; no state from after ``step``."""
         if not file.is_file():
             return
         with safe_open(file, framework="pt") as reader:
             facts = json.loads((reader.metadata() or {})["last_good"])
+            self.baseline = facts["baseline"] if self.baseline is None else self.baseline
             if facts["step"] <= step:
-                self.step, self.density, self.baseline = facts["step"], facts["density"], facts["baseline"]
+                self.step, self.density = facts["step"], facts["density"]
                 self._state = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118 (not a dict)
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import PruningError
 from .masks import mask_weight
 
 __all__ = ["PRUNED_WEIGHT_KEY", "SCORES_KEY", "MaskedLinear"]
@@ -40,6 +41,7 @@ class MaskedLinear(nn.Linear):
     """
 
     mask: Tensor
+    scores: nn.Parameter | None
 
     def __init__(self, linear: nn.Linear, scores: nn.Parameter | None = None) -> None:
         nn.Module.__init__(self)
@@ -93,7 +95,7 @@ class MaskedLinear(nn.Linear):
         dtype = torch.get_autocast_dtype(device) if autocast else None
         return dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), self.weight._version, device
 
-    def _forget(self, gradient: Tensor) -> None:  # noqa: ARG002 (the shape of a tensor hook)
+    def _forget(self, gradient: Tensor) -> None:
         self._built = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,8 +109,16 @@ class MaskedLinear(nn.Linear):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pruned = state_dict.pop(prefix + PRUNED_WEIGHT_KEY, None)
-        if pruned is not None and prefix + "weight" in state_dict:
-            kept = state_dict[prefix + "weight"]
+        if pruned is not None:
+            if (kept := state_dict.get(prefix + "weight")) is None:
+                raise PruningError(
+                    f"{prefix}{PRUNED_WEIGHT_KEY} came without {prefix}weight: the checkpoint is cut into files between"
+                    " the two halves of one weight. Write it in one file, save_pretrained(…, max_shard_size='50GB')."
+                )
             state_dict[prefix + "weight"] = torch.where(pruned != 0, pruned, kept)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._built = None
+
+    def _apply(self, *args: Any, **kwargs: Any) -> MaskedLinear:
+        self._built = None  # another dtype or device
+        return super()._apply(*args, **kwargs)

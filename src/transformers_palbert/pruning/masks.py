@@ -33,7 +33,7 @@ def apportion(density: float, sizes: Sequence[int]) -> list[int]:
 
 
 def top_v(scores: Tensor, kept: int) -> Tensor:
-    """``M = top_v(S)``: True for the ``kept`` largest scores (Eq. 1). Exact: ties are broken by position.
+    """Mask of the ``kept`` largest scores of Eq. 1. Exact: ties are broken by position.
 
     The threshold comes from a selection, not from a sort: numpy's vectorised ``partition`` on the CPU,
     ``torch.topk`` elsewhere, without reading a value back to the host.

@@ -81,7 +81,7 @@ class PruningReport:
     def of(cls, tensors: Iterable[tuple[str, Tensor]], file_bytes: int | None = None) -> PruningReport:
         """Count ``tensors``, given as (name, tensor)."""
         matrices = [_measure(name, tensor) for name, tensor in tensors]
-        encoder = [m for m in matrices if _in_encoder(m)]
+        encoder = [m for m in matrices if len(m.shape) == 2 and in_encoder(m.name)]
         return cls(matrices, Totals.of(encoder), Totals.of(matrices), file_bytes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,9 +94,9 @@ class PruningReport:
         return [("encoder", self.encoder), ("total", self.total)]
 
 
-def _in_encoder(matrix: MatrixReport) -> bool:
-    inside = any(part in f".{matrix.name}" for part in ENCODER)
-    return inside and len(matrix.shape) == 2 and EMBEDDING not in matrix.name
+def in_encoder(name: str) -> bool:
+    """Whether the tensor called ``name`` belongs to the encoder's layers."""
+    return EMBEDDING not in name and any(part in f".{name}" for part in ENCODER)
 
 
 def _measure(name: str, tensor: Tensor) -> MatrixReport:

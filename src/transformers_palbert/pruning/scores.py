@@ -17,6 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ..errors import PruningError
+
 __all__ = ["SCORES", "MagnitudeScore", "MovementScore", "Score"]
 
 
@@ -39,10 +41,10 @@ class MagnitudeScore:
 
     learned = False
 
-    def initial(self, weight: Tensor) -> None:  # noqa: ARG002 (the shape of the protocol)
+    def initial(self, weight: Tensor) -> None:
         return None
 
-    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:  # noqa: ARG002
+    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:
         return weight.detach().abs()
 
 
@@ -59,9 +61,12 @@ class MovementScore:
     def initial(self, weight: Tensor) -> nn.Parameter:
         return nn.Parameter(torch.zeros_like(weight, dtype=torch.float32))
 
-    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:  # noqa: ARG002
+    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:
         if learned is None:
-            raise ValueError("movement scores are learned, and this layer holds none.")
+            raise PruningError(
+                "Movement scores are learned, and this layer holds none: it was prepared for another method. Call"
+                " prepare_pruning(model, config) with the config that prunes."
+            )
         return learned.detach()
 
 

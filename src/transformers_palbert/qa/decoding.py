@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transformers_palbert.errors import ConfigurationError
+from ..errors import ConfigurationError
 
 __all__ = ["DecodedWindows", "decode_windows", "require_positive", "top_spans"]
 
@@ -63,7 +63,7 @@ def decode_windows(
         max_answer_length: Longest span, in tokens.
 
     Raises:
-        ConfigurationError: if ``top_k`` or ``max_answer_length`` is below 1.
+        ConfigurationError: if ``top_k`` or ``max_answer_length`` is below 1, or a logit that counts is NaN.
     """
     require_positive(top_k=top_k, max_answer_length=max_answer_length)
     tokens = np.arange(max(int(context_length.max(initial=0)), 1))
@@ -86,6 +86,11 @@ def decode_windows(
     end, end_cls, end_norm = split(end_logits)
     first, last, score = top_spans(start, end, top_k=top_k, max_answer_length=max_answer_length)
     norm = start_norm + end_norm
+    if np.isnan(norm).any():
+        raise ConfigurationError(
+            "The logits of a window hold NaN, so that no answer can be ranked. The model diverged in training, or"
+            " overflows in half precision: load it in bfloat16 or float32."
+        )
     missing = np.isneginf(score)
     with np.errstate(invalid="ignore"):
         probability = np.where(missing, 0, np.exp(score - norm[:, None]))
@@ -117,7 +122,9 @@ def top_spans(
     beyond = np.full((rows, length - 1), -np.inf, dtype=end.dtype)
     ends = np.lib.stride_tricks.sliding_window_view(np.concatenate([end, beyond], axis=1), length, axis=1)
     scores = (start[:, :, None] + ends).reshape(rows, tokens * length)
-    best = _top_columns(scores, min(top_k, tokens * length))
+    if missing := max(top_k - tokens * length, 0):
+        scores = np.concatenate([scores, np.full((rows, missing), -np.inf, dtype=scores.dtype)], axis=1)
+    best = _top_columns(scores, top_k)
     first, extra = np.divmod(best, length)
     return first, first + extra, np.take_along_axis(scores, best, axis=1)
 

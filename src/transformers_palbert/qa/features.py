@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transformers_palbert.errors import ConfigurationError, DatasetFormatError, TokenizerError
+from ..errors import ConfigurationError, DatasetFormatError, TokenizerError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

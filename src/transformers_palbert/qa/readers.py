@@ -94,6 +94,8 @@ def flat_question(record: Any, where: str) -> RawQuestion:
 
 def _json_questions(content: Any, path: Path) -> Iterator[RawQuestion]:
     name = path.name
+    if isinstance(content, Mapping) and "question" in content and "data" not in content:
+        content = [content]  # JSON lines with a single line
     records = content.get("data") if isinstance(content, Mapping) else content
     if not isinstance(records, list):
         found = f"an object with {_names(content)}" if isinstance(content, Mapping) else _kind(content)
@@ -225,10 +227,12 @@ def _get(record: Any, field: str, where: str, *, optional: bool = False) -> Any:
     return record.get(field)
 
 
+_KINDS: dict[type, str] = {str: "a string", list: "a list", Mapping: "an object"}
+
+
 def _expect(value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, kind):
-        wanted = {str: "a string", list: "a list"}.get(kind, "an object")
-        raise DatasetFormatError(f"{where}: expected {wanted}, got {_kind(value)}")
+        raise DatasetFormatError(f"{where}: expected {_KINDS[kind]}, got {_kind(value)}")
     return value
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from transformers_palbert.errors import ConfigurationError, DatasetFormatError
-from transformers_palbert.qa.decoding import require_positive
+from ..errors import ConfigurationError, DatasetFormatError
+from .decoding import require_positive
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -3,22 +3,25 @@
 Kinds of questions are told by the question words of English and of Chinese in both scripts. The first question word in
 the question decides; of several that begin at the same place, the first in this list:
 
-=========  ==============================================================  ==========================================
-kind       English                                                         Chinese (simplified form)
-=========  ==============================================================  ==========================================
-how_many   how many/much/long/far/old/often/tall/high/large/big/deep/       多少 几 多大 多长 多高 多远 多久 多宽 多深
-           wide/fast/heavy/late, what percentage/number/amount/age          多重 第几
-when       when, (in/on) what or which year/date/day/month/decade/          什么时候 什么时间 什么时期 什么年代 何时
-           century/time/era/season                                          何年 几时 几月 几年 几号 哪年 哪天 哪一年 …
-where      where, what or which country/city/place/state/location/          哪里 哪儿 何处 何地 什么地方 什么地区 哪个国家
-           continent/region/town/county                                     哪个城市 哪个地方 哪座城市 哪国 在哪 …
-who        who, whom, whose                                                谁 哪位 何人 什么人 哪个人
-why        why, for what reason                                            为什么 为何 为啥 何故 因何 什么原因 什么缘故
-how        how                                                             怎么 怎样 如何 怎
-which      which                                                           哪个 哪些 哪种 哪 (followed by anything else)
-what       what                                                            什么 甚么 啥 何
+=========  ==========================================================  =========================================
+kind       English                                                     Chinese (simplified form)
+=========  ==========================================================  =========================================
+when       when; what or which year, date, day, month, decade,         什么时候 什么时间 什么时期 什么年代 何时
+           century, time, era, season                                  何年 几时 几月 几号 公元几年 哪年 哪一天 …
+how_many   how many, much, long, far, old, often, tall, high, large,   多少 几 第几 多大 多长 多高 多远 多久 多宽
+           …; what percentage, number, amount, age                     多深 多重 多快
+where      where; what or which country, city, place, state,           哪里 哪儿 何处 何地 什么地方 什么国家 什么位置
+           location, continent, region, town, county                   哪个国家 哪座城市 哪国 在哪 …
+who        who, whom, whose                                            谁 哪位 何人 什么人 哪个人
+why        why; what reason                                            为什么 为何 为啥 何故 因何 什么原因 什么缘故
+how        how                                                         怎么 怎样 如何
+which      which                                                       哪个 哪些 哪种, 哪 before anything else
+what       what                                                        什么 甚么 啥 何
 other      none of these words, such as yes-no questions
-=========  ==============================================================  ==========================================
+=========  ==========================================================  =========================================
+
+Where 为什么 or 为何 ends the question without a comma before it ("主要意义为何？"), follows 称, 名 or 改
+("被称为什么"), or precedes 样 or 名 ("更为什么名字"), it is not *why* but "as what": *what*.
 
 "First" is a rule and not an understanding: in "The man who wrote it was born in what year?" it finds *who*.
 """
@@ -37,7 +40,7 @@ __all__ = ["QUESTION_TYPES", "LengthSummary", "QADatasetStatistics", "dataset_st
 _PATTERNS = {
     "when": (
         r"\bwhen\b|\b(?:what|which)\s+(?:year|date|day|month|decade|century|time|era|season)s?\b"
-        r"|什[么麼](?:时候|時候|时间|時間|时期|時期|时代|時代|年代|日期|年份)|何[时時年日月]|几[时時月号號]|[几幾]年(?!级|級)|幾[時月號]"
+        r"|什[么麼](?:时候|時候|时间|時間|时期|時期|时代|時代|年代|日期|年份)|何[时時年日月]|[几幾][时時月号號]|[公西]元[几幾]年"
         r"|哪[一]?[年天日月]|哪一?[个個](?:月|年代|世纪|世紀|时期|時期|朝代|时代|時代)"
     ),
     "how_many": (
@@ -48,10 +51,13 @@ _PATTERNS = {
     "where": (
         r"\bwhere\b|\b(?:what|which)\s+(?:country|city|place|state|location|continent|region|town|county)\b"
         r"|哪[里裡裏儿兒边邊]|何[处處地]|什[么麼](?:地方|地区|地區|地点|地點|国家|國家|城市|位置)"
-        r"|哪一?[个個座](?:国家|國家|城市|地方|地区|地區|省|州|县|縣|市|岛|島|洲)|哪[国國省州]|在哪(?!一?[个個些种種位])"
+        r"|哪一?[个個座](?:国家|國家|城市|地方|地区|地區|省|州|县|縣|市|岛|島|洲)|哪[国國省州]|在哪(?![一个個些种種位年天日月家部次场場届屆支条條项項])"
     ),
     "who": r"\b(?:who|whom|whose)\b|[谁誰]|哪一?位|何人|什[么麼]人|哪一?[个個]人",
-    "why": r"\bwhy\b|\bwhat\s+reason\b|[为為](?:什[么麼]|何|啥)|何故|因何|什[么麼](?:原因|缘故|緣故)|何种原因",
+    "why": (
+        r"\bwhy\b|\bwhat\s+reason\b|(?<![称稱名改])[为為](?:什[么麼]|何|啥)(?!\s*[？?]*\s*$|[样樣名])|(?:^|(?<=[，,；。\s]))[为為](?:什[么麼]|何|啥)"
+        r"|何故|因何|什[么麼](?:原因|缘故|緣故)"
+    ),
     "how": r"\bhow\b|怎|如何",
     "which": r"\bwhich\b|哪",
     "what": r"\bwhat\b|[什甚][么麼]|啥|何",

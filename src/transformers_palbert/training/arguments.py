@@ -30,7 +30,8 @@ class ModelArguments:
         None, "Folder, file or Hub id of a config: without --model_name_or_path, train this architecture from scratch."
     )
     config_overrides: str | None = _option(
-        None, "Config values to change, as in hidden_size=256,num_hidden_layers=6; with --config_name or a new PAL-BERT."
+        None,
+        "Config values to change, as in hidden_size=256,num_hidden_layers=6; with --config_name or a new PAL-BERT.",
     )
     tokenizer_name: str | None = _option(
         None, "Folder or Hub id of the tokenizer, or a vocab.txt; by default that of the model."
@@ -43,7 +44,8 @@ class ModelArguments:
         None, "Activation of the feed-forward layers, such as gelu, relu or mish; by default that of the checkpoint."
     )
     qa_layers: str | None = _option(
-        None, "Layer applications that feed the answer head, as in 5,8,11 (0 is the first, -1 the last); by default the last."
+        None,
+        "Layer applications that feed the answer head, as in 5,8,11 (0 is the first, -1 the last); default the last.",
     )
     qa_layer_pooling: str | None = _option(
         None, "How those layers are combined: last, mean, max, concat or weighted_sum."
@@ -81,7 +83,9 @@ class DataArguments:
     max_seq_length: int = _option(384, "Tokens of a window: question, context and special tokens.")
     doc_stride: int = _option(128, "Tokens that neighbouring windows of a long context share.")
     max_question_length: int = _option(64, "Longer questions are cut to this many tokens.")
-    pad_to_max_length: bool = _option(False, "Pad every window to --max_seq_length instead of each batch to its longest.")
+    pad_to_max_length: bool = _option(
+        False, "Pad every window to --max_seq_length instead of each batch to its longest."
+    )
     max_train_samples: int | None = _option(None, "Use only this many training questions.")
     max_eval_samples: int | None = _option(None, "Use only this many evaluation questions.")
     max_predict_samples: int | None = _option(None, "Use only this many questions to predict.")
@@ -131,13 +135,11 @@ class PruningArguments:
             cooldown=self.pruning_cooldown,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
         )
-        return MovementPruningCallback(
-            config=config, max_metric_drop=self.max_metric_drop, metric=self.pruning_metric
-        )
+        return MovementPruningCallback(config=config, max_metric_drop=self.max_metric_drop, metric=self.pruning_metric)
 
 
 def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str = "") -> tuple[Any, ...]:
-    """Parse ``argv`` into one instance of each of ``types``; a first argument ``recipe.yaml`` or ``.json`` sets defaults.
+    """Parse ``argv`` into one instance of each of ``types``; a recipe as first argument sets the defaults.
 
     ``run_qa.py recipe.yaml --learning_rate 1e-5`` takes everything from the recipe but the learning rate.
 
@@ -159,7 +161,10 @@ def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str
 
 def _read_recipe(file: Path) -> dict[str, Any]:
     text = file.read_text(encoding="utf-8")
-    values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    try:
+        values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{file} must hold a mapping from option to value, not {type(values).__name__}.")
     # YAML reads 2e-5 (no dot) as a string; argparse converts string defaults by the option's type

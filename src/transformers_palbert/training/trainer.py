@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
@@ -36,7 +35,7 @@ class QuestionAnsweringTrainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        eval_examples: Dataset | None = None,
+        eval_examples: Any = None,
         metric: str = "squad",
         decoding: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -54,15 +53,15 @@ class QuestionAnsweringTrainer(Trainer):
             self.optimizer = kind(groups, **options)
         return super().create_optimizer(model)
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(  # type: ignore[override] # one data set, not a dictionary of several
         self,
         eval_dataset: TorchDataset | None = None,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
-        eval_examples: Dataset | None = None,
+        eval_examples: Any = None,
     ) -> dict[str, float]:
         """Answer the evaluation questions and score them; ``eval_examples`` belong to ``eval_dataset``."""
-        features = self.eval_dataset if eval_dataset is None else eval_dataset
+        features: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.eval_examples if eval_examples is None else eval_examples
         start = time.time()
         answers, output = self._answer(features, examples, ignore_keys, metric_key_prefix, "Evaluation")
@@ -74,12 +73,12 @@ class QuestionAnsweringTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         test_dataset: TorchDataset,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "test",
-        test_examples: Dataset | None = None,
+        test_examples: Any = None,
     ) -> PredictionOutput:
         """Answer ``test_examples``; ``predictions`` is a :class:`~transformers_palbert.qa.spans.QAPredictions`."""
         answers, output = self._answer(test_dataset, test_examples, ignore_keys, metric_key_prefix, "Prediction")
@@ -87,17 +86,18 @@ class QuestionAnsweringTrainer(Trainer):
         scores = {}
         if any(row["text"] for row in test_examples["answers"]):
             scores = self._score(answers, test_examples, metric_key_prefix)
-        return PredictionOutput(predictions=answers, label_ids=None, metrics={**output.metrics, **scores})
+        result: Any = answers  # the base class returns an array of logits here
+        return PredictionOutput(predictions=result, label_ids=None, metrics={**output.metrics, **scores})
 
     def save_answers(self, answers: QAPredictions, prefix: str) -> None:
         """Write ``{prefix}_predictions.json`` and ``{prefix}_nbest_predictions.json`` into the output folder."""
         if not self.is_world_process_zero():
             return
-        files = {"predictions": answers.predictions, "nbest_predictions": answers.nbest}
+        files: dict[str, Any] = {"predictions": answers.predictions, "nbest_predictions": answers.nbest}
         if answers.null_odds:
-            files["null_odds"] = answers.null_odds  # type: ignore[assignment]
+            files["null_odds"] = answers.null_odds
         for name, content in files.items():
-            file = Path(self.args.output_dir) / f"{prefix}_{name}.json"
+            file = Path(str(self.args.output_dir)) / f"{prefix}_{name}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
@@ -115,11 +115,14 @@ class QuestionAnsweringTrainer(Trainer):
             loader, description=description, prediction_loss_only=False, ignore_keys=ignore_keys,
             metric_key_prefix=prefix,
         )  # fmt: skip
-        start_logits, end_logits = output.predictions[:2]
-        return postprocess_predictions(examples, features, (start_logits, end_logits), **self.decoding), output
+        logits: Any = output.predictions
+        return postprocess_predictions(examples, features, (logits[0], logits[1]), **self.decoding), output
 
     def _score(self, answers: QAPredictions, examples: Any, prefix: str) -> dict[str, float]:
-        options = {"no_answer_probabilities": answers.null_odds} if self.metric == "squad_v2" else {}
+        options: dict[str, Any] = {}
+        if self.metric == "squad_v2" and answers.null_odds:  # odds serve as well: the script only compares them
+            threshold = self.decoding.get("null_score_diff_threshold", 0.0)
+            options = {"no_answer_probabilities": answers.null_odds, "no_answer_threshold": threshold}
         scores = compute_metric(self.metric, answers.predictions, examples, **options)
         if prefix == "eval":
             self.save_answers(answers, prefix)

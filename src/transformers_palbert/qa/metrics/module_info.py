@@ -10,7 +10,7 @@ __all__ = ["metric_info"]
 _INPUTS = """
 Args:
     predictions: list of {"id": str, "prediction_text": str}; squad_v2 also takes "no_answer_probability": float.
-        A text of None counts as a missing prediction.
+        One for each reference: only compute_metric takes predictions with gaps.
     references: list of {"id": str, "answers": {"text": [str, ...], "answer_start": [int, ...]}}.
 """
 

@@ -11,8 +11,9 @@ starters count only before capital letters, and there are none; collocations onl
 is left is the spelling statistics of the word that follows an initial or a number with a full stop ("j. smith", "2.
 graph"): Punkt sees no sentence end there unless its training text had that very word in small letters at the beginning
 of a sentence and never with a capital. For such a rare word alone the full stop may be cut off by the official script
-and not here. In the 9,657 answers of the CMRC 2018 development set only three distinct runs have such a full stop at
-all, each an initial before a family name, which Punkt does not cut.
+and not here. Such a full stop stands, rare word or not, in three distinct answers of the 9,657 of the CMRC 2018
+development set (each an initial before a family name, which Punkt does not cut), and in 37 of the 11,915 runs of its
+contexts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,361 @@
+"""The pipeline ``question-answering``, which transformers removed in version 5.
+
+    >>> import transformers_palbert
+    >>> from transformers import pipeline
+    >>> answer = pipeline("question-answering", model="path/or/hub-id")
+    >>> answer(question="Where do I live?", context="My name is Wolfgang and I live in Berlin")
+    {'score': 0.9191, 'start': 34, 'end': 40, 'answer': 'Berlin'}
+
+It takes and returns what the pipeline of transformers 4 did. Inside it works on blocks of questions: a block is
+tokenized in one call, its windows are sorted by length so that a batch holds little padding, and the spans of a batch
+are scored by one numpy expression.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from inspect import Parameter, signature
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers.activations import FastGELUActivation, NewGELUActivation
+from transformers.pipelines.base import Pipeline
+
+from ..errors import ConfigurationError, TokenizerError
+from ..qa.decoding import DecodedWindows, decode_windows, require_positive
+from ..qa.features import IntArray, Windows, encode_windows
+from .inputs import Example, blocks, checked_example, parse_inputs
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+__all__ = ["QuestionAnsweringPipeline"]
+
+_BATCHES_AHEAD = 16  # a block holds this many examples per window of a batch: enough to sort windows by length
+_CPU_TOKENS_PER_THREAD = 768  # more of them fall out of the processor's caches, and every token takes longer
+_PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
+_PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
+_POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Consecutive examples and their windows; ``length`` is what to pad them to, 0 for the longest of a batch."""
+
+    examples: list[Example]
+    windows: Windows
+    length: int
+
+
+class QuestionAnsweringPipeline(Pipeline):
+    """Find the answer to a question in a context, with any ``AutoModelForQuestionAnswering`` and a fast tokenizer.
+
+    A context too long for the model is read in windows that overlap. The score of an answer is the probability of its
+    start times that of its end (softmax over the context and ``[CLS]`` of one window); answers with the same text add
+    up their scores. The answer is the exact slice ``context[start:end]``.
+
+    Where it differs from the pipeline of transformers 4:
+
+    - Slow tokenizers are refused. ``SquadExample`` is gone; examples are mappings, whose further keys are ignored.
+    - ``max_question_len`` holds for fast tokenizers too, and whitespace in front of a question is dropped.
+    - Windows are padded on the right whatever the tokenizer's side. Where that is the left, the question, which then
+      comes second, cannot be the answer, and the null score is read at ``[CLS]``.
+    - Improbable spans keep their order where probabilities round to zero, equal scores are ordered by position, and
+      half-precision logits are read in float32.
+    - A context without a single token gives the empty answer with score 0 instead of an empty list.
+    - On a CPU, a batch passes through the model in parts of at most 768 tokens per thread (one window at least), which
+      is faster there. On any other device, ``batch_size`` windows pass at once.
+    - The model's ``gelu_new`` and ``gelu_fast`` modules are replaced by torch's fused kernel, equal up to rounding.
+    - Examples are read ahead, 16 times ``batch_size`` at once; one at a time from a generator or ``Dataset`` with
+      ``batch_size=1``. Tokenization is parallel by itself: ``num_workers`` is accepted and without effect.
+    - Unknown arguments of a call are errors, and so are settings that cannot be met.
+
+    Args:
+        model: The model; see :class:`~transformers.Pipeline` for it and all other arguments of the constructor. Those
+            of :meth:`__call__` are accepted as well and become the defaults.
+        tokenizer: A fast tokenizer.
+
+    Raises:
+        TokenizerError: if the tokenizer is missing or not a fast one.
+    """
+
+    # The base class gives these the type None.
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = True
+    default_input_names: Any = "question,context"
+    tokenizer: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise TokenizerError(
+                f"The question-answering pipeline needs a fast tokenizer, got {type(self.tokenizer).__name__}. Pass"
+                " `tokenizer=AutoTokenizer.from_pretrained(…)`."
+            )
+        _fuse_activations(self.model)
+
+    def __call__(self, *args: Any, num_workers: int | None = None, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """Answer one or many questions.
+
+        Args:
+            *args: Instead of ``question`` and ``context``: both as two strings; one mapping with these keys; a list of
+                such mappings; or a generator or torch ``Dataset`` of them, which is read as needed.
+            num_workers: Without effect.
+            batch_size: Number of windows that pass through the model at once, 1 by default. Windows of different
+                questions share a batch.
+            **kwargs: The following.
+            question (str | Sequence[str]): One or several questions.
+            context (str | Sequence[str]): The context of each question, or one for all.
+            top_k (int): Number of answers to return, fewer where the context holds fewer; 1 by default.
+            doc_stride (int): Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``.
+            max_answer_len (int): Longest answer in tokens, 15 by default.
+            max_seq_len (int): Length of a window in tokens, question included; by default 384 or what the tokenizer
+                allows.
+            max_question_len (int): Longer questions lose their last tokens; 64 by default.
+            handle_impossible_answer (bool): Whether ``""`` may be the answer, scored by the probability of ``[CLS]``
+                (the smallest among the windows); False by default.
+            align_to_words (bool): Extend answers to whole words, as the tokenizer splits them; True by default.
+                No effect on Chinese with BERT's tokenizer, where every character is a word.
+            padding (bool | str): ``"max_length"`` pads every window to ``max_seq_len``, for models that want one
+                shape; all else pads to the longest window of a batch.
+
+        Returns:
+            A dict with ``score`` (0 to 1, or little more where equal texts add up), ``start`` and ``end`` (characters
+            of the context) and ``answer``; a list of them where ``top_k`` gives several. For several questions, a list
+            of these; for a generator or ``Dataset``, an iterator over these.
+
+        Raises:
+            ConfigurationError: if arguments cannot be understood, or a question or context is empty.
+        """
+        inputs: Any = parse_inputs(args, kwargs)
+        if unknown := sorted(set(kwargs) - {*_PREPROCESS, *_POSTPROCESS, "topk"}):
+            raise ConfigurationError(
+                f"Unknown argument(s) {', '.join(unknown)}. The question-answering pipeline takes"
+                f" {', '.join((*_PREPROCESS, *_POSTPROCESS))}."
+            )
+        if isinstance(inputs, list):
+            if not inputs:
+                return []
+            answers = super().__call__(inputs, num_workers=num_workers, batch_size=batch_size, **kwargs)
+            return answers[0] if len(answers) == 1 else answers
+        if not isinstance(inputs, (Dataset, GeneratorType)):
+            inputs = (example for example in inputs)  # the base class streams nothing but these two
+        return super().__call__(inputs, num_workers=num_workers, batch_size=batch_size, **kwargs)
+
+    def _sanitize_parameters(self, topk: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
+        """Check the settings and tell apart those of :meth:`preprocess` and :meth:`postprocess`."""
+        if topk is not None:
+            kwargs.setdefault("top_k", topk)
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        if given.get("padding", False) not in _PADDINGS:
+            raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
+        require_positive(**{name: given[name] for name in ("top_k", "max_answer_len") if name in given})
+        preprocess = {name: given[name] for name in _PREPROCESS if name in given}
+        return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
+
+    def run_single(self, inputs: Example, preprocess_params: Any, forward_params: Any, postprocess_params: Any) -> Any:
+        """Answer one question."""
+        return next(self.get_iterator([inputs], 0, 1, preprocess_params, forward_params, postprocess_params))
+
+    def get_iterator(
+        self,
+        inputs: Iterable[Example],
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[Any]:
+        """Yield the answers to ``inputs`` in their order, reading ahead one block."""
+        require_positive(batch_size=batch_size)
+        ahead = _BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
+        for examples in blocks(inputs, batch_size * ahead):
+            block = self.preprocess(examples, **preprocess_params)
+            batches = _batches(block.windows, batch_size, self._tokens_per_pass())
+            logits = [self._logits(block, batch, forward_params) for batch in batches]
+            yield from self.postprocess((block, logits), **postprocess_params)
+
+    def preprocess(  # type: ignore[override]
+        self,
+        examples: Sequence[Example],
+        padding: bool | str = False,
+        doc_stride: int | None = None,
+        max_question_len: int = 64,
+        max_seq_len: int | None = None,
+    ) -> _Block:
+        """Tokenize a block of examples in one call."""
+        examples = [checked_example(example) for example in examples]
+        length = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
+        if doc_stride is None:
+            doc_stride = min(length // 2, 128)
+            # By default it is the question that gives way, rather than the call that fails.
+            room = length - self.tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
+            max_question_len = max(min(max_question_len, room), 1)
+        windows = encode_windows(
+            self.tokenizer,
+            [example["question"] for example in examples],
+            [example["context"] for example in examples],
+            max_seq_length=length,
+            doc_stride=doc_stride,
+            max_question_length=max_question_len,
+        )
+        return _Block(examples, windows, length if padding == "max_length" else 0)
+
+    def _tokens_per_pass(self) -> int:
+        """Tokens that may pass through the model at once."""
+        return _CPU_TOKENS_PER_THREAD * torch.get_num_threads() if self.device.type == "cpu" else sys.maxsize
+
+    def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
+        """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
+        inputs = _padded(block.windows, batch, self.tokenizer, block.length)
+        return batch, self.forward(inputs, **forward_params)["logits"].numpy()
+
+    def _forward(  # type: ignore[override]
+        self, input_tensors: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Run the model on one batch of windows."""
+        accepted = _named_parameters(type(self.model).forward)
+        inputs: dict[str, Any] = input_tensors
+        if "input_ids" in accepted:
+            inputs = {name: tensor for name, tensor in input_tensors.items() if name in accepted}
+        if "use_cache" in accepted:
+            inputs = {**inputs, "use_cache": False}
+        outputs = self.model(**inputs)
+        if isinstance(outputs, tuple):
+            start, end = outputs[:2]
+        elif "start_logits" in outputs and "end_logits" in outputs:
+            start, end = outputs["start_logits"], outputs["end_logits"]
+        else:
+            raise ConfigurationError(
+                f"{type(self.model).__name__} returns {', '.join(outputs)}, but no `start_logits` and `end_logits`."
+                " Load the model with `AutoModelForQuestionAnswering`."
+            )
+        return {"logits": torch.stack((start, end)).float()}
+
+    def postprocess(  # type: ignore[override]
+        self,
+        model_outputs: tuple[_Block, list[tuple[IntArray, Any]]],
+        top_k: int = 1,
+        max_answer_len: int = 15,
+        handle_impossible_answer: bool = False,
+        align_to_words: bool = True,
+    ) -> list[Any]:
+        """Answers to all examples of a block."""
+        block, logits = model_outputs
+        # Aligned to words, some candidates become the same answer: start with more of them.
+        candidates = top_k * 2 + 10 if align_to_words else top_k
+        decoded = _decoded(block.windows, logits, candidates, max_answer_len)
+        bounds = np.searchsorted(block.windows.example, np.arange(len(block.examples) + 1)).tolist()
+        results = []
+        for example, start, stop in zip(block.examples, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
+            answers = self._answers(block.windows, decoded, range(start, stop), example["context"], align_to_words)
+            if handle_impossible_answer or not answers:
+                score = float(decoded.null[start:stop].min()) if handle_impossible_answer else 0.0
+                answers.append({"score": score, "start": 0, "end": 0, "answer": ""})
+            answers = sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]
+            results.append(answers[0] if len(answers) == 1 else answers)
+        return results
+
+    def _answers(
+        self, windows: Windows, decoded: DecodedWindows, which: range, context: str, align_to_words: bool
+    ) -> list[dict[str, Any]]:
+        """Candidate answers from the windows of one example; those with the same text become one."""
+        sequence = 1 if self.tokenizer.padding_side == "right" else 0
+        answers: dict[str, dict[str, Any]] = {}
+        for window in which:
+            columns = decoded.start[window], decoded.end[window], decoded.probability[window]
+            for first, last, score in zip(*(column.tolist() for column in columns), strict=True):
+                if first < 0:  # no more spans in this window
+                    break
+                start, end = _characters(windows.encodings[window], first, last, sequence, align_to_words)
+                text = context[start:end]
+                known = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
+                known["score"] += score
+        return list(answers.values())
+
+
+def _characters(encoding: Encoding, first: int, last: int, sequence: int, align_to_words: bool) -> tuple[int, int]:
+    """Characters of a span of tokens, or of the words that it touches where the tokenizer knows words."""
+    if align_to_words:
+        first_word, last_word = encoding.token_to_word(first), encoding.token_to_word(last)
+        if first_word is not None and last_word is not None:
+            start, end = encoding.word_to_chars(first_word, sequence), encoding.word_to_chars(last_word, sequence)
+            if start is not None and end is not None:
+                return start[0], end[1]
+    characters = encoding.token_to_chars(first), encoding.token_to_chars(last)
+    return (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
+
+
+def _batches(windows: Windows, batch_size: int, max_tokens: int) -> Iterator[IntArray]:
+    """Numbers of the windows in batches of ``batch_size``, or fewer where padded ones hold over ``max_tokens``.
+
+    The longest windows come first: neighbours need little padding, and if memory runs out, it does so at once.
+    """
+    lengths = np.array([len(ids) for ids in windows.inputs["input_ids"]])
+    order = np.argsort(-lengths, kind="stable")
+    while len(order):
+        size = min(batch_size, max(max_tokens // int(lengths[order[0]]), 1))
+        yield order[:size]
+        order = order[size:]
+
+
+def _padded(windows: Windows, batch: IntArray, tokenizer: Any, length: int) -> dict[str, torch.Tensor]:
+    """Model inputs of a batch, each of shape ``(batch, tokens)``, padded on the right to ``length`` at least."""
+    lengths = [len(windows.inputs["input_ids"][window]) for window in batch]
+    shape = len(batch), max(*lengths, length)
+    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+    arrays = {"attention_mask": np.zeros(shape, dtype=np.int64)}
+    for row, tokens in enumerate(lengths):
+        arrays["attention_mask"][row, :tokens] = 1
+    for name in windows.inputs.keys() - arrays:
+        arrays[name] = np.full(shape, padding.get(name, 0), dtype=np.int64)
+        for row, (tokens, window) in enumerate(zip(lengths, batch, strict=True)):
+            arrays[name][row, :tokens] = windows.inputs[name][window]
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, max_answer_len: int) -> DecodedWindows:
+    """The best spans of every window, back in the order of the windows."""
+    parts = [
+        decode_windows(
+            start,
+            end,
+            context_start=windows.context_start[batch],
+            context_length=windows.context_length[batch],
+            cls_index=windows.cls_index[batch],
+            top_k=top_k,
+            max_answer_length=max_answer_len,
+        )
+        for batch, (start, end) in logits
+    ]
+    order = np.argsort(np.concatenate([batch for batch, _ in logits]))
+    return DecodedWindows(
+        start=np.concatenate([part.start for part in parts])[order],
+        end=np.concatenate([part.end for part in parts])[order],
+        probability=np.concatenate([part.probability for part in parts])[order],
+        null=np.concatenate([part.null for part in parts])[order],
+    )
+
+
+def _fuse_activations(model: torch.nn.Module) -> None:
+    """Replace activations that are written as eight operations by the one kernel of torch for the same function."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) in (NewGELUActivation, FastGELUActivation):
+                setattr(parent, name, torch.nn.GELU(approximate="tanh"))
+
+
+@lru_cache(maxsize=64)
+def _named_parameters(forward: Callable[..., Any]) -> frozenset[str]:
+    """Names that a model's forward spells out; empty for a wrapper that passes on whatever it gets."""
+    parameters = signature(forward).parameters.values()
+    return frozenset(p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset as ArrowDataset
+from torch.utils.data import IterableDataset
+from transformers import (
+    AlbertConfig,
+    AlbertForQuestionAnswering,
+    AlbertForSequenceClassification,
+    AutoModelForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    GPT2Config,
+    GPT2ForQuestionAnswering,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+    pipeline,
+)
+from transformers.activations import NewGELUActivation
+from transformers.pipelines.pt_utils import KeyDataset
+
+import transformers_palbert  # registers the pipeline
+from tests.references.answers import naive_pipeline
+from tests.references.small_tokenizers import byte_level, distilbert, wordpiece
+from transformers_palbert.errors import ConfigurationError, TokenizerError
+from transformers_palbert.pipelines import question_answering
+from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
+
+ENGLISH = "My name is Wolfgang and I live in Berlin, where unbelievables live. "
+CHINESE = "我叫王芳，住在北京。二〇一八年出生于上海。"
+EXAMPLES = [
+    {"question": question, "context": context}
+    for question, context in [
+        ("where does Wolfgang live?", ENGLISH * 3),
+        ("谁住在北京？", CHINESE),
+        ("who?", ENGLISH),
+        ("  什么时候？", CHINESE * 5),
+        ("what is the answer?", CHINESE + ENGLISH),
+        ("a?", "b"),
+    ]
+]
+WINDOW = {"max_seq_len": 40, "doc_stride": 10}
+BYTES = {"max_seq_len": 100, "doc_stride": 30}
+SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 24}
+QUESTION = EXAMPLES[0]["question"]
+
+
+def sharpened(model: Any) -> Any:
+    """Far-apart logits: with those of a fresh model, almost every span is as good as any other."""
+    with torch.no_grad():
+        model.qa_outputs.weight.normal_(std=2)
+    return model.eval()
+
+
+def albert() -> tuple[Any, Any, dict[str, int]]:
+    config = AlbertConfig(vocab_size=100, embedding_size=8, hidden_act="gelu_new", **SHAPE)
+    return AlbertForQuestionAnswering(config), wordpiece(), WINDOW
+
+
+def distil() -> tuple[Any, Any, dict[str, int]]:
+    config = DistilBertConfig(vocab_size=100, dim=16, hidden_dim=24, n_layers=1, n_heads=2)
+    return DistilBertForQuestionAnswering(config), distilbert(), WINDOW
+
+
+def roberta() -> tuple[Any, Any, dict[str, int]]:
+    return RobertaForQuestionAnswering(RobertaConfig(vocab_size=300, pad_token_id=1, **SHAPE)), byte_level(), BYTES
+
+
+def gpt2_context_first() -> tuple[Any, Any, dict[str, int]]:
+    config = GPT2Config(vocab_size=300, n_embd=16, n_layer=1, n_head=2)
+    return GPT2ForQuestionAnswering(config), byte_level(padding_side="left"), BYTES
+
+
+KINDS: dict[str, Callable[[], tuple[Any, Any, dict[str, int]]]] = {
+    kind.__name__: kind for kind in (albert, distil, roberta, gpt2_context_first)
+}
+
+
+def make(kind: str = "albert", **kwargs: Any) -> tuple[QuestionAnsweringPipeline, dict[str, int]]:
+    torch.manual_seed(0)
+    model, tokenizer, window = KINDS[kind]()
+    pipe = pipeline("question-answering", model=sharpened(model), tokenizer=tokenizer, device="cpu", **kwargs)
+    return pipe, window
+
+
+def assert_same(results: list[Any], expected: list[list[dict[str, Any]]]) -> None:
+    for result, answers in zip(results, expected, strict=True):
+        found = result if isinstance(result, list) else [result]
+        assert [{**answer, "score": 0} for answer in found] == [{**answer, "score": 0} for answer in answers]
+        assert [answer["score"] for answer in found] == pytest.approx([a["score"] for a in answers], rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"top_k": 3, "handle_impossible_answer": True}, {"top_k": 4, "align_to_words": False, "max_answer_len": 3}],
+    ids=str,
+)
+def test_same_answers_as_the_naive_reference(kind: str, batch_size: int, settings: dict[str, Any]) -> None:
+    pipe, window = make(kind)
+    expected = [
+        naive_pipeline(pipe.model, pipe.tokenizer, e["question"].lstrip(), e["context"], **window, **settings)
+        for e in EXAMPLES
+    ]
+    assert len({answers[0]["answer"] for answers in expected}) > 3
+    assert_same(pipe(EXAMPLES, batch_size=batch_size, **window, **settings), expected)
+
+
+def test_answers_are_exact_slices_of_the_context() -> None:
+    pipe, window = make()
+    for example, answers in zip(EXAMPLES, pipe(EXAMPLES, top_k=5, **window), strict=True):
+        for answer in answers if isinstance(answers, list) else [answers]:
+            assert answer["answer"] == example["context"][answer["start"] : answer["end"]]
+            assert [type(value) for value in answer.values()] == [float, int, int, str]
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 16])
+@pytest.mark.parametrize("tokens", [1, 100, 10**9])
+def test_batches_change_nothing(batch_size: int, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question_answering, "_BATCHES_AHEAD", 1)
+    monkeypatch.setattr(question_answering, "_CPU_TOKENS_PER_THREAD", tokens)
+    pipe, window = make()
+    single = [pipe(example, **window) for example in EXAMPLES]
+    together = pipe(EXAMPLES[::-1], batch_size=batch_size, **window)[::-1]
+    assert_same(together, [[answer] for answer in single])
+
+
+def test_windows_of_several_questions_share_a_pass_sorted_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question_answering, "_CPU_TOKENS_PER_THREAD", 100)
+    pipe, window = make()
+    shapes = []
+    pipe.model.register_forward_pre_hook(
+        lambda _, __, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    pipe(EXAMPLES, batch_size=3, **window)
+    lengths = [length for _, length in shapes]
+    assert lengths == sorted(lengths, reverse=True)
+    assert shapes[0] == (2, 40)
+    assert max(count for count, _ in shapes) == 3
+    assert all(count * length <= 100 for count, length in shapes)
+
+
+def test_padding_to_max_seq_len_gives_one_shape() -> None:
+    pipe, window = make()
+    expected = pipe(EXAMPLES, **window)
+    shapes = set()
+    model = pipe.model
+    model.register_forward_pre_hook(lambda _, __, inputs: shapes.add(inputs["input_ids"].shape[1]), with_kwargs=True)
+    assert_same(pipe(EXAMPLES, padding="max_length", **window), [[answer] for answer in expected])
+    assert shapes == {40}
+
+
+def pairs(key: str) -> list[str]:
+    return [example[key] for example in EXAMPLES]
+
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "list of mappings": lambda pipe: pipe(EXAMPLES),
+    "tuple": lambda pipe: pipe(tuple(EXAMPLES)),
+    "several arguments": lambda pipe: pipe(*EXAMPLES),
+    "data": lambda pipe: pipe(data=EXAMPLES),
+    "X": lambda pipe: pipe(X=EXAMPLES),
+    "lists": lambda pipe: pipe(question=pairs("question"), context=pairs("context")),
+    "columns": lambda pipe: pipe(
+        question=ArrowDataset.from_list(EXAMPLES)["question"], context=ArrowDataset.from_list(EXAMPLES)["context"]
+    ),
+    "data set with more columns": lambda pipe: pipe(ArrowDataset.from_list([{"id": 1, **e} for e in EXAMPLES])),
+    "generator": lambda pipe: list(pipe(example for example in EXAMPLES)),
+    "iterator": lambda pipe: list(pipe(iter(EXAMPLES))),
+    "KeyDataset": lambda pipe: list(pipe(KeyDataset(ArrowDataset.from_list([{"row": e} for e in EXAMPLES]), "row"))),
+    "IterableDataset": lambda pipe: list(pipe(Streamed())),
+    "batches": lambda pipe: pipe(EXAMPLES, batch_size=3, num_workers=2),
+}
+
+
+class Streamed(IterableDataset):
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(EXAMPLES)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_every_form_of_input(call: Callable[[Any], Any]) -> None:
+    pipe, _ = make()
+    assert_same(call(pipe), [[pipe(**example)] for example in EXAMPLES])
+
+
+def test_one_question_gives_one_answer_whatever_its_form() -> None:
+    pipe, _ = make()
+    example = EXAMPLES[0]
+    answer = pipe(question=example["question"], context=example["context"])
+    assert set(answer) == {"score", "start", "end", "answer"}
+    assert pipe(example) == pipe([example]) == pipe(*example.values()) == answer
+    assert pipe(question=[example["question"]], context=[example["context"]]) == answer
+    two = pipe(question=[example["question"], "who?"], context=example["context"])
+    assert_same(two, [[answer], [pipe("who?", example["context"])]])
+    assert pipe([]) == []
+
+
+def test_streams_are_read_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question_answering, "_BATCHES_AHEAD", 2)
+    pipe, _ = make()
+    read: list[int] = []
+
+    def endless() -> Iterator[dict[str, str]]:
+        while True:
+            read.append(1)
+            yield EXAMPLES[5]
+
+    next(pipe(endless()))
+    assert len(read) == 1
+    next(pipe(endless(), batch_size=3))
+    assert len(read) == 1 + 6
+
+
+def test_settings_of_the_constructor_hold_until_a_call_changes_them() -> None:
+    pipe, window = make(top_k=2, **WINDOW)
+    assert len(pipe(EXAMPLES[0])) == 2
+    assert len(pipe(EXAMPLES[0], top_k=3)) == len(pipe(EXAMPLES[0], topk=3)) == 3
+    plain, _ = make()
+    assert pipe(EXAMPLES[0], top_k=1) == plain(EXAMPLES[0], **window)
+
+
+@pytest.mark.parametrize("context", [" \n ", "\u200b\u200b"])
+def test_context_without_tokens(context: str) -> None:
+    pipe, _ = make()
+    empty = {"start": 0, "end": 0, "answer": ""}
+    assert pipe(question=QUESTION, context=context) == {"score": 0.0, **empty}
+    with_null = pipe(question=[QUESTION] * 2, context=[context, ENGLISH], handle_impossible_answer=True)[0]
+    assert with_null == {"score": pytest.approx(1.0), **empty}
+
+
+def test_long_questions_are_cut_by_default() -> None:
+    pipe, _ = make()
+    long, cut = "where " * 300, "where " * 64
+    assert pipe(question=long, context=ENGLISH)["answer"] == pipe(question=cut, context=ENGLISH)["answer"]
+    pipe.tokenizer.model_max_length = 48  # stride 24 leaves 20 tokens for the question
+    assert pipe(question=long, context=ENGLISH * 9) == pipe(question="where " * 20, context=ENGLISH * 9)
+
+
+def test_equal_texts_add_up() -> None:
+    pipe, _ = make()
+    context = "live a " * 6
+    settings = {"top_k": 1000, "max_answer_len": 1}
+    found = pipe(question="who?", context=context, **settings)
+    assert sorted(answer["answer"] for answer in found) == ["a", "live"]
+    expected = naive_pipeline(pipe.model, pipe.tokenizer, "who?", context, **settings)
+    assert_same([found], [expected])
+    assert sum(answer["score"] for answer in found) > max(answer["score"] for answer in found)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pipe, _ = make()
+    path = tmp_path_factory.mktemp("model")
+    pipe.save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"dtype": torch.bfloat16}, {"dtype": torch.float16}, {"device_map": {"": "cpu"}}, {"device": -1}],
+    ids=str,
+)
+def test_loading_by_path(folder: Path, how: dict[str, Any]) -> None:
+    pipe = pipeline("question-answering", model=str(folder), **how)
+    assert type(pipe) is transformers_palbert.QuestionAnsweringPipeline
+    assert pipe.model.dtype == how.get("dtype", torch.float32)
+    example = EXAMPLES[2]
+    expected = naive_pipeline(pipe.model, pipe.tokenizer, example["question"], example["context"])
+    assert_same([pipe(example)], [expected])
+
+
+def test_model_that_returns_a_tuple(folder: Path) -> None:
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, return_dict=False)
+    pipe = QuestionAnsweringPipeline(model=model, tokenizer=wordpiece(), device="cpu")
+    assert_same([pipe(EXAMPLES[0])], [[make()[0](EXAMPLES[0])]])
+
+
+def test_compiled_and_wrapped_models_get_every_input() -> None:
+    pipe, _ = make()
+    expected = pipe(EXAMPLES[:2])
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, model: torch.nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            assert set(kwargs) == {"input_ids", "token_type_ids", "attention_mask"}
+            return self.model(*args, **kwargs)
+
+    pipe.model = Wrapped(pipe.model)
+    assert pipe(EXAMPLES[:2]) == expected
+
+
+def test_inputs_that_a_model_does_not_know_are_left_out() -> None:
+    torch.manual_seed(0)
+    pipe = QuestionAnsweringPipeline(model=sharpened(distil()[0]), tokenizer=wordpiece(), device="cpu")
+    assert_same([pipe(EXAMPLES[0])], [[make("distil")[0](EXAMPLES[0])]])
+
+
+def test_fused_activation_is_the_same_function() -> None:
+    torch.manual_seed(0)
+    model = sharpened(albert()[0])
+    tokens = torch.randint(5, 60, (2, 30))
+    with torch.no_grad():
+        before = model(tokens).start_logits
+        assert any(isinstance(module, NewGELUActivation) for module in model.modules())
+        QuestionAnsweringPipeline(model=model, tokenizer=wordpiece(), device="cpu")
+        after = model(tokens).start_logits
+    assert not any(isinstance(module, NewGELUActivation) for module in model.modules())
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+
+
+def test_threads_share_a_pipeline() -> None:
+    pipe, _ = make()
+    settings = [{"max_seq_len": 30 + 4 * index, "doc_stride": index} for index in range(4)]
+    expected = [pipe(EXAMPLES, **setting) for setting in settings]
+    results: list[Any] = [None] * 4
+
+    def work(index: int) -> None:
+        for _ in range(5):
+            results[index] = pipe(EXAMPLES, **settings[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == expected
+
+
+BAD_CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "no arguments": (lambda pipe: pipe(), "no `question`"),
+    "no context": (lambda pipe: pipe(question="who?"), "no `context`"),
+    "empty question": (lambda pipe: pipe(question="", context="b"), "`question` cannot be empty"),
+    "empty context": (lambda pipe: pipe(question=["who?"], context=[""]), "`context` cannot be empty"),
+    "None": (lambda pipe: pipe(question="who?", context=None), "str and NoneType"),
+    "None in a list": (lambda pipe: pipe(question=["who?"], context=[None]), "`context` must be a string, got None"),
+    "lengths": (lambda pipe: pipe(question=["a", "b"], context=["c"]), "the same lengths: 2 and 1"),
+    "one question": (lambda pipe: pipe(question="a", context=["b"]), "str and list"),
+    "missing key": (lambda pipe: pipe({"question": "a", "text": "b"}), r"no `context`, only \['question', 'text'\]"),
+    "no mapping": (lambda pipe: pipe([("a", "b")]), "must be a mapping, got tuple"),
+    "one string": (lambda pipe: pipe("who?"), "Cannot read examples from 'who\\?'"),
+    "a number": (lambda pipe: pipe(5), "Cannot read examples from 5"),
+    "in a stream": (lambda pipe: list(pipe(iter([EXAMPLES[0], {"question": "a"}]))), "no `context`"),
+    "unknown argument": (lambda pipe: pipe("a", "b", max_anser_len=3), r"max_anser_len\. .* takes .*max_answer_len"),
+    "top_k": (lambda pipe: pipe("a", "b", top_k=0), "`top_k` must be at least 1, got 0"),
+    "max_answer_len": (lambda pipe: pipe("a", "b", max_answer_len=0), "`max_answer_len` must be at least 1"),
+    "batch_size": (lambda pipe: pipe("a", "b", batch_size=0), "`batch_size` must be at least 1"),
+    "padding": (lambda pipe: pipe("a", "b", padding="left"), "`padding` must be one of .*'left'"),
+    "doc_stride": (lambda pipe: pipe("a", "b", max_seq_len=20, doc_stride=20), "`doc_stride` below 16"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
+def test_bad_calls(call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        call(make()[0])
+
+
+def test_model_for_another_task() -> None:
+    config = albert()[0].config
+    pipe = QuestionAnsweringPipeline(
+        model=AlbertForSequenceClassification(config).eval(), tokenizer=wordpiece(), device="cpu"
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"returns logits, but no `start_logits`.*AutoModelForQuestionAnswering"
+    ):
+        pipe("who?", ENGLISH)
+
+
+def test_tokenizer_must_be_fast() -> None:
+    with pytest.raises(TokenizerError, match="needs a fast tokenizer, got NoneType"):
+        QuestionAnsweringPipeline(model=albert()[0], device="cpu")

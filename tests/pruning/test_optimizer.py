@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from transformers_palbert.errors import PruningError
+from transformers_palbert.pruning.optimizer import exempt_from_decay, require_in_optimizer, restore_groups
+
+
+def parameters(count: int) -> list[nn.Parameter]:
+    return [nn.Parameter(torch.full((2,), 1.0 + index)) for index in range(count)]
+
+
+def layout(optimizer: torch.optim.Optimizer) -> list[tuple[float, list[int]]]:
+    return [
+        (group["weight_decay"], [id(parameter) for parameter in group["params"]]) for group in optimizer.param_groups
+    ]
+
+
+def test_scores_leave_decaying_groups_and_return_in_order() -> None:
+    a, b, c, d, e = parameters(5)
+    groups = [
+        {"params": [a, b, c], "weight_decay": 0.1},
+        {"params": [d], "weight_decay": 0.0},
+        {"params": [e], "weight_decay": 0.2},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.1)
+    before = layout(optimizer)
+    changed = exempt_from_decay(optimizer, [b, d, e])
+    assert layout(optimizer) == [
+        (0.1, [id(a), id(c)]),
+        (0.0, [id(d)]),
+        (0.2, []),
+        (0.0, [id(b)]),
+        (0.0, [id(e)]),
+    ]
+    restore_groups(optimizer, changed)
+    assert layout(optimizer) == before
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])
+def test_a_step_decays_the_weights_and_not_the_scores(kind: type[torch.optim.Optimizer]) -> None:
+    weight, scores = parameters(2)
+    plain_weight, plain_scores = parameters(2)
+    decaying = kind([weight, scores], lr=0.1, weight_decay=0.5)  # type: ignore[call-arg]
+    plain = kind([plain_weight, plain_scores], lr=0.1)  # type: ignore[call-arg]
+    plain.param_groups[0]["weight_decay"] = 0.0
+    for _ in range(3):
+        for parameter in (weight, scores, plain_weight, plain_scores):
+            parameter.grad = torch.ones(2)
+        changed = exempt_from_decay(decaying, [scores])
+        decaying.step()
+        restore_groups(decaying, changed)
+        plain.step()
+    assert torch.equal(scores, plain_scores)
+    assert not torch.equal(weight, plain_weight)
+
+
+def test_the_temporary_group_has_the_learning_rate_of_its_own_group() -> None:
+    weight, scores = parameters(2)
+    optimizer = torch.optim.SGD([{"params": [weight, scores], "lr": 0.25, "weight_decay": 0.1}], lr=1.0)
+    exempt_from_decay(optimizer, [scores])
+    assert optimizer.param_groups[-1]["lr"] == 0.25
+
+
+def test_nothing_changes_without_decay() -> None:
+    weight, scores = parameters(2)
+    optimizer = torch.optim.AdamW([weight, scores], lr=0.1, weight_decay=0.0)
+    assert exempt_from_decay(optimizer, [scores]) == []
+    restore_groups(optimizer, [])
+    assert len(optimizer.param_groups) == 1
+
+
+def test_state_dict_has_the_same_layout_before_and_after() -> None:
+    weight, scores = parameters(2)
+    optimizer = torch.optim.AdamW([weight, scores], lr=0.1, weight_decay=0.1)
+    before = optimizer.state_dict()["param_groups"]
+    restore_groups(optimizer, exempt_from_decay(optimizer, [scores]))
+    assert optimizer.state_dict()["param_groups"] == before
+
+
+def test_an_optimizer_made_too_early_is_refused() -> None:
+    weight, *scores = parameters(3)
+    with pytest.raises(PruningError, match="does not know 2 of the score tensors"):
+        require_in_optimizer(torch.optim.SGD([weight], lr=0.1), scores)
+    require_in_optimizer(torch.optim.SGD([weight, *scores], lr=0.1), scores)

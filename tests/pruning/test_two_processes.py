@@ -1,0 +1,104 @@
+"""Two processes that average their gradients over gloo do what one process does with the double batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.pruning.helpers import Recorder, make_trainer, tiny_model
+from transformers_palbert.pruning import MovementPruningCallback, masked_layers
+
+ROOT = Path(__file__).parents[2]
+EVALUATION = {"eval_strategy": "steps", "eval_steps": 2}
+
+
+def run(folder: Path, batch: int, seed: int, **options: Any) -> dict[str, Any]:
+    """Eight steps in float64; parameters, masks and logs of all of them, and the model that is left."""
+    recorder = Recorder()
+    trainer = make_trainer(
+        folder,
+        model=tiny_model(seed=seed).double(),
+        callback=MovementPruningCallback(0.7, warmup=0.3, max_metric_drop=1e9, metric="loss", greater_is_better=False),
+        callbacks=[recorder],
+        rows=64,
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=4,
+        num_train_epochs=2,
+        weight_decay=0.01,
+        **EVALUATION,
+        **options,
+    )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+        for layer in masked_layers(trainer.model).values():
+            layer.weight.data.zero_()  # DDP must bring the first rank's weights here
+    trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    return {
+        "states": recorder.states,
+        "masks": recorder.masks,
+        "final": {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()},
+        "losses": [*losses, trainer.evaluate()["eval_loss"]],
+        "world": trainer.args.world_size,
+    }
+
+
+def test_two_processes_equal_one_with_double_batch(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+    }
+    command = [sys.executable, __file__, str(tmp_path)]
+    workers = [
+        subprocess.Popen(
+            command,
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        one = run(tmp_path / "one", batch=16, seed=0)
+        for worker in workers:
+            _, errors = worker.communicate(timeout=120)
+            assert worker.returncode == 0, errors
+    finally:
+        for worker in workers:
+            worker.kill()
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+
+    assert (one["world"], first["world"], second["world"]) == (1, 2, 2)
+    assert sorted(first["states"]) == list(range(1, 9))
+    for step, masks in one["masks"].items():
+        for name, mask in masks.items():
+            assert torch.equal(first["masks"][step][name], mask)
+            assert torch.equal(second["masks"][step][name], mask)
+        for name, tensor in one["states"][step].items():
+            assert torch.equal(first["states"][step][name], second["states"][step][name])
+            tolerance = 1e-5 if name.endswith("scores") else 1e-9  # scores are float32, weights float64
+            torch.testing.assert_close(first["states"][step][name], tensor, rtol=tolerance, atol=tolerance)
+    assert not all(mask.all() for mask in one["masks"][8].values())
+    for name, tensor in one["final"].items():
+        assert torch.equal(first["final"][name], second["final"][name])
+        torch.testing.assert_close(first["final"][name], tensor, rtol=1e-9, atol=1e-9)
+    assert first["losses"] == pytest.approx(one["losses"], rel=1e-6)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
+    torch.save(run(Path(sys.argv[1]) / "two", batch=8, seed=rank, ddp_backend="gloo"), Path(sys.argv[1]) / f"{rank}.pt")

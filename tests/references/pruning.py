@@ -1,0 +1,154 @@
+"""Naive pruning: the paper's equations in plain loops or plain autograd, and masks made by sorting.
+
+Slow and simple on purpose: the tests compare the package with these, and the benchmarks measure against
+:class:`SortingMaskedLinear`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = [
+    "SortingMaskedLinear",
+    "naive_apportion",
+    "naive_density",
+    "naive_masked_linear",
+    "naive_shared_gradients",
+    "naive_top_v",
+]
+
+
+def naive_top_v(scores: Tensor, kept: int) -> Tensor:
+    """Mask of the ``kept`` largest scores by a full sort; of equal scores the first ones stay (Eq. 1)."""
+    order = sorted(range(scores.numel()), key=lambda index: (-scores.flatten()[index].item(), index))
+    mask = torch.zeros(scores.numel(), dtype=torch.bool)
+    for index in order[:kept]:
+        mask[index] = True
+    return mask.view(scores.shape)
+
+
+def naive_apportion(density: float, sizes: Sequence[int]) -> list[int]:
+    """Kept entries per matrix, from the rounded share of everything up to and including it."""
+    totals = [0, *(round(density * sum(sizes[: index + 1])) for index in range(len(sizes)))]
+    return [after - before for before, after in itertools.pairwise(totals)]
+
+
+def naive_density(
+    step: int, total: int, final: float, schedule: str, warmup: float = 0.0, cooldown: float = 0.0
+) -> float:
+    """Density after ``step`` of ``total`` steps, piece by piece."""
+    if step == total:
+        return final
+    first, last = warmup * total, total - cooldown * total
+    if step < first:
+        return 1.0
+    if step >= last or schedule == "constant":
+        return final
+    way = (step - first) / (last - first)
+    left = {"linear": 1 - way, "cubic": (1 - way) ** 3}[schedule]
+    return final + (1 - final) * left
+
+
+def naive_masked_linear(
+    inputs: Tensor, weight: Tensor, mask: Tensor, bias: Tensor, upstream: Tensor
+) -> dict[str, Tensor]:
+    """Eq. 2-5 for one application, entry by entry.
+
+    Args:
+        inputs: ``x``, ``[batch, in]``.
+        weight: ``W``, ``[out, in]``.
+        mask: ``M``, ``[out, in]``.
+        bias: ``b``, ``[out]``.
+        upstream: ``∂L/∂a``, ``[batch, out]``.
+
+    Returns:
+        ``output`` and the gradients of ``weight``, ``scores``, ``bias`` and ``inputs``, float64.
+    """
+    (batch, width), height = inputs.shape, weight.shape[0]
+    output = torch.zeros(batch, height, dtype=torch.float64)
+    gradients = {name: torch.zeros(height, width, dtype=torch.float64) for name in ("weight", "scores")}
+    gradients["bias"] = torch.zeros(height, dtype=torch.float64)
+    gradients["inputs"] = torch.zeros(batch, width, dtype=torch.float64)
+    for sample in range(batch):
+        for out in range(height):
+            output[sample, out] += bias[out]
+            gradients["bias"][out] += upstream[sample, out]
+            for into in range(width):
+                kept = 1.0 if mask[out, into] else 0.0
+                flow = upstream[sample, out] * inputs[sample, into]
+                output[sample, out] += weight[out, into] * kept * inputs[sample, into]
+                gradients["weight"][out, into] += flow * kept
+                gradients["scores"][out, into] += flow * weight[out, into]
+                gradients["inputs"][sample, into] += upstream[sample, out] * weight[out, into] * kept
+    return {"output": output, **gradients}
+
+
+def naive_shared_gradients(
+    inputs: Tensor, weight: Tensor, mask: Tensor, bias: Tensor, applications: int
+) -> dict[str, Tensor]:
+    """One masked layer applied ``applications`` times with ``tanh`` between, each time with weights of its own.
+
+    The loss is the sum of squares of the result. Plain autograd on one copy of ``W ⊙ M`` per application; Eq. 3-5
+    then follow from the sum ``G`` of the copies' gradients: ``∂L/∂W = G ⊙ M`` and ``∂L/∂S = G ⊙ W``.
+    """
+    inputs = inputs.double().clone().requires_grad_()
+    bias = bias.double().clone().requires_grad_()
+    copies = [(weight.double() * mask.double()).requires_grad_() for _ in range(applications)]
+    hidden = inputs
+    for copy in copies:
+        hidden = torch.tanh(hidden @ copy.T + bias)
+    hidden.square().sum().backward()
+    upstream = torch.stack([copy.grad for copy in copies if copy.grad is not None]).sum(0)
+    assert inputs.grad is not None
+    assert bias.grad is not None
+    return {
+        "output": hidden.detach(),
+        "weight": upstream * mask.double(),
+        "scores": upstream * weight.double(),
+        "bias": bias.grad,
+        "inputs": inputs.grad,
+    }
+
+
+class _SortedTopK(torch.autograd.Function):
+    """Ones at the largest share of the scores, found by sorting all of them; the gradient passes straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, kept_share: float) -> Tensor:  # noqa: ARG004
+        order = scores.flatten().sort(descending=True).indices
+        mask = torch.zeros_like(scores).flatten()
+        mask[order[: round(kept_share * scores.numel())]] = 1.0
+        return mask.view_as(scores)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+        return gradients[0], None
+
+
+class SortingMaskedLinear(nn.Linear):
+    """Movement pruning as research code does it: sort all scores and rebuild ``W ⊙ M`` in every forward.
+
+    The semantics of Sanh et al., "Movement Pruning" (arXiv 2005.07683), section 4: a top-k mask over the scores,
+    straight-through for their gradient, applied wherever the layer is.
+
+    Args:
+        linear: The Linear to replace; weight and bias are shared with it.
+        density: Share of the weights that stay, in [0, 1]; may be set anew between forwards.
+    """
+
+    def __init__(self, linear: nn.Linear, density: float = 1.0) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        self.scores = nn.Parameter(torch.zeros_like(linear.weight))
+        self.density = density
+
+    def forward(self, input: Tensor) -> Tensor:
+        mask = _SortedTopK.apply(self.scores, self.density)
+        return functional.linear(input, self.weight * mask, self.bias)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from transformers import TrainingArguments
+
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.pruning import PruningConfig
+from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+
+RECIPES = sorted((Path(__file__).parents[2] / "examples" / "recipes").glob("*.*"))
+TYPES = (ModelArguments, DataArguments, PruningArguments, TrainingArguments)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    argv = ["--output_dir", str(tmp_path), "--target_sparsity", "0.7", "--learning_rate", "2e-5", "--use_cpu"]
+    model, data, pruning, training = parse_arguments(TYPES, argv)
+    assert isinstance(model, ModelArguments)
+    assert data.max_seq_length == 384
+    assert pruning.target_sparsity == 0.7
+    assert (training.learning_rate, training.use_cpu, training.output_dir) == (2e-5, True, str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".yml", ".json"])
+def test_a_recipe_sets_defaults_and_the_command_line_wins(suffix: str, tmp_path: Path) -> None:
+    recipe = tmp_path / f"recipe{suffix}"
+    values = {"output_dir": "out", "target_sparsity": 0.7, "learning_rate": 1e-3, "do_train": True, "max_steps": 5}
+    recipe.write_text(json.dumps(values))  # JSON is YAML
+    argv = [str(recipe), "--learning_rate", "3e-4", "--pruning_method", "magnitude"]
+    _, _, pruning, training = parse_arguments(TYPES, argv)
+    assert (pruning.target_sparsity, pruning.pruning_method) == (0.7, "magnitude")
+    assert (training.learning_rate, training.do_train, training.max_steps) == (3e-4, True, 5)
+    assert training.output_dir == "out"
+
+
+def test_yaml_numbers_without_a_dot_are_numbers(tmp_path: Path) -> None:
+    """YAML 1.1 reads ``2e-5`` as a string."""
+    (tmp_path / "recipe.yaml").write_text("output_dir: out\nlearning_rate: 2e-5\ntarget_sparsity: 7e-1\nmax_steps: 3\n")
+    _, _, pruning, training = parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+    assert training.learning_rate == 2e-5
+    assert pruning.target_sparsity == 0.7
+    assert training.max_steps == 3
+
+
+def test_one_recipe_does_not_leak_into_the_next_call(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("output_dir: out\ntarget_sparsity: 0.7\n")
+    parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+    _, _, pruning, _ = parse_arguments(TYPES, ["--output_dir", "out"])
+    assert pruning.target_sparsity is None
+
+
+@pytest.mark.parametrize(
+    "text", ["output_dir: out\ntarget_sparsty: 0.7\n", '{"target_sparsty": 1, "output_dir": "out"}']
+)
+def test_an_option_that_does_not_exist_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match="options that do not exist: target_sparsty"):
+        parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just text", "3"])
+def test_a_recipe_that_is_no_mapping(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match="must hold a mapping"):
+        parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+
+
+@pytest.mark.parametrize(("name", "text"), [("recipe.yaml", "a: [1"), ("recipe.json", "{")])
+def test_a_recipe_that_cannot_be_read_is_named(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError, match=name):
+        parse_arguments(TYPES, [str(tmp_path / name)])
+
+
+def test_a_value_of_the_wrong_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.yaml").write_text("output_dir: out\nmax_steps: many\n")
+    with pytest.raises(SystemExit):
+        parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+    assert "max_steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_the_recipes_of_the_examples_parse(recipe: Path) -> None:
+    argv = [str(recipe), "--fp16", "false", "--use_cpu", "true"]  # half precision needs a GPU
+    _, data, pruning, training = parse_arguments(TYPES, argv)
+    assert data.metric_name
+    assert training.output_dir.startswith("outputs/")
+    if recipe.stem == "paper_cmrc2018":
+        assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (32, 2)
+        assert (training.learning_rate, training.num_train_epochs) == (2e-5, 5)
+        assert pruning.target_sparsity == 0.7
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+class TestPruningArguments:
+    def test_nothing_is_pruned_unless_asked(self) -> None:
+        assert PruningArguments().callback() is None
+
+    def test_options_become_the_config(self) -> None:
+        arguments = PruningArguments(
+            target_sparsity=0.9,
+            pruning_method="magnitude",
+            pruning_scope="global",
+            pruning_schedule="linear",
+            pruning_warmup=0.2,
+            pruning_cooldown=0.1,
+            pruning_targets="ffn,query",
+            max_metric_drop=2.0,
+            pruning_metric="em",
+        )
+        callback = arguments.callback()
+        assert callback.config == PruningConfig(
+            0.9, "magnitude", scope="global", schedule="linear", warmup=0.2, cooldown=0.1, targets=("ffn", "query")
+        )
+        assert (callback.guard.max_drop, callback.guard.metric) == (2.0, "eval_em")
+
+    def test_a_wrong_value_is_named(self) -> None:
+        with pytest.raises(ConfigurationError, match="method='random'"):
+            PruningArguments(target_sparsity=0.5, pruning_method="random").callback()
+
+    def test_defaults_are_those_of_the_config(self) -> None:
+        assert PruningArguments(target_sparsity=0.5).callback().config == PruningConfig(0.5)
+
+
+class TestModelArguments:
+    def test_fields_of_pal_bert_are_those_given(self) -> None:
+        assert ModelArguments().palbert_fields == {}
+        arguments = ModelArguments(qa_layers="3, 7,-1", qa_layer_pooling="mean", layer_lr_decay=0.9)
+        assert arguments.palbert_fields == {"qa_layers": [3, 7, -1], "qa_layer_pooling": "mean", "layer_lr_decay": 0.9}
+
+
+def test_the_metric_suits_the_data() -> None:
+    assert DataArguments().metric_name == "squad"
+    assert DataArguments(version_2_with_negative=True).metric_name == "squad_v2"
+    assert DataArguments(metric="cmrc2018").metric_name == "cmrc2018"
+
+
+@pytest.mark.parametrize("kind", [ModelArguments, DataArguments, PruningArguments])
+def test_every_option_is_explained(kind: type) -> None:
+    assert all(field.metadata["help"].endswith(".") for field in fields(kind))

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import BertTokenizer, DataCollatorWithPadding, PreTrainedTokenizerBase
+
+from tests.pruning.helpers import tiny_config, training_arguments
+from transformers_palbert import MovementPruningCallback, PalBertForQuestionAnswering
+from transformers_palbert.qa.features import build_features
+from transformers_palbert.qa.metrics import compute_metric
+from transformers_palbert.training.trainer import QuestionAnsweringTrainer
+
+PEOPLE = ["李明", "王芳", "张伟", "刘洋", "陈静", "杨帆"]
+PLACES = ["北京", "上海", "广州", "成都", "西安", "大连"]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> PreTrainedTokenizerBase:
+    characters = sorted(set("".join(PEOPLE + PLACES) + "住在哪里？。，，没有人"))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    return BertTokenizer(vocab=str(tmp_path / "vocab.txt"))
+
+
+def questions(answerable: bool = True) -> Dataset:
+    context = "，".join(f"{person}住在{place}" for person, place in zip(PEOPLE, PLACES, strict=True)) + "。"
+    rows = []
+    for number, (person, place) in enumerate(zip(PEOPLE, PLACES, strict=True)):
+        answers: dict[str, list[Any]] = {"text": [place], "answer_start": [context.index(place)]}
+        if not answerable and number % 2:
+            answers = {"text": [], "answer_start": []}
+        row = {
+            "id": f"q{number}",
+            "title": "",
+            "context": context,
+            "question": f"{person}住在哪里？",
+            "answers": answers,
+        }
+        rows.append(row)
+    return Dataset.from_list(rows)
+
+
+def make_trainer(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, examples: Dataset, **options: Any
+) -> QuestionAnsweringTrainer:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 64}
+    model = PalBertForQuestionAnswering(tiny_config("palbert", layers=2, **sizes, **options.pop("config", {})))
+    windows = {"max_seq_length": 32, "doc_stride": 8}
+    extra = {key: options.pop(key) for key in ("metric", "decoding", "callbacks") if key in options}
+    return QuestionAnsweringTrainer(
+        model=model,
+        args=training_arguments(folder, **options),
+        train_dataset=build_features(examples, tokenizer, training=True, **windows),
+        eval_dataset=build_features(examples, tokenizer, training=False, **windows),
+        eval_examples=examples,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        **extra,
+    )
+
+
+def read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_evaluation_scores_exactly_what_it_writes(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = questions()
+    trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="cmrc2018")
+    metrics = trainer.evaluate()
+    predictions = read(tmp_path / "out" / "eval_predictions.json")
+    assert list(predictions) == examples["id"][:]
+    assert all(text in examples[0]["context"] for text in predictions.values())
+    for name, value in compute_metric("cmrc2018", predictions, examples).items():
+        assert metrics[f"eval_{name.lower()}"] == pytest.approx(value)
+    nbest = read(tmp_path / "out" / "eval_nbest_predictions.json")
+    assert [rows[0]["text"] for rows in nbest.values()] == list(predictions.values())
+    assert len(trainer.eval_dataset) > len(examples)  # several windows each
+    assert trainer.state.log_history[-1]["eval_f1"] == metrics["eval_f1"]
+    assert metrics["eval_samples_per_second"] > 0
+
+
+def test_training_with_pruning_improves_and_ends_exactly(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(
+        tmp_path / "out",
+        tokenizer,
+        questions(),
+        callbacks=[MovementPruningCallback(0.5)],
+        metric="cmrc2018",
+        max_steps=30,
+        eval_strategy="steps",
+        eval_steps=15,
+        learning_rate=1e-2,
+    )
+    trainer.train()
+    history = [entry for entry in trainer.state.log_history if "eval_f1" in entry]
+    assert [entry["step"] for entry in history] == [15, 30]
+    assert history[-1]["eval_density_encoder"] == pytest.approx(0.5, abs=1e-3)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_unanswerable_questions(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    examples = questions(answerable=False)
+    decoding = {"version_2_with_negative": True, "null_score_diff_threshold": -1e9}  # always answer nothing
+    trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="squad_v2", decoding=decoding)
+    metrics = trainer.evaluate()
+    assert set(read(tmp_path / "out" / "eval_predictions.json").values()) == {""}
+    odds = read(tmp_path / "out" / "eval_null_odds.json")
+    assert list(odds) == examples["id"][:]
+    assert metrics["eval_noans_f1"] == 100
+    assert metrics["eval_hasans_f1"] == 0
+
+
+def test_prediction_writes_its_own_files_and_scores_where_it_can(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    examples = questions()
+    trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="cmrc2018")
+    output = trainer.predict(trainer.eval_dataset, test_examples=examples)
+    assert output.predictions.predictions == read(tmp_path / "out" / "test_predictions.json")
+    assert "test_f1" in output.metrics
+    unknown = examples.map(lambda row: {"answers": {"text": [], "answer_start": []}})  # noqa: ARG005
+    output = trainer.predict(trainer.eval_dataset, test_examples=unknown)
+    assert "test_f1" not in output.metrics
+    assert not (tmp_path / "out" / "eval_predictions.json").exists()
+
+
+def test_a_metric_that_does_not_exist(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions(), metric="accuracy")
+    with pytest.raises(ValueError, match="accuracy"):
+        trainer.evaluate()
+
+
+def test_evaluation_without_questions_names_the_cure(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions())
+    trainer.eval_examples = None
+    with pytest.raises(ValueError, match="eval_examples=questions"):
+        trainer.evaluate()
+
+
+def test_layer_wise_rates_reach_the_optimizer(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(
+        tmp_path,
+        tokenizer,
+        questions(),
+        config={"layer_lr_decay": 0.5},
+        callbacks=[MovementPruningCallback(0.5)],
+        weight_decay=0.1,
+        learning_rate=1e-3,
+    )
+    optimizer = trainer.create_optimizer()
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            assert group["lr"] == pytest.approx(1e-3 * (0.25 if "embed" in name else 1))
+            if name.endswith(("bias", "scores")) or "norm" in name.lower():
+                assert group["weight_decay"] == 0
+
+
+def test_without_layer_wise_rates_the_optimizer_is_the_stock_one(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions(), weight_decay=0.1, learning_rate=1e-3)
+    optimizer = trainer.create_optimizer()
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(1e-3, 0.1), (1e-3, 0.0)]
+
+
+def test_resuming_with_layer_wise_rates_is_bit_identical(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    options = {
+        "config": {"layer_lr_decay": 0.5},
+        "max_steps": 6,
+        "save_strategy": "steps",
+        "save_steps": 3,
+        "weight_decay": 0.1,
+    }
+
+    def make(folder: str) -> QuestionAnsweringTrainer:
+        callbacks = [MovementPruningCallback(0.5)]
+        return make_trainer(
+            tmp_path / folder, tokenizer, questions(), callbacks=callbacks, **json.loads(json.dumps(options))
+        )
+
+    whole = make("whole")
+    whole.train()
+    resumed = make("resumed")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    state = whole.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.model.state_dict().items())
