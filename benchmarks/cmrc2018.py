@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ SHAPE = {
     "initializer_range": 0.08,
     "classifier_dropout_prob": 0.0,
 }
-CLOZE_QUESTIONS = 48_000
+CLOZE_QUESTIONS = 32_000
 
 
 def run_qa(recipe: str, work: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("outputs/cmrc2018"), help="folder for checkpoints")
     parser.add_argument("--sparsities", type=float, nargs="*", default=[0.5, 0.7, 0.9])
     parser.add_argument("--methods", nargs="*", default=["movement", "magnitude"])
+    parser.add_argument("--jobs", type=int, default=1, help="pruned runs at the same time")
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
     files = {
@@ -162,9 +164,9 @@ def main() -> None:
         "model": SHAPE,
         "runs": [dense],
     }
-    for name, options in plan(work / "dense", args.sparsities, args.methods).items():
-        result["runs"].append(run_qa("cmrc2018_prune", work, name, {**files, **options}))
-        write_result(NAME, _without_local_paths(result, args.data, args.vocab, work))
+    runs = plan(work / "dense", args.sparsities, args.methods)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        result["runs"] += pool.map(lambda run: run_qa("cmrc2018_prune", work, run[0], {**files, **run[1]}), runs.items())
     write_result(NAME, _without_local_paths(result, args.data, args.vocab, work))
     plot(result, RESULTS / f"{NAME}.png")
 

@@ -48,6 +48,7 @@ def random_albert(folder: Path, vocab: Path, seed: int, **shape: Any) -> None:
     positions.copy_(
         sinusoids(*positions.shape) * (config.initializer_range * math.sqrt(2))
     )  # the other embeddings' size
+    model.albert.embeddings.token_type_embeddings.weight.mul_(0.5)
     for layer in model.albert.encoder.albert_layer_groups[0].albert_layers:
         layer.attention.query.weight.mul_(1.5)
         layer.attention.key.weight.copy_(layer.attention.query.weight)
@@ -68,9 +69,9 @@ def write_cloze(train_file: Path, output: Path, count: int, seed: int) -> None:
 def _cloze(context: str, rng: random.Random) -> dict[str, Any]:
     """One question: up to 10 characters on either side of a gap of 1 to 6, at least 4 in all.
 
-    Passages have 60 to 440 characters, short ones more often: they are learnt first and cost less.
+    Passages have 60 to 120 characters, one in ten up to 440: short ones are learnt first and cost less.
     """
-    length = min(len(context), 60 + int(380 * rng.random() ** 2))
+    length = min(len(context), rng.randint(60, 440 if rng.random() < 0.1 else 120))
     first = rng.randint(0, len(context) - length)
     passage = context[first : first + length]
     size = rng.randint(1, 6)

@@ -8,8 +8,8 @@ transformers 4.57.6). Both pipelines load the same folder: an ALBERT of the shap
 random weights, and BERT's tokenizer with a vocabulary of the data's characters. They stay loaded in two processes with
 the same number of threads, and answer the same questions in turns, so that a machine that slows down slows down both.
 
-Random weights give almost the same score to all spans; the last layer is multiplied by 40, so that the best answer leads
-by more than rounding. Where the answers still differ, the result lists them, with the reason.
+Random weights give almost the same score to all spans; the last layer is multiplied by 40, so that the best answer
+leads by more than rounding. Where the answers still differ, the result lists them, with the reason.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ class System:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
         command = [str(python), __file__, "--worker", name, str(folder), str(threads)]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe that nobody reads would fill up)
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment
         )
         self.versions = self._read()
 
@@ -130,8 +131,9 @@ class System:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            _, error = self.process.communicate()
-            raise RuntimeError(f"{self.process.args} stopped:\n{error}")
+            self.stop()
+            self.errors.seek(0)
+            raise RuntimeError(f"{self.process.args} stopped:\n{self.errors.read()}")
         return json.loads(line)
 
     def stop(self) -> None:

@@ -32,6 +32,7 @@ from transformers_palbert.pruning import (
     PruningConfig,
     bake_masks,
     is_prepared,
+    masked_layers,
     prepare_pruning,
 )
 from transformers_palbert.pruning.guard import LAST_GOOD_FILE
@@ -404,6 +405,16 @@ class TestFailsLoudly:
         )
         with pytest.raises(PruningError, match=r"NaN|not finite|nan|equal -?inf"):
             trainer.train()
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_a_score_that_is_not_finite_at_the_end(self, value: float, tmp_path: Path) -> None:
+        class Poison(TrainerCallback):
+            def on_optimizer_step(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
+                if state.global_step == 3:  # the last of four
+                    next(iter(masked_layers(model).values())).scores.data[0, 0] = value
+
+        with pytest.raises(PruningError, match=r"1 of 256 scores are NaN|query are not finite"):
+            make_trainer(tmp_path, callbacks=[Poison()], max_steps=4).train()
 
     def test_added_after_construction(self, tmp_path: Path) -> None:
         trainer = Trainer(model=tiny_model(), args=training_arguments(tmp_path), train_dataset=qa_rows(8))

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from tests.pruning.helpers import KINDS, assert_same, masks_of, qa_batch, raw_state, tiny_config, tiny_model
-from tests.references.pruning import naive_apportion, naive_top_v
+from tests.references.pruning import SortingMaskedLinear, naive_apportion, naive_top_v
 from transformers_palbert.errors import NoEffectWarning, PruningError
 from transformers_palbert.pruning import (
     PruningConfig,
@@ -289,6 +289,25 @@ class TestApplyDensity:
         next(iter(masked_layers(model).values())).scores.data[0, 0] = float("nan")
         with pytest.raises(PruningError, match="1 of 256 scores are NaN"):
             apply_density(model, CONFIG, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta"])
+def test_whole_models_equal_the_port_of_the_research_code(kind: str) -> None:
+    """The port sorts in each of ALBERT's twelve applications and leaves all gradients to autograd."""
+    ours = prepared(kind, layers=12)
+    theirs = SortingMaskedLinear.replace_targets(tiny_model(kind, layers=12), density=0.5)
+    for name, layer in masked_layers(ours).items():
+        theirs.get_submodule(name).scores.data.copy_(layer.scores.data)
+    apply_density(ours, CONFIG, 0.5)
+    results = [model(**qa_batch()) for model in (ours, theirs)]
+    assert torch.equal(results[0].start_logits, results[1].start_logits)
+    gradients = []
+    for model, result in zip((ours, theirs), results, strict=True):
+        result.loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name])
 
 
 class TestBake:

@@ -175,6 +175,20 @@ class TestNeverStale:
         self.check(layer)
         assert torch.equal(layer.weight, other.weight)
 
+    def test_after_loading_by_assignment(self) -> None:
+        layer, other = make_layer(), make_layer()
+        for _ in range(2):  # the second new Parameter has the version number of the first
+            other.weight.data.mul_(2)
+            layer.load_state_dict(other.state_dict(), assign=True)
+            self.check(layer)
+
+    def test_after_inference_mode_with_gradients_switched_on(self) -> None:
+        layer = make_layer()
+        with torch.inference_mode(), torch.enable_grad():
+            self.check(layer)
+        layer(torch.randn(2, 6)).sum().backward()
+        assert layer.weight.grad is not None
+
     def test_when_the_memory_of_the_weight_changes_behind_autograds_back(self) -> None:
         layer = make_layer()
         layer(torch.randn(2, 6))

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from transformers_palbert.pruning import PruningConfig
+from transformers_palbert.pruning.convert import find_targets
+
 __all__ = [
     "SortingMaskedLinear",
     "naive_apportion",
@@ -148,6 +151,13 @@ class SortingMaskedLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self.scores = nn.Parameter(torch.zeros_like(linear.weight))
         self.density = density
+
+    @classmethod
+    def replace_targets(cls, model: nn.Module, density: float = 1.0) -> nn.Module:
+        """Put one in the place of every Linear of ``model`` that the package prunes by default; returns ``model``."""
+        for name, linear in find_targets(model, PruningConfig(target_sparsity=0.5)).items():
+            model.set_submodule(name, cls(linear, density))
+        return model
 
     def forward(self, input: Tensor) -> Tensor:
         mask = _SortedTopK.apply(self.scores, self.density)

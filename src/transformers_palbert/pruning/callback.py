@@ -269,15 +269,15 @@ class MovementPruningCallback(TrainerCallback):
     def _last_good_density(self, model: nn.Module, guard: MetricGuard, state: TrainerState) -> float:
         if guard.step != state.global_step:
             guard.restore(model)
-        if guard.density > self.config.final_density:
-            facts = (
-                f"The last state within {guard.max_drop} of the dense {guard.metric} is that of step {guard.step}, at"
-            )
-            facts += f" density {guard.density:.3f} instead of {self.config.final_density:.3f}."
-            logger.warning(facts)
+        facts = (
+            f"The last state within {guard.max_drop} of the dense {guard.metric} is that of step {guard.step}, at"
+            f" density {guard.density:.3f} instead of {self.config.final_density:.3f}."
+        )
         if guard.density == 1:
             cure = "Allow a larger max_metric_drop, evaluate more often, or train longer."
             warnings.warn(f"{facts} No weight is removed. {cure}", NoEffectWarning, stacklevel=2)
+        elif guard.density > self.config.final_density:
+            logger.warning(facts)
         return guard.density
 
     def _check_finite(self, model: nn.Module) -> None:

@@ -63,8 +63,6 @@ def schedule_progress(step: int, total_steps: int, *, warmup: float = 0.0, coold
             f"warmup={warmup} and cooldown={cooldown} are fractions of the run: each must lie in [0, 1) and their sum"
             " below 1, or no step is left to prune in."
         )
-    if step >= total_steps:
-        return 1.0
     start, end = warmup * total_steps, (1.0 - cooldown) * total_steps
     return min(1.0, (step - start) / (end - start))
 

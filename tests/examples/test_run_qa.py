@@ -1,0 +1,160 @@
+"""The two example scripts, run as a user runs them, on a small set of generated facts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfig, BertTokenizer, pipeline
+
+import transformers_palbert as palbert
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.pruning import inspect_checkpoint
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PEOPLE = ("李明", "王芳", "张伟", "刘洋", "陈静", "赵磊")
+PLACES = ("北京", "上海", "广州", "杭州", "西安", "成都")
+SHAPE = "hidden_size=32,embedding_size=16,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,hidden_act=mish"
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """A vocabulary and facts, as JSON Lines."""
+    rows = []
+    for number, (person, place) in enumerate((p, q) for p in PEOPLE for q in PLACES):
+        context = f"{person}出生于{place}，后来搬了家。"
+        answers = {"text": [place], "answer_start": [context.index(place)]}
+        rows.append({"id": str(number), "question": f"{person}出生于哪里？", "context": context, "answers": answers})
+    characters = sorted({c for row in rows for c in row["context"] + row["question"]})
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    for part, chosen in (("train", rows[:24]), ("dev", rows[24:])):
+        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in chosen)
+        (tmp_path / f"{part}.jsonl").write_text(lines + "\n", encoding="utf-8")
+    return {name: str(tmp_path / file) for name, file in
+            (("vocab", "vocab.txt"), ("train", "train.jsonl"), ("dev", "dev.jsonl"))}  # fmt: skip
+
+
+@pytest.fixture
+def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
+    script = load_script("run_qa")
+    monkeypatch.setattr(script, "_set_up_logging", lambda args: None)  # pytest has handlers of its own
+    return script.main
+
+
+def options(files: dict[str, str], output: str, **more: Any) -> list[str]:
+    values = {
+        "train_file": files["train"],
+        "validation_file": files["dev"],
+        "metric": "cmrc2018",
+        "max_seq_length": 48,
+        "doc_stride": 8,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "max_steps": 12,
+        "logging_steps": 4,
+        "report_to": "none",
+        "output_dir": output,
+        **more,
+    }
+    flags = [part for key, value in values.items() for part in (f"--{key}", str(value))]
+    return [*flags, "--use_cpu", "--do_train", "--do_eval", "--disable_tqdm", "True"]
+
+
+def test_from_scratch_pruned_saved_and_asked(files: dict[str, str], run_qa: Any) -> None:
+    metrics = run_qa(
+        options(
+            files, "out", tokenizer_name=files["vocab"], config_overrides=SHAPE, target_sparsity=0.7, bf16=True,
+            gradient_accumulation_steps=2, layer_lr_decay=0.9, qa_layers="0,1", qa_layer_pooling="mean",
+        )
+    )  # fmt: skip
+    assert {"eval_f1", "eval_em", "eval_density_encoder"} <= set(metrics)
+    assert metrics["eval_total"] == 12
+    answers = json.loads(Path("out/eval_predictions.json").read_text(encoding="utf-8"))
+    assert set(answers) == {str(number) for number in range(24, 36)}
+    report = inspect_checkpoint("out")
+    assert report.encoder.nonzero == round(0.3 * report.encoder.numel)
+    model = AutoModelForQuestionAnswering.from_pretrained("out")
+    assert isinstance(model, palbert.PalBertForQuestionAnswering)
+    assert (model.config.layer_lr_decay, model.config.hidden_act) == (0.9, "mish")
+    asked = pipeline("question-answering", model=model, tokenizer=AutoTokenizer.from_pretrained("out"))(
+        question="李明出生于哪里？", context="李明出生于北京。"
+    )
+    assert asked["answer"] == "李明出生于北京。"[asked["start"] : asked["end"]]
+
+
+def test_a_second_run_goes_on_and_ends_like_an_uninterrupted_one(files: dict[str, str], run_qa: Any) -> None:
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "target_sparsity": 0.5}
+    run_qa(options(files, "whole", save_steps=6, **settings))
+    assert Path("whole/checkpoint-6").is_dir()
+    Path("resumed").mkdir()
+    Path("whole/checkpoint-6").rename("resumed/checkpoint-6")
+    run_qa(options(files, "resumed", save_steps=6, **settings))
+    assert Path("resumed/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+
+
+def test_albert_checkpoint_takes_palbert_options_and_a_recipe(files: dict[str, str], run_qa: Any) -> None:
+    run_qa(options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=2))
+    Path("recipe.yaml").write_text("target_sparsity: 0.7\npruning_method: magnitude\nlearning_rate: 1e-4\n")
+    arguments = options(files, "tuned", model_name_or_path="base", qa_layers="0,1", qa_layer_pooling="weighted_sum")
+    arguments.remove("--learning_rate")
+    arguments.remove("0.001")
+    metrics = run_qa(["recipe.yaml", *arguments])
+    assert metrics["eval_density_encoder"] == pytest.approx(0.3, abs=1e-3)
+    assert "qa_pool.layer_weights" in palbert.PalBertForQuestionAnswering.from_pretrained("tuned").state_dict()
+
+
+def test_predict_writes_answers(files: dict[str, str], run_qa: Any) -> None:
+    run_qa(options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=2))
+    run_qa(
+        ["--model_name_or_path", "base", "--test_file", files["dev"], "--do_predict", "--output_dir", "answers",
+         "--use_cpu", "--report_to", "none", "--max_seq_length", "48", "--doc_stride", "8", "--metric", "cmrc2018"]
+    )  # fmt: skip
+    assert len(json.loads(Path("answers/test_predictions.json").read_text(encoding="utf-8"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--do_train"], "tokenizer_name"),
+        (["--model_name_or_path", "bert", "--qa_layers", "0,1"], "bert"),
+        (["--config_overrides", "hidden_size"], "must look like"),
+    ],
+)
+def test_bad_arguments_are_explained(run_qa: Any, arguments: list[str], message: str) -> None:
+    Path("bert").mkdir()
+    Path("bert/config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ConfigurationError, match=message):
+        run_qa([*arguments, "--output_dir", "out", "--use_cpu"])
+
+
+def test_the_stock_script_needs_but_two_lines(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (EXAMPLES / "run_qa_stock.py").read_text(encoding="utf-8")
+    assert sum("palbert" in line for line in script.splitlines()) == 2
+    tokenizer = BertTokenizer(vocab=files["vocab"])
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    AutoModelForQuestionAnswering.from_config(config).save_pretrained("base")
+    tokenizer.save_pretrained("base")
+    monkeypatch.setattr(
+        "sys.argv",
+        ["run_qa_stock.py", "--model", "base", "--train", files["train"], "--output", "out", "--epochs", "2",
+         "--max-length", "48", "--stride", "8", "--cpu"],
+    )  # fmt: skip
+    load_script("run_qa_stock").main()
+    report = inspect_checkpoint("out")
+    assert report.encoder.nonzero == round(0.3 * report.encoder.numel)
