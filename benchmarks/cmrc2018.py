@@ -166,7 +166,9 @@ def main() -> None:
     }
     runs = plan(work / "dense", args.sparsities, args.methods)
     with ThreadPoolExecutor(args.jobs) as pool:
-        result["runs"] += pool.map(lambda run: run_qa("cmrc2018_prune", work, run[0], {**files, **run[1]}), runs.items())
+        result["runs"] += pool.map(
+            lambda run: run_qa("cmrc2018_prune", work, run[0], {**files, **run[1]}), runs.items()
+        )
     write_result(NAME, _without_local_paths(result, args.data, args.vocab, work))
     plot(result, RESULTS / f"{NAME}.png")
 

@@ -39,7 +39,7 @@ _SIZES = (
 )
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
 _PRUNING_STRINGS = ("method", "granularity", "scope")
-_PRUNING_SHARES = ("target_density", "density")
+_PRUNING_SHARES = ("target_sparsity", "density")
 
 
 def _with_configuration_errors(cls: "type[PalBertConfig]") -> "type[PalBertConfig]":
@@ -84,7 +84,7 @@ class PalBertConfig(AlbertConfig):
         attention_head_size: Width of one attention head. None is ``hidden_size // num_attention_heads``. A compacted
             model states it, since removing heads leaves the width of the others as it was.
         pruning: State of pruning that the pruning code wrote, a dictionary that JSON can hold: ``method``,
-            ``granularity``, ``scope``, ``target_density``, ``density``, ``status`` (``"training"`` or ``"final"``) and
+            ``granularity``, ``scope``, ``target_sparsity``, ``density``, ``status`` (``"training"`` or ``"final"``) and
             ``targets`` (names of the pruned modules). None for a model that was never pruned.
         hidden_act: Name of an activation of ``transformers``: ``"gelu_new"``, ``"gelu"``, ``"mish"``, ``"relu"`` …
         **kwargs: Every field of :class:`~transformers.AlbertConfig`, with its defaults.

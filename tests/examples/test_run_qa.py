@@ -18,7 +18,9 @@ from transformers_palbert.pruning import inspect_checkpoint
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PEOPLE = ("李明", "王芳", "张伟", "刘洋", "陈静", "赵磊")
 PLACES = ("北京", "上海", "广州", "杭州", "西安", "成都")
-SHAPE = "hidden_size=32,embedding_size=16,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,hidden_act=mish"
+SHAPE = (
+    "hidden_size=32,embedding_size=16,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,hidden_act=mish"
+)
 
 
 def load_script(name: str) -> ModuleType:

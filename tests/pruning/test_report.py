@@ -127,3 +127,10 @@ class TestInspectCheckpoint:
     def test_a_folder_without_weights(self, tmp_path: Path) -> None:
         with pytest.raises(PruningError, match=r"model\.safetensors does not exist; give a folder"):
             inspect_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'{"weight_map": 7}' if name.endswith("json") else b"\xff" * 40)
+    with pytest.raises(PruningError, match="damaged"):
+        inspect_checkpoint(tmp_path)

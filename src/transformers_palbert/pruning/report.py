@@ -128,29 +128,39 @@ def inspect_checkpoint(folder: str | Path) -> PruningReport:
     In a checkpoint written in the middle of training, the scores and what the masks hide count in ``file_bytes`` only.
 
     Raises:
-        PruningError: if the folder holds no ``model.safetensors``, whole or in shards.
+        PruningError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
     """
-    from safetensors import safe_open
-
     files = _weight_files(Path(folder))
+    tensors = (named for file in files for named in _stored_tensors(file))
+    return PruningReport.of(tensors, sum(file.stat().st_size for file in files))
 
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for file in files:
-            with safe_open(file, framework="pt") as reader:
-                for name in reader.keys():  # noqa: SIM118 (not a dict: it has no iterator)
-                    if name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY):
-                        yield name, reader.get_tensor(name)
 
-    return PruningReport.of(tensors(), sum(file.stat().st_size for file in files))
+def _stored_tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as reader:
+            for name in reader.keys():  # noqa: SIM118 (not a dict: it has no iterator)
+                if name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY):
+                    yield name, reader.get_tensor(name)
+    except SafetensorError as error:
+        raise PruningError(f"{file} is damaged or no safetensors file: {error}. Save or download it again.") from error
 
 
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / SAFETENSORS_INDEX
     names = ["model.safetensors"]
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = _shard_names(index)
     files = [folder / Path(name).name for name in names]  # a shard lies beside its index, whatever the index says
     for file in files:
         if not file.is_file():
             raise PruningError(f"{file} does not exist; give a folder that save_pretrained or Trainer wrote.")
     return files
+
+
+def _shard_names(index: Path) -> list[str]:
+    try:
+        return sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PruningError(f"{index} is damaged: it has no readable `weight_map` ({error}).") from error

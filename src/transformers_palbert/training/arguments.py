@@ -120,6 +120,9 @@ class PruningArguments:
         None, "Stop at the last density whose evaluation lost no more than this of --pruning_metric, and restore it."
     )
     pruning_metric: str = _option("f1", "Metric that --max_metric_drop watches.")
+    pruning_dense_metric: float | None = _option(
+        None, "The dense model's value of that metric; by default an evaluation before pruning starts gives it."
+    )
 
     def callback(self) -> MovementPruningCallback | None:
         """The callback that these arguments ask for, if any."""
@@ -135,7 +138,12 @@ class PruningArguments:
             cooldown=self.pruning_cooldown,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
         )
-        return MovementPruningCallback(config=config, max_metric_drop=self.max_metric_drop, metric=self.pruning_metric)
+        return MovementPruningCallback(
+            config=config,
+            max_metric_drop=self.max_metric_drop,
+            metric=self.pruning_metric,
+            dense_metric=self.pruning_dense_metric,
+        )
 
 
 def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str = "") -> tuple[Any, ...]:
