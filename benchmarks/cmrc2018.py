@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from typing import Any
 from cmrc2018_start import random_albert, write_cloze
 from machine import RESULTS, describe_run, write_result
 
+import transformers_palbert as palbert
 from transformers_palbert.pruning import inspect_checkpoint
 
 HERE = Path(__file__).parent
@@ -97,6 +99,31 @@ def predictions_file(name: str) -> Path:
     return file
 
 
+def baselines(validation_file: Path) -> list[dict[str, Any]]:
+    """Scores of answers that nothing has to be learnt for: a model below them has learnt little."""
+    questions = palbert.load_qa_dataset(validation_file)
+    choices = {
+        "first sentence": lambda _, sentences: sentences[0],
+        "sentence with most bigrams of the question": lambda question, sentences: max(
+            sentences, key=lambda sentence: len(_bigrams(sentence) & _bigrams(question))
+        ),
+    }
+    results = []
+    for name, choose in choices.items():
+        answers = {row["id"]: choose(row["question"], _sentences(row["context"])) for row in questions}
+        scores = palbert.compute_metric("cmrc2018", answers, questions)
+        results.append({"name": name, "f1": scores["F1"], "em": scores["EM"]})
+    return results
+
+
+def _sentences(context: str) -> list[str]:
+    return re.findall(r"[^。！？]+[。！？]?", context)
+
+
+def _bigrams(text: str) -> set[str]:
+    return {text[start : start + 2] for start in range(len(text) - 1)}
+
+
 def plan(dense: Path, sparsities: list[float], methods: list[str]) -> dict[str, dict[str, Any]]:
     """Name -> options of every run that starts from the dense checkpoint."""
     runs: dict[str, dict[str, Any]] = {"dense_longer": {"model_name_or_path": dense}}
@@ -162,6 +189,7 @@ def main() -> None:
         "benchmark": "CMRC 2018, from scratch, F1 against density",
         **describe_run(args.seed),
         "model": SHAPE,
+        "baselines": baselines(files["validation_file"]),
         "runs": [dense],
     }
     runs = plan(work / "dense", args.sparsities, args.methods)

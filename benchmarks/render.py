@@ -51,6 +51,7 @@ def cmrc2018_pruning(result: Result) -> str:
         ]
         for row in result["runs"]
     ]
+    rows += [[row["name"], "—", f"{row['f1']:.2f}", f"{row['em']:.2f}", "—", "—"] for row in result["baselines"]]
     return table(("model", "density of the encoder", "F1", "EM", "non-zero parameters", "optimizer steps"), rows)
 
 

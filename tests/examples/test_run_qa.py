@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
     script = load_script("run_qa")
-    monkeypatch.setattr(script, "_set_up_logging", lambda args: None)  # pytest has handlers of its own
+    monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
     return script.main
 
 
