@@ -2,21 +2,14 @@
 
 Both need nothing but the training file and a vocabulary.
 
-A transformer that starts from plain random weights does not learn to look a question up in its context from 10,142
-questions: its loss stays near that of a uniform guess. Two choices of the *initial* weights make looking up easy to
-find, and a first round of questions teaches it:
-
-- position embeddings start as sinusoids (Vaswani et al., arXiv 1706.03762, section 3.5) instead of noise, so that
-  near positions are similar from the start;
-- key projections start equal to query projections, so that a token attends to its like and its neighbours;
-- cloze questions: a passage of a training context is the context, a fragment of it with a gap is the question, what
-  stood in the gap is the answer (as in the recurring spans of Ram et al., "Splinter", arXiv 2101.00438).
+Weights start as `initialize_for_lookup` makes them. The cloze questions teach looking up: a passage of a training
+context is the context, a fragment of it with a gap is the question, what stood in the gap is the answer (as in the
+recurring spans of Ram et al., "Splinter", arXiv 2101.00438).
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
 from pathlib import Path
 from typing import Any
@@ -25,33 +18,20 @@ import torch
 from transformers import AlbertConfig, AlbertForQuestionAnswering, BertTokenizer
 
 import transformers_palbert as palbert
+from transformers_palbert.training.initialization import initialize_for_lookup
 
-__all__ = ["random_albert", "sinusoids", "write_cloze"]
+__all__ = ["random_albert", "write_cloze"]
 
 GAP = "[MASK]"
 
 
-def sinusoids(count: int, size: int) -> torch.Tensor:
-    """Sinusoidal positions, ``[count, size]``: sines in even columns, cosines in odd ones."""
-    angle = torch.arange(count)[:, None] * torch.exp(torch.arange(0, size, 2) * (-math.log(10000.0) / size))
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(count, size)
-
-
-@torch.no_grad()
 def random_albert(folder: Path, vocab: Path, seed: int, **shape: Any) -> None:
     """Save a random ALBERT for question answering, and its tokenizer, to ``folder``."""
     torch.manual_seed(seed)
     tokenizer = BertTokenizer(vocab=str(vocab))
     config = AlbertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **shape)
     model = AlbertForQuestionAnswering(config)
-    positions = model.albert.embeddings.position_embeddings.weight
-    positions.copy_(
-        sinusoids(*positions.shape) * (config.initializer_range * math.sqrt(2))
-    )  # the other embeddings' size
-    model.albert.embeddings.token_type_embeddings.weight.mul_(0.5)
-    for layer in model.albert.encoder.albert_layer_groups[0].albert_layers:
-        layer.attention.query.weight.mul_(1.5)
-        layer.attention.key.weight.copy_(layer.attention.query.weight)
+    initialize_for_lookup(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -22,7 +22,6 @@ from transformers import (
     RobertaForQuestionAnswering,
     pipeline,
 )
-from transformers.activations import NewGELUActivation
 from transformers.pipelines.pt_utils import KeyDataset
 
 import transformers_palbert  # registers the pipeline
@@ -122,18 +121,15 @@ def test_answers_are_exact_slices_of_the_context() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 16])
-@pytest.mark.parametrize("tokens", [1, 100, 10**9])
-def test_batches_change_nothing(batch_size: int, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_change_nothing(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(question_answering, "_BATCHES_AHEAD", 1)
-    monkeypatch.setattr(question_answering, "_CPU_TOKENS_PER_THREAD", tokens)
     pipe, window = make()
     single = [pipe(example, **window) for example in EXAMPLES]
     together = pipe(EXAMPLES[::-1], batch_size=batch_size, **window)[::-1]
     assert_same(together, [[answer] for answer in single])
 
 
-def test_windows_of_several_questions_share_a_pass_sorted_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(question_answering, "_CPU_TOKENS_PER_THREAD", 100)
+def test_windows_of_several_questions_share_a_pass_sorted_by_length() -> None:
     pipe, window = make()
     shapes = []
     pipe.model.register_forward_pre_hook(
@@ -142,9 +138,8 @@ def test_windows_of_several_questions_share_a_pass_sorted_by_length(monkeypatch:
     pipe(EXAMPLES, batch_size=3, **window)
     lengths = [length for _, length in shapes]
     assert lengths == sorted(lengths, reverse=True)
-    assert shapes[0] == (2, 40)
-    assert max(count for count, _ in shapes) == 3
-    assert all(count * length <= 100 for count, length in shapes)
+    assert shapes[0] == (3, 40)
+    assert {count for count, _ in shapes[:-1]} == {3}
 
 
 def test_padding_to_max_seq_len_gives_one_shape() -> None:
@@ -306,17 +301,12 @@ def test_inputs_that_a_model_does_not_know_are_left_out() -> None:
     assert_same([pipe(EXAMPLES[0])], [[make("distil")[0](EXAMPLES[0])]])
 
 
-def test_fused_activation_is_the_same_function() -> None:
-    torch.manual_seed(0)
-    model = sharpened(albert()[0])
-    tokens = torch.randint(5, 60, (2, 30))
-    with torch.no_grad():
-        before = model(tokens).start_logits
-        assert any(isinstance(module, NewGELUActivation) for module in model.modules())
-        QuestionAnsweringPipeline(model=model, tokenizer=wordpiece(), device="cpu")
-        after = model(tokens).start_logits
-    assert not any(isinstance(module, NewGELUActivation) for module in model.modules())
-    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+def test_model_straight_from_training_answers_without_dropout() -> None:
+    training = DistilBertForQuestionAnswering(
+        DistilBertConfig(vocab_size=100, dim=16, hidden_dim=24, n_heads=2)
+    ).train()
+    pipe = QuestionAnsweringPipeline(model=training, tokenizer=distilbert(), device="cpu")
+    assert pipe(EXAMPLES) == pipe(EXAMPLES)
 
 
 def test_threads_share_a_pipeline() -> None:

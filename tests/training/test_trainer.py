@@ -193,3 +193,13 @@ def test_resuming_with_layer_wise_rates_is_bit_identical(tmp_path: Path, tokeniz
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
     state = whole.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+def test_grouping_by_length_does_not_shuffle_the_evaluation(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Trainer's own sampler would, and every answer would come from another question's logits."""
+    examples = questions().map(lambda row, index: {"question": row["question"][index:]}, with_indices=True)
+    plain = make_trainer(tmp_path / "a", tokenizer, examples)
+    grouped = make_trainer(tmp_path / "b", tokenizer, examples, train_sampling_strategy="group_by_length")
+    assert plain.evaluate()["eval_f1"] == grouped.evaluate()["eval_f1"]
+    answers = [json.loads((tmp_path / name / "eval_predictions.json").read_text(encoding="utf-8")) for name in "ab"]
+    assert answers[0] == answers[1]

@@ -13,7 +13,6 @@ are scored by one numpy expression.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers.activations import FastGELUActivation, NewGELUActivation
 from transformers.pipelines.base import Pipeline
 
 from ..errors import ConfigurationError, TokenizerError
 from ..qa.decoding import DecodedWindows, decode_windows, require_positive
 from ..qa.features import IntArray, Windows, encode_windows
 from .inputs import Example, blocks, checked_example, parse_inputs
+from .kernels import fast_linear, fuse_activations
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["QuestionAnsweringPipeline"]
 
 _BATCHES_AHEAD = 16  # a block holds this many examples per window of a batch: enough to sort windows by length
-_CPU_TOKENS_PER_THREAD = 768  # more of them fall out of the processor's caches, and every token takes longer
 _PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
 _PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
 _POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
@@ -69,9 +67,9 @@ class QuestionAnsweringPipeline(Pipeline):
     - Improbable spans keep their order where probabilities round to zero, equal scores are ordered by position, and
       half-precision logits are read in float32.
     - A context without a single token gives the empty answer with score 0 instead of an empty list.
-    - On a CPU, a batch passes through the model in parts of at most 768 tokens per thread (one window at least), which
-      is faster there. On any other device, ``batch_size`` windows pass at once.
-    - The model's ``gelu_new`` and ``gelu_fast`` modules are replaced by torch's fused kernel, equal up to rounding.
+    - The model is put into evaluation mode, also where it comes straight from training.
+    - The model's ``gelu_new`` and ``gelu_fast`` modules are replaced by torch's fused kernel, and on a CPU linear
+      layers run on oneDNN where that is faster; both are equal up to rounding.
     - Examples are read ahead, 16 times ``batch_size`` at once; one at a time from a generator or ``Dataset`` with
       ``batch_size=1``. Tokenization is parallel by itself: ``num_workers`` is accepted and without effect.
     - Unknown arguments of a call are errors, and so are settings that cannot be met.
@@ -101,7 +99,8 @@ class QuestionAnsweringPipeline(Pipeline):
                 f"The question-answering pipeline needs a fast tokenizer, got {type(self.tokenizer).__name__}. Pass"
                 " `tokenizer=AutoTokenizer.from_pretrained(…)`."
             )
-        _fuse_activations(self.model)
+        self.model.eval()  # a model fresh from training would roll dice with every answer
+        fuse_activations(self.model)
 
     def __call__(self, *args: Any, num_workers: int | None = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Answer one or many questions.
@@ -180,8 +179,7 @@ class QuestionAnsweringPipeline(Pipeline):
         ahead = _BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
         for examples in blocks(inputs, batch_size * ahead):
             block = self.preprocess(examples, **preprocess_params)
-            batches = _batches(block.windows, batch_size, self._tokens_per_pass())
-            logits = [self._logits(block, batch, forward_params) for batch in batches]
+            logits = [self._logits(block, batch, forward_params) for batch in _batches(block.windows, batch_size)]
             yield from self.postprocess((block, logits), **postprocess_params)
 
     def preprocess(  # type: ignore[override]
@@ -210,10 +208,6 @@ class QuestionAnsweringPipeline(Pipeline):
         )
         return _Block(examples, windows, length if padding == "max_length" else 0)
 
-    def _tokens_per_pass(self) -> int:
-        """Tokens that may pass through the model at once."""
-        return _CPU_TOKENS_PER_THREAD * torch.get_num_threads() if self.device.type == "cpu" else sys.maxsize
-
     def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
         inputs = _padded(block.windows, batch, self.tokenizer, block.length)
@@ -229,7 +223,8 @@ class QuestionAnsweringPipeline(Pipeline):
             inputs = {name: tensor for name, tensor in input_tensors.items() if name in accepted}
         if "use_cache" in accepted:
             inputs = {**inputs, "use_cache": False}
-        outputs = self.model(**inputs)
+        with fast_linear(self.model, self.device):
+            outputs = self.model(**inputs)
         if isinstance(outputs, tuple):
             start, end = outputs[:2]
         elif "start_logits" in outputs and "end_logits" in outputs:
@@ -295,17 +290,14 @@ def _characters(encoding: Encoding, first: int, last: int, sequence: int, align_
     return (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
 
 
-def _batches(windows: Windows, batch_size: int, max_tokens: int) -> Iterator[IntArray]:
-    """Numbers of the windows in batches of ``batch_size``, or fewer where padded ones hold over ``max_tokens``.
+def _batches(windows: Windows, batch_size: int) -> list[IntArray]:
+    """Numbers of the windows in batches, sorted by length so that neighbours need little padding.
 
-    The longest windows come first: neighbours need little padding, and if memory runs out, it does so at once.
+    The longest come first: if memory runs out, it does so at once.
     """
     lengths = np.array([len(ids) for ids in windows.inputs["input_ids"]])
     order = np.argsort(-lengths, kind="stable")
-    while len(order):
-        size = min(batch_size, max(max_tokens // int(lengths[order[0]]), 1))
-        yield order[:size]
-        order = order[size:]
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 
 
 def _padded(windows: Windows, batch: IntArray, tokenizer: Any, length: int) -> dict[str, torch.Tensor]:
@@ -344,14 +336,6 @@ def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, m
         probability=np.concatenate([part.probability for part in parts])[order],
         null=np.concatenate([part.null for part in parts])[order],
     )
-
-
-def _fuse_activations(model: torch.nn.Module) -> None:
-    """Replace activations that are written as eight operations by the one kernel of torch for the same function."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if type(child) in (NewGELUActivation, FastGELUActivation):
-                setattr(parent, name, torch.nn.GELU(approximate="tanh"))
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
@@ -52,6 +53,13 @@ class QuestionAnsweringTrainer(Trainer):
             groups = parameter_groups(model, self.args.learning_rate, self.args.weight_decay, decaying)
             self.optimizer = kind(groups, **options)
         return super().create_optimizer(model)
+
+    def _get_eval_sampler(self, eval_dataset: TorchDataset) -> Sampler | None:
+        """In order, always: logits are matched with windows by their position.
+
+        ``Trainer`` would shuffle them under ``train_sampling_strategy="group_by_length"``.
+        """
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None  # type: ignore[arg-type]
 
     def evaluate(  # type: ignore[override] # one data set, not a dictionary of several
         self,
