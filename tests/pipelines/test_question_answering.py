@@ -370,3 +370,14 @@ def test_model_for_another_task() -> None:
 def test_tokenizer_must_be_fast() -> None:
     with pytest.raises(TokenizerError, match="needs a fast tokenizer, got NoneType"):
         QuestionAnsweringPipeline(model=albert()[0], device="cpu")
+
+
+def test_an_albert_tokenizer_that_knows_nothing_is_refused(tmp_path: Path) -> None:
+    """What stock AutoTokenizer makes of a WordPiece folder: five special tokens, and every word unknown."""
+    model, tokenizer, _ = albert()
+    model.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(tokenizer.get_vocab()), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="load_albert_tokenizer"):
+        pipeline("question-answering", model=str(tmp_path))
+    mended = transformers_palbert.load_albert_tokenizer(tmp_path)
+    assert pipeline("question-answering", model=str(tmp_path), tokenizer=mended)(question="who?", context=ENGLISH)

@@ -28,6 +28,7 @@ from transformers.pipelines.base import Pipeline
 from ..errors import ConfigurationError, TokenizerError
 from ..qa.decoding import DecodedWindows, decode_windows, require_positive
 from ..qa.features import IntArray, Windows, encode_windows
+from ..tokenization import check_tokenizer
 from .inputs import Example, blocks, checked_example, parse_inputs
 from .kernels import fast_linear, fuse_activations
 
@@ -80,7 +81,7 @@ class QuestionAnsweringPipeline(Pipeline):
         tokenizer: A fast tokenizer.
 
     Raises:
-        TokenizerError: if the tokenizer is missing or not a fast one.
+        TokenizerError: if the tokenizer is missing, not a fast one, or (ALBERT) knows no word of Chinese or English.
     """
 
     # The base class gives these the type None.
@@ -99,6 +100,8 @@ class QuestionAnsweringPipeline(Pipeline):
                 f"The question-answering pipeline needs a fast tokenizer, got {type(self.tokenizer).__name__}. Pass"
                 " `tokenizer=AutoTokenizer.from_pretrained(…)`."
             )
+        if self.model.config.model_type in ("albert", "palbert"):
+            check_tokenizer(self.tokenizer)  # stock AutoTokenizer makes a useless one of a WordPiece folder
         self.model.eval()  # a model fresh from training would roll dice with every answer
         fuse_activations(self.model)
 
