@@ -81,14 +81,14 @@ def pipeline(result: Result) -> str:
     rows = [
         [
             str(row["batch_size"]),
-            f"{row['old_questions_per_second']:.1f}",
-            f"{row['new_questions_per_second']:.1f}",
-            f"{row['ratio_median']:.2f}",
-            f"{100 * row['same_answers_share']:.2f} %",
+            f"{row['old']['questions_per_second_median']:.1f}",
+            f"{row['new']['questions_per_second_median']:.1f}",
+            f"{row['speedup_median']:.2f}",
+            f"{row['answers']['same']} of {row['answers']['questions']}",
         ]
-        for row in result["batches"]
+        for row in result["speed"]
     ]
-    header = ("batch size", "transformers 4.57, questions/s", "this package, questions/s", "ratio", "same answers")
+    header = ("batch size", "transformers 4.57.6, questions/s", "this package, questions/s", "ratio", "same answers")
     return table(header, rows)
 
 
