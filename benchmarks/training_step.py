@@ -1,7 +1,7 @@
 """Time of a pruned training step against a dense one, in one run, as a ratio; and its peak memory.
 
     python benchmarks/training_step.py                     # on the CPU: bf16 and fp32, 2×384 and 8×384 tokens
-    python benchmarks/training_step.py --device cuda --batches 32 --precisions bf16
+    python benchmarks/training_step.py --device cuda --cases 32:bf16
 
 A step is forward, backward, gradient clipping, AdamW and, for the pruned models, the update of all masks. The model has
 the shape of ALBERT-large (24 applications of one layer). Three variants take turns, so that a machine that slows down
@@ -152,8 +152,12 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--batches", type=int, nargs="+", default=[2, 8], help="sequences per step, of 384 tokens")
-    parser.add_argument("--precisions", nargs="+", default=["bf16", "fp32"], choices=["bf16", "fp32"])
+    parser.add_argument(
+        "--cases",
+        nargs="+",
+        default=["2:bf16", "8:bf16", "2:fp32", "8:fp32"],
+        help="sequences of 384 tokens per step and precision, bf16 or fp32, as in 8:bf16",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="steps of dense and pruned, in turns")
     parser.add_argument("--sorting-rounds", type=int, default=2, help="steps of the research code's port")
     parser.add_argument("--seed", type=int, default=0)
@@ -166,16 +170,14 @@ def main() -> None:
         return
     result: dict[str, Any] = {"benchmark": "training step, ALBERT-large shape", **describe_run(args.seed), "steps": []}
     result["mask_update"] = mask_update(args.device, rounds=9, seed=args.seed)
-    for precision in args.precisions:
-        for batch in args.batches:
-            row = compare(batch, precision, args.device, args.rounds, args.sorting_rounds, args.seed)
-            row["mask_update_share"] = round(
-                result["mask_update"]["seconds_median"] / row["dense"]["seconds_median"], 4
-            )
-            for variant in VARIANTS if args.sorting_rounds else VARIANTS[:2]:
-                row[variant]["peak_bytes"] = peak_memory_apart(variant, batch, precision, args.device, args.seed)
-            result["steps"].append(row)
-            print(row, flush=True)
+    for case in args.cases:
+        batch, _, precision = case.partition(":")
+        row = compare(int(batch), precision, args.device, args.rounds, args.sorting_rounds, args.seed)
+        row["mask_update_share"] = round(result["mask_update"]["seconds_median"] / row["dense"]["seconds_median"], 4)
+        for variant in VARIANTS[:2]:
+            row[variant]["peak_bytes"] = peak_memory_apart(variant, batch, precision, args.device, args.seed)
+        result["steps"].append(row)
+        print(row, flush=True)
     print(write_result(args.output, result))
 
 
