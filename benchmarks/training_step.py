@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -138,7 +137,9 @@ def peak_memory(variant: str, batch: int, precision: str, device: str, seed: int
     step()
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # not getrusage: on Linux its maximum is inherited from the process that started this one
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def peak_memory_apart(variant: str, *values: Any) -> int:
