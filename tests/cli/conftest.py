@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 CONTEXT = "《红楼梦》的作者是曹雪芹,写于清代。"
@@ -21,6 +23,16 @@ def palbert() -> Callable[..., Result]:
     from transformers_palbert.cli.main import app
 
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Give the terminal a width, whatever the one that the tests run in has."""
+
+    def set_width(columns: int) -> None:
+        monkeypatch.setattr("transformers_palbert.cli.output.Console", partial(Console, width=columns))
+
+    return set_width
 
 
 @pytest.fixture

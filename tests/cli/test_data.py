@@ -41,8 +41,8 @@ def test_wrong_offsets_are_counted(palbert, references, write):
     assert table["answers not in context"] == ["1"]
 
 
-def test_many_files_fit_80_columns(palbert, references, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_many_files_fit_80_columns(palbert, references, terminal):
+    terminal(80)
     files = []
     for number in range(5):
         file = references.with_name(f"data_{number}.json")
@@ -54,8 +54,8 @@ def test_many_files_fit_80_columns(palbert, references, monkeypatch):
     assert sum(line.startswith("samples") for line in out.splitlines()) == 2  # three files, then two
 
 
-def test_files_of_one_name_show_their_paths(palbert, references, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+def test_files_of_one_name_show_their_paths(palbert, references, tmp_path, terminal):
+    terminal(400)
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / references.name
     other.write_bytes(references.read_bytes())

@@ -35,8 +35,8 @@ def test_json_is_the_library_s_report(palbert, saved_model):
     assert densities["bert.encoder.layer.0.intermediate.dense.weight"] == 0.25
 
 
-def test_table_fits_80_columns_and_adds_up(palbert, saved_model, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_table_fits_80_columns_and_adds_up(palbert, saved_model, terminal):
+    terminal(80)
     lines = palbert("inspect", saved_model).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     heading = lines.index(next(line for line in lines if line.startswith("bert.encoder.layer.0")))
