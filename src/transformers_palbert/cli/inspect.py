@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import PalBertError
 from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
 
 if TYPE_CHECKING:
@@ -31,22 +30,13 @@ def inspect(
 
     Example: palbert inspect ./my-model
     """
-    report = _read(model)
+    from ..pruning.report import inspect_checkpoint
+
+    report = inspect_checkpoint(model)
     if json:
         write_json(report.to_dict())
     else:
         show(*_tables(report))
-
-
-def _read(folder: Path) -> PruningReport:
-    from safetensors import SafetensorError
-
-    from ..pruning.report import inspect_checkpoint
-
-    try:
-        return inspect_checkpoint(folder)
-    except SafetensorError as error:
-        raise PalBertError(f"the weights in {folder} (model.safetensors) are damaged: {error}") from error
 
 
 def _tables(report: PruningReport) -> list[Table | str]:

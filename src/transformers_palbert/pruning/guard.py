@@ -73,11 +73,12 @@ class MetricGuard:
     def remember(self, model: nn.Module, step: int, density: float, file: Path | None = None) -> None:
         """Keep a copy of ``model`` as the last good state; ``file`` gets one too, whole or not at all."""
         self.step, self.density = step, density
-        self._state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        # clones, so that tied weights have memory of their own: safetensors refuses two names for one memory
+        self._state = {key: value.detach().cpu().clone().contiguous() for key, value in model.state_dict().items()}
         if file is not None:
             facts = {"step": step, "density": density, "baseline": self.baseline}
             partial = file.with_suffix(".partial")
-            save_file(_unshared(self._state), partial, metadata={"last_good": json.dumps(facts)})
+            save_file(self._state, partial, metadata={"last_good": json.dumps(facts)})
             partial.replace(file)
 
     def start(self, file: Path, step: int, owns_file: bool = True) -> None:
@@ -111,8 +112,3 @@ class MetricGuard:
                 " so there is no state to go back to. Allow more, prune later (warmup=…) or evaluate more often."
             )
         model.load_state_dict(self._state, strict=False)
-
-
-def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of ``state``, tied ones once: safetensors refuses two names for one memory, clones have their own."""
-    return {key: value.contiguous() for key, value in state.items()}

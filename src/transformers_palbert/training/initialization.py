@@ -1,7 +1,7 @@
 """Initial weights for learning question answering from scratch, where no pretrained checkpoint is at hand.
 
 A transformer with plain random weights does not find out by itself, from some ten thousand questions, that the answer
-stands where the context repeats the question: its loss stays near that of a uniform guess. Two choices make looking
+stands where the context repeats the question: its loss stays near that of a uniform guess. A few choices make looking
 things up easy to find.
 """
 
