@@ -13,8 +13,13 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from transformers_palbert.experiments.grid import load_grid
+from transformers_palbert.experiments.outcome import read_runs
+from transformers_palbert.experiments.tables import caption, markdown_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -92,11 +97,73 @@ def pipeline(result: Result) -> str:
     return table(header, rows)
 
 
+STORED = {
+    "fp16": "**packed**, fp16 values",
+    "fp16_entropy": "**packed**, fp16 values, entropy-coded",
+    "int8": "**packed**, int8 values and embeddings",
+    "int8_fp16_embeddings": "**packed**, int8 values, fp16 embeddings",
+    "int8_entropy": "**packed**, int8 values and embeddings, entropy-coded",
+    "dense_fp32": "dense fp32",
+    "dense_fp16": "dense fp16",
+    "dense_fp16_zstd19": "dense fp16, the file under zstd -19",
+    "prunebert_csr": "int8 in CSR, the rest fp32",
+    "prunebert_csr_gzip": "int8 in CSR under gzip -9, the rest fp32 (PruneBERT's notebook)",
+    "prunebert_csr_gzip_rest_fp16": "int8 in CSR under gzip -9, the rest fp16",
+    "compressed_tensors_int8": "compressed-tensors 0.20.0, int8, fp16 embeddings",
+}
+
+
+def storage(result: Result) -> str:
+    """Bytes of every file, and what it takes to load ours."""
+    loads = {row["name"]: row for row in result["loads"] if row["dtype"] == "float32"}
+    rows = []
+    for row in sorted((row for row in result["sizes"] if "bytes" in row), key=lambda row: -row["bytes"]):
+        load = loads.get(row["name"])
+        cells = [STORED[row["name"]], f"{row['bytes'] / 1e6:.2f}"]
+        cells.append(f"{row['information_limit'] / 1e6:.2f}" if "information_limit" in row else "—")
+        cells += (
+            [f"{1e3 * load['seconds_median']:.0f} ms", f"{load['peak_bytes_added'] / 1e6:.0f} MB"] if load else "——"
+        )
+        rows.append(cells)
+    return table(("weights on the disk", "MB", "information limit, MB", "loading as fp32", "peak memory of it"), rows)
+
+
+def storage_cmrc2018(result: Result) -> str:
+    """Scores of one model, stored in several ways."""
+    rows = [
+        [
+            row["name"]
+            .replace("_", " ")
+            .replace("int8 float16", "int8, float16")
+            .replace(" entropy", ", entropy-coded"),
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{row['scores']['f1']:.2f}",
+            f"{row['scores']['em']:.2f}",
+            f"{100 * row.get('relative_error_of_weights', 0):.3f} %",
+        ]
+        for row in result["rows"]
+    ]
+    return table(("values", "MB", "F1", "EM", "error of the matrices"), rows)
+
+
+def experiment(name: str) -> str:
+    """Table and caption of a grid that `examples/reproduce_paper.py --results benchmarks/results` has run."""
+    runs = read_runs(RESULTS / f"{name}.jsonl")
+    about = runs[0].grid
+    grid = load_grid(ROOT / "examples" / "experiments" / f"{name}.yaml", about["scale"])
+    return f"{markdown_table(grid, runs)}\n\n{caption(replace(grid, caption=about['caption']), runs)}"
+
+
 TABLES: dict[str, Callable[[Result], str]] = {
     "cmrc2018_pruning": cmrc2018_pruning,
     "pipeline": pipeline,
+    "storage": storage,
+    "storage_cmrc2018": storage_cmrc2018,
     "training_step": training_step,
 }
+
+EXPERIMENTS = ("table7",)
+"""Grids whose records are in benchmarks/results, as NAME.jsonl."""
 
 
 def render(text: str) -> str:
@@ -104,6 +171,8 @@ def render(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
+        if name in EXPERIMENTS:
+            return f"{match[1]}\n{experiment(name)}\n\n{match[3]}"
         result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         return f"{match[1]}\n{TABLES[name](result)}\n\n{machine(result)}\n\n{match[3]}"
 

@@ -191,7 +191,7 @@ def comparison(folder: Path, scores: dict[str, dict[str, float]]) -> Table:
             f"{sizes.total.nonzero:,}",
             f"{sizes.file_bytes:,}",
         )
-    table.caption = "density: of the encoder's matrices. The file holds the zeros too."
+    table.caption = "density: of the encoder's matrices. The pruned file is packed: a zero takes a bit."
     return table
 
 

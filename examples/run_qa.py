@@ -1,4 +1,4 @@
-"""Fine-tune a question-answering model, pruning it on the way, with the standard script's arguments.
+r"""Fine-tune a question-answering model, pruning it on the way, with the standard script's arguments.
 
 Fine-tune a checkpoint and remove 70 % of its encoder weights while doing so:
 
@@ -19,11 +19,13 @@ Run it again with the same --output_dir and it goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import (
     AutoConfig,
@@ -42,8 +44,14 @@ from transformers.utils import logging as transformers_logging
 
 import transformers_palbert as palbert
 from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.export.stock import export_stock, require_stock
+from transformers_palbert.hub import PalBertCard
+from transformers_palbert.qa.cloze import make_cloze_questions
 from transformers_palbert.qa.features import build_features
+from transformers_palbert.qa.submission import write_predictions_csv
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.initialization import initialize_for_lookup
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 logger = logging.getLogger(__name__)
@@ -51,23 +59,33 @@ logger = logging.getLogger(__name__)
 
 def main(argv: list[str]) -> dict[str, float]:
     """Run the script; returns the metrics of the last thing it did."""
-    model_args, data_args, pruning_args, args = parse_arguments(
-        (ModelArguments, DataArguments, PruningArguments, TrainingArguments), argv, description=__doc__ or ""
+    model_args, baseline_args, data_args, pruning_args, args = parse_arguments(
+        (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments),
+        argv,
+        description=__doc__ or "",
     )
     _set_up_logging(args)
+    if data_args.predictions_csv and not (args.do_eval or args.do_predict):
+        raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
     set_seed(args.seed)
-    config = _load_config(model_args)
-    tokenizer = _load_tokenizer(model_args, config)
-    model = _load_model(model_args, config, tokenizer)
+    if baseline_args.model_type:
+        model, tokenizer = _make_baseline(model_args, baseline_args, data_args, args)
+    else:
+        config = load_config(model_args)
+        tokenizer = load_tokenizer(model_args, config)
+        model = load_model(model_args, config, tokenizer)
     if not (args.do_train or args.do_eval or args.do_predict):
         raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --do_predict.")
+
+    if pruning_args.export_stock:
+        require_stock(model.config)  # now, not after the training
 
     questions: dict[str, Dataset] = {}
     features: dict[str, Dataset] = {}
     for part, wanted in (("train", args.do_train), ("validation", _evaluates(args)), ("test", args.do_predict)):
         if wanted:
-            questions[part] = _load_questions(data_args, part)
-            features[part] = _make_features(questions[part], tokenizer, data_args, args, training=part == "train")
+            questions[part] = load_questions(data_args, part)
+            features[part] = make_features(questions[part], tokenizer, data_args, args, training=part == "train")
 
     callback = pruning_args.callback()
     trainer = QuestionAnsweringTrainer(
@@ -77,11 +95,12 @@ def main(argv: list[str]) -> dict[str, float]:
         eval_dataset=features.get("validation"),
         eval_examples=questions.get("validation"),
         metric=data_args.metric_name,
-        decoding=_decoding(data_args),
+        decoding=decoding_options(data_args),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
         callbacks=[callback] if callback else None,
     )
+    _describe_data(trainer.model_card, data_args, questions)
     metrics: dict[str, float] = {}
     if args.do_train:
         metrics = _train(trainer, args)
@@ -94,8 +113,16 @@ def main(argv: list[str]) -> dict[str, float]:
         metrics = output.metrics or {}
         trainer.log_metrics("test", metrics)
         trainer.save_metrics("test", metrics)
+    if data_args.predictions_csv and trainer.is_world_process_zero():
+        prefix, part = ("test", "test") if args.do_predict else ("eval", "validation")
+        answers = json.loads(Path(args.output_dir, f"{prefix}_predictions.json").read_text(encoding="utf-8"))
+        write_predictions_csv(Path(data_args.predictions_csv), answers, questions[part]["id"])
+    if pruning_args.export_stock and trainer.is_world_process_zero():
+        export_stock(model, pruning_args.export_stock, tokenizer)
     if args.push_to_hub:
-        trainer.push_to_hub(dataset=data_args.dataset_name, tasks="question-answering")
+        trainer.push_to_hub()
+    elif args.do_train:
+        trainer.create_model_card()
     return metrics
 
 
@@ -106,6 +133,8 @@ def _train(trainer: QuestionAnsweringTrainer, args: TrainingArguments) -> dict[s
         if checkpoint:
             logger.info("Going on from %s; choose another --output_dir to start anew.", checkpoint)
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if torch.cuda.is_available():
+        metrics["train_peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
     trainer.save_model()
     trainer.log_metrics("train", metrics)
     trainer.save_metrics("train", metrics)
@@ -113,11 +142,38 @@ def _train(trainer: QuestionAnsweringTrainer, args: TrainingArguments) -> dict[s
     return metrics
 
 
+def _describe_data(card: PalBertCard, data: DataArguments, questions: dict[str, Dataset]) -> None:
+    """Tell the model card what the Trainer cannot know: where the questions come from."""
+    files = {"training_data": ("train", data.train_file), "evaluation_data": ("validation", data.validation_file)}
+    for field, (part, file) in files.items():
+        if part in questions:
+            source = Path(file).name if file else f"{data.dataset_name}, {part}"
+            setattr(card, field, f"{source}, {len(questions[part]):,} questions")
+    if data.dataset_name and data.validation_file is None and data.max_eval_samples is None:
+        card.datasets, card.dataset_config = [data.dataset_name], data.dataset_config_name
+        card.dataset_split = "validation"
+
+
 def _evaluates(args: TrainingArguments) -> bool:
     return args.do_eval or args.eval_strategy != "no" or args.eval_on_start
 
 
-def _load_config(options: ModelArguments) -> PreTrainedConfig:
+def _make_baseline(
+    options: ModelArguments, baseline: BaselineArguments, data: DataArguments, args: TrainingArguments
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A word-level reader that knows nothing yet but its words."""
+    if options.model_name_or_path or not args.do_train:
+        raise ConfigurationError(
+            "--model_type trains a reader from scratch, so it needs --do_train and cannot go with --model_name_or_path."
+            " A trained one is a checkpoint like any other: give --model_name_or_path alone."
+        )
+    settings = _overrides(options.config_overrides) if options.config_overrides else {}
+    questions = load_questions(data, "train")
+    return baseline.build(questions, tokenizer_name=options.tokenizer_name, settings=settings, seed=args.seed)
+
+
+def load_config(options: ModelArguments) -> PreTrainedConfig:
+    """The config of the checkpoint or of a new PAL-BERT, with what the options change."""
     hub = {"cache_dir": options.cache_dir, "revision": options.model_revision, "token": options.token}
     source = options.config_name or options.model_name_or_path
     if source is None:
@@ -148,7 +204,8 @@ def _overrides(text: str) -> dict[str, Any]:
     return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
-def _load_tokenizer(options: ModelArguments, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(options: ModelArguments, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of the options: a folder, a Hub id or a vocab.txt; by default the model's."""
     source = options.tokenizer_name or options.model_name_or_path or options.config_name
     if source is None:
         raise ConfigurationError("Training from scratch needs --tokenizer_name: a folder, a Hub id or a vocab.txt.")
@@ -160,20 +217,25 @@ def _load_tokenizer(options: ModelArguments, config: PreTrainedConfig) -> PreTra
     return AutoTokenizer.from_pretrained(source, **hub)
 
 
-def _load_model(
+def load_model(
     options: ModelArguments, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
+    """The checkpoint, or a new model of this config."""
     kernel = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
     if options.model_name_or_path is None:
         logger.warning("Training from scratch: no --model_name_or_path is given.")
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
-        return AutoModelForQuestionAnswering.from_config(config, **kernel)
+        model = AutoModelForQuestionAnswering.from_config(config, **kernel)
+        palbert.disable_sparse_saving(model)  # the config may be that of a packed checkpoint
+        if options.lookup_initialization:
+            initialize_for_lookup(model)
+        return model
     hub = {"cache_dir": options.cache_dir, "revision": options.model_revision, "token": options.token}
     kind = palbert.PalBertForQuestionAnswering if config.model_type == "palbert" else AutoModelForQuestionAnswering
     return kind.from_pretrained(options.model_name_or_path, config=config, **kernel, **hub)
 
 
-def _load_questions(data: DataArguments, part: str) -> Dataset:
+def load_questions(data: DataArguments, part: str) -> Dataset:
     """The questions of one part, from its own file or from the data set on the Hub."""
     file, limit = {
         "train": (data.train_file, data.max_train_samples),
@@ -187,12 +249,15 @@ def _load_questions(data: DataArguments, part: str) -> Dataset:
     else:
         hub = {} if data.dataset_config_name is None else {"name": data.dataset_config_name}
         questions = palbert.load_qa_dataset(data.dataset_name, split=part, training=part == "train", **hub)
+    if part == "train" and data.cloze_questions is not None:
+        questions = make_cloze_questions(questions["context"], data.cloze_questions)
     return questions if limit is None else questions.select(range(min(limit, len(questions))))
 
 
-def _make_features(
+def make_features(
     questions: Dataset, tokenizer: PreTrainedTokenizerBase, data: DataArguments, args: TrainingArguments, training: bool
 ) -> Dataset:
+    """The windows of ``questions``."""
     with args.main_process_first(desc="cutting contexts into windows"):
         return build_features(
             questions,
@@ -206,7 +271,8 @@ def _make_features(
         )
 
 
-def _decoding(data: DataArguments) -> dict[str, Any]:
+def decoding_options(data: DataArguments) -> dict[str, Any]:
+    """How logits become answers."""
     return {
         "n_best_size": data.n_best_size,
         "max_answer_length": data.max_answer_length,

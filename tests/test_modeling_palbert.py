@@ -21,6 +21,7 @@ HEADS = [
     "Model",
     "ForMaskedLM",
     "ForMultipleChoice",
+    "ForPreTraining",
     "ForQuestionAnswering",
     "ForSequenceClassification",
     "ForTokenClassification",
@@ -44,6 +45,7 @@ def inputs_for(head: str) -> dict[str, Tensor]:
     labels: dict[str, Tensor] = {
         "Model": {},
         "ForMaskedLM": {"labels": BATCH["input_ids"]},
+        "ForPreTraining": {"labels": BATCH["input_ids"], "sentence_order_label": torch.tensor([0, 1, 1])},
         "ForQuestionAnswering": {"start_positions": STARTS, "end_positions": ENDS},
         "ForSequenceClassification": {"labels": torch.tensor([0, 1, 1])},
         "ForTokenClassification": {"labels": BATCH["token_type_ids"]},
@@ -100,6 +102,27 @@ def test_a_palbert_checkpoint_with_default_settings_loads_in_stock_albert(head: 
             model(**inputs_for(head)).values(), theirs.eval()(**inputs_for(head)).values(), strict=True
         ):
             assert torch.equal(got, expected)
+
+
+def test_naming_the_masked_positions_only_leaves_the_other_logits_out() -> None:
+    torch.manual_seed(2)
+    model = palbert.PalBertForPreTraining(PalBertConfig(**SHAPE)).double().eval()
+    positions = torch.tensor([[1, 5, 7], [3, 2, 0], [4, 0, 0]])
+    picked = torch.tensor([[9, 8, 7], [6, 5, -100], [4, -100, -100]])
+    labels = torch.full_like(BATCH["input_ids"], -100)
+    for row, column in (picked != -100).nonzero():
+        labels[row, positions[row, column]] = picked[row, column]
+    order = torch.tensor([0, 1, 1])
+    whole = model(**BATCH, labels=labels, sentence_order_label=order)
+    some = model(**BATCH, labels=picked, sentence_order_label=order, masked_positions=positions)
+    expected_logits = whole.prediction_logits.gather(1, positions[..., None].expand(-1, -1, SHAPE["vocab_size"]))
+    torch.testing.assert_close(some.prediction_logits, expected_logits)
+    assert torch.equal(some.sop_logits, whole.sop_logits)
+    torch.testing.assert_close(some.loss, whole.loss)
+    expected, got = gradients(model, whole.loss), gradients(model, some.loss)
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value)
 
 
 def test_gradients_and_dropout_equal_stock_alberts_too() -> None:

@@ -16,15 +16,22 @@ from .errors import (
     NoEffectWarning,
     PalBertError,
     PruningError,
+    StorageError,
     TokenizerError,
+    VectorsError,
 )
 from .registration import register
 
 if TYPE_CHECKING:
+    from .baselines.configuration import BiLstmConfig, TextCnnConfig
+    from .baselines.modeling import BiLstmForQuestionAnswering, TextCnnForQuestionAnswering
+    from .baselines.tokenization import WordTokenizer
     from .configuration_palbert import PalBertConfig
+    from .hub import ModelCardCallback
     from .modeling_palbert import (
         PalBertForMaskedLM,
         PalBertForMultipleChoice,
+        PalBertForPreTraining,
         PalBertForQuestionAnswering,
         PalBertForSequenceClassification,
         PalBertForTokenClassification,
@@ -35,20 +42,26 @@ if TYPE_CHECKING:
     from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning, pruning_report
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
+    from .storage.config import StorageConfig
+    from .storage.saving import disable_sparse_saving, enable_sparse_saving
     from .tokenization import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BiLstmConfig",
+    "BiLstmForQuestionAnswering",
     "ConfigurationError",
     "DatasetFormatError",
     "MissingExtraError",
+    "ModelCardCallback",
     "MovementPruningCallback",
     "NoEffectWarning",
     "PalBertConfig",
     "PalBertError",
     "PalBertForMaskedLM",
     "PalBertForMultipleChoice",
+    "PalBertForPreTraining",
     "PalBertForQuestionAnswering",
     "PalBertForSequenceClassification",
     "PalBertForTokenClassification",
@@ -58,11 +71,19 @@ __all__ = [
     "PruningConfig",
     "PruningError",
     "QuestionAnsweringPipeline",
+    "StorageConfig",
+    "StorageError",
+    "TextCnnConfig",
+    "TextCnnForQuestionAnswering",
     "TokenizerError",
+    "VectorsError",
+    "WordTokenizer",
     "__version__",
     "bake_masks",
     "check_tokenizer",
     "compute_metric",
+    "disable_sparse_saving",
+    "enable_sparse_saving",
     "load_albert_tokenizer",
     "load_metric",
     "load_qa_dataset",
@@ -72,10 +93,14 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BiLstmConfig": "baselines.configuration",
+    "BiLstmForQuestionAnswering": "baselines.modeling",
+    "ModelCardCallback": "hub",
     "MovementPruningCallback": "pruning",
     "PalBertConfig": "configuration_palbert",
     "PalBertForMaskedLM": "modeling_palbert",
     "PalBertForMultipleChoice": "modeling_palbert",
+    "PalBertForPreTraining": "modeling_palbert",
     "PalBertForQuestionAnswering": "modeling_palbert",
     "PalBertForSequenceClassification": "modeling_palbert",
     "PalBertForTokenClassification": "modeling_palbert",
@@ -84,9 +109,15 @@ _LAZY = {
     "PalBertTokenizer": "tokenization",
     "PruningConfig": "pruning",
     "QuestionAnsweringPipeline": "pipelines.question_answering",
+    "StorageConfig": "storage.config",
+    "TextCnnConfig": "baselines.configuration",
+    "TextCnnForQuestionAnswering": "baselines.modeling",
+    "WordTokenizer": "baselines.tokenization",
     "bake_masks": "pruning",
     "check_tokenizer": "tokenization",
     "compute_metric": "qa.metrics",
+    "disable_sparse_saving": "storage.saving",
+    "enable_sparse_saving": "storage.saving",
     "load_albert_tokenizer": "tokenization",
     "load_metric": "qa.metrics",
     "load_qa_dataset": "qa.datasets",

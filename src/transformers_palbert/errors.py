@@ -16,7 +16,9 @@ __all__ = [
     "NoEffectWarning",
     "PalBertError",
     "PruningError",
+    "StorageError",
     "TokenizerError",
+    "VectorsError",
     "require",
 ]
 
@@ -41,8 +43,16 @@ class PruningError(PalBertError, RuntimeError):
     """Pruning cannot do what was asked for."""
 
 
+class StorageError(PalBertError, ValueError):
+    """A packed tensor or file is damaged, hostile or of an unknown version, or an array cannot be packed."""
+
+
 class TokenizerError(PalBertError, ValueError):
     """A tokenizer cannot represent the text it is meant for."""
+
+
+class VectorsError(PalBertError, ValueError):
+    """A file of word vectors cannot be read, or words and vectors do not fit together."""
 
 
 class NoEffectWarning(UserWarning):

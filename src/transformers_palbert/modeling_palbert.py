@@ -6,6 +6,7 @@ with default settings a checkpoint from here loads in ALBERT.
 
 # No `from __future__ import annotations` here: transformers reads a model's configuration class off its annotation.
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from transformers.models.albert.modeling_albert import (
     AlbertEmbeddings,
     AlbertForMaskedLM,
     AlbertForMultipleChoice,
+    AlbertForPreTraining,
+    AlbertForPreTrainingOutput,
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
     AlbertForTokenClassification,
@@ -27,6 +30,7 @@ from transformers.models.albert.modeling_albert import (
     AlbertMLMHead,
     AlbertModel,
     AlbertPreTrainedModel,
+    AlbertSOPHead,
     AlbertTransformer,
 )
 from transformers.utils.generic import can_return_tuple
@@ -38,6 +42,7 @@ from .layers import LayerPool, scale_gradient
 __all__ = [
     "PalBertForMaskedLM",
     "PalBertForMultipleChoice",
+    "PalBertForPreTraining",
     "PalBertForQuestionAnswering",
     "PalBertForSequenceClassification",
     "PalBertForTokenClassification",
@@ -116,8 +121,14 @@ class PalBertTransformer(AlbertTransformer):
 
 
 class PalBertPreTrainedModel(AlbertPreTrainedModel):
-    """Loading, saving and initialisation of all PAL-BERT models."""
+    """Loading, saving and initialisation of all PAL-BERT models.
 
+    Attributes:
+        model_card: Text of a model card, set by :class:`~transformers_palbert.ModelCardCallback` after training;
+            ``push_to_hub`` pushes it with the weights that it describes, in the place of any other. None: a bare one.
+    """
+
+    model_card: str | None = None
     config: PalBertConfig
     base_model_prefix = "albert"
     supports_gradient_checkpointing = True
@@ -129,6 +140,12 @@ class PalBertPreTrainedModel(AlbertPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LayerPool) and module.layer_weights is not None:
             init.zeros_(module.layer_weights)
+
+    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
+        """The last step of ``push_to_hub``, which has just written a bare card over anything there was."""
+        if self.model_card is not None:
+            (Path(working_dir) / "README.md").write_text(self.model_card, encoding="utf-8")
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
 
 # The heads below are ALBERT's. Each __init__ skips that of its ALBERT class, which would build ALBERT's encoder.
@@ -159,6 +176,75 @@ class PalBertForMaskedLM(PalBertPreTrainedModel, AlbertForMaskedLM):
         self.albert = PalBertModel(config, add_pooling_layer=False)
         self.predictions = AlbertMLMHead(config)
         self.post_init()
+
+
+class PalBertForPreTraining(PalBertPreTrainedModel, AlbertForPreTraining):
+    """PAL-BERT with the heads of pre-training: masked language modelling and sentence-order prediction."""
+
+    accepts_loss_kwargs = False  # its losses are means, and Trainer divides them by the steps it accumulates
+
+    def __init__(self, config: PalBertConfig) -> None:
+        AlbertPreTrainedModel.__init__(self, config)
+        self.albert = PalBertModel(config)
+        self.predictions = AlbertMLMHead(config)
+        self.sop_classifier = AlbertSOPHead(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        sentence_order_label: Tensor | None = None,
+        masked_positions: Tensor | None = None,
+        **kwargs: Any,
+    ) -> AlbertForPreTrainingOutput:
+        """Predict hidden tokens, and whether the two segments were swapped.
+
+        Args:
+            input_ids: int64 ``[batch, length]``; or else ``inputs_embeds``.
+            attention_mask: 1 for tokens, 0 for padding, ``[batch, length]``.
+            token_type_ids: 0 for the first segment, 1 for the second, ``[batch, length]``.
+            position_ids: int64 ``[batch, length]``, in ``[0, max_position_embeddings)``.
+            inputs_embeds: ``[batch, length, embedding_size]``, in place of ``input_ids``.
+            labels: The hidden tokens, -100 where there is nothing to predict; ``[batch, predictions]``.
+            sentence_order_label: 1 for swapped segments, else 0, ``[batch]``.
+            masked_positions: The tokens to predict, int64 ``[batch, predictions]``. Training predicts some 15 % of the
+                tokens, and naming them saves the time and memory of the other logits. None predicts all.
+            **kwargs: ``output_hidden_states``, ``output_attentions``, ``return_dict`` and options of the attention.
+
+        Returns:
+            ``loss`` (the sum of both mean cross-entropies, if both labels are given), ``prediction_logits``
+            (``[batch, predictions, vocabulary]``) and ``sop_logits`` (``[batch, 2]``).
+        """
+        outputs = self.albert(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            return_dict=True,
+            **kwargs,
+        )
+        states = outputs.last_hidden_state
+        if masked_positions is not None:
+            states = states.gather(1, masked_positions.unsqueeze(-1).expand(-1, -1, states.size(-1)))
+        prediction_logits, sop_logits = self.predictions(states), self.sop_classifier(outputs.pooler_output)
+        loss = None
+        if labels is not None and sentence_order_label is not None:
+            loss = cross_entropy(prediction_logits.flatten(0, 1), labels.flatten())
+            loss = loss + cross_entropy(sop_logits, sentence_order_label.flatten())
+        return AlbertForPreTrainingOutput(
+            loss=loss,
+            prediction_logits=prediction_logits,
+            sop_logits=sop_logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
 
 
 class PalBertForSequenceClassification(PalBertPreTrainedModel, AlbertForSequenceClassification):

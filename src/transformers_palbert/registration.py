@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -22,11 +23,14 @@ TOKENIZER_CLASS = "PalBertTokenizer"
 TASK = "question-answering"
 PIPELINE_MODULE = "transformers_palbert.pipelines.question_answering"
 PIPELINE_CLASS = "QuestionAnsweringPipeline"
+QUANT_METHOD = "palbert_sparse"
+QUANTIZER_MODULE = "transformers_palbert.storage.quantizer"
 
 MODEL_CLASSES = {
     "MODEL_MAPPING": "PalBertModel",
     "MODEL_FOR_MASKED_LM_MAPPING": "PalBertForMaskedLM",
     "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": "PalBertForMultipleChoice",
+    "MODEL_FOR_PRETRAINING_MAPPING": "PalBertForPreTraining",
     "MODEL_FOR_QUESTION_ANSWERING_MAPPING": "PalBertForQuestionAnswering",
     "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": "PalBertForSequenceClassification",
     "MODEL_FOR_TEXT_ENCODING_MAPPING": "PalBertModel",
@@ -34,9 +38,16 @@ MODEL_CLASSES = {
 }
 """Mapping in ``transformers.models.auto.modeling_auto`` -> our class in it."""
 
+WORD_TOKENIZER_CLASS = "WordTokenizer"
+BASELINES = {
+    "bilstm": ("BiLstmConfig", "BiLstmForQuestionAnswering"),
+    "textcnn": ("TextCnnConfig", "TextCnnForQuestionAnswering"),
+}
+"""Model type of a word-level baseline -> its configuration and its model; all of them read with the same tokenizer."""
+
 
 def register() -> None:
-    """Register configuration, models, tokenizer and the question-answering pipeline. Calling it twice is harmless.
+    """Register configuration, models, tokenizer, quantizer and pipeline. Calling it twice is harmless.
 
     Registries that are already loaded are filled at once, the others as soon as they are imported.
     """
@@ -48,27 +59,40 @@ def register() -> None:
 
 
 def _register_config(module: Any) -> None:
-    module.CONFIG_MAPPING_NAMES.setdefault(MODEL_TYPE, CONFIG_CLASS)
-    module.CONFIG_MAPPING._modules[MODEL_TYPE] = _package()
+    configs = {MODEL_TYPE: CONFIG_CLASS} | {kind: config for kind, (config, _) in BASELINES.items()}
+    for model_type, name in configs.items():
+        module.CONFIG_MAPPING_NAMES.setdefault(model_type, name)
+        module.CONFIG_MAPPING._modules[model_type] = _package()
 
 
 def _register_models(module: Any) -> None:
     for mapping, name in MODEL_CLASSES.items():
         _add(getattr(module, mapping), name)
+    for model_type, (config, name) in BASELINES.items():
+        _add(module.MODEL_FOR_QUESTION_ANSWERING_MAPPING, name, model_type, config)
 
 
 def _register_tokenizer(module: Any) -> None:
     _add(module.TOKENIZER_MAPPING, TOKENIZER_CLASS)
     # A `tokenizer_class` in a folder's files would else be obeyed even where its files contradict it.
     module.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add(MODEL_TYPE)
+    for model_type, (config, _) in BASELINES.items():
+        _add(module.TOKENIZER_MAPPING, WORD_TOKENIZER_CLASS, model_type, config)
     module.REGISTERED_TOKENIZER_CLASSES[TOKENIZER_CLASS] = getattr(_package(), TOKENIZER_CLASS)
+    # This registry holds classes, not names. Of this one `from_pretrained` and the name are all that is used.
+    stand_in = type(WORD_TOKENIZER_CLASS, (), {"from_pretrained": staticmethod(_load_word_tokenizer)})
+    module.REGISTERED_TOKENIZER_CLASSES[WORD_TOKENIZER_CLASS] = stand_in
 
 
-def _add(mapping: Any, name: str) -> None:
+def _load_word_tokenizer(*args: Any, **kwargs: Any) -> Any:
+    return getattr(_package(), WORD_TOKENIZER_CLASS).from_pretrained(*args, **kwargs)
+
+
+def _add(mapping: Any, name: str, model_type: str = MODEL_TYPE, config: str = CONFIG_CLASS) -> None:
     """Let ``mapping``, from configuration class to another class, lead from ours to ``name`` in this package."""
-    mapping._model_mapping.setdefault(MODEL_TYPE, name)
-    mapping._reverse_config_mapping.setdefault(CONFIG_CLASS, MODEL_TYPE)  # a copy made when the mapping was
-    mapping._modules[MODEL_TYPE] = _package()
+    mapping._model_mapping.setdefault(model_type, name)
+    mapping._reverse_config_mapping.setdefault(config, model_type)  # a copy made when the mapping was
+    mapping._modules[model_type] = _package()
 
 
 def _register_pipeline(module: Any) -> None:
@@ -82,6 +106,25 @@ def _register_pipeline(module: Any) -> None:
         "type": "text",
     }
     module.REMOVED_TASKS.pop(TASK, None)  # it is looked at before the registry is
+
+
+def _register_quantizer(module: Any) -> None:
+    module.AUTO_QUANTIZATION_CONFIG_MAPPING.setdefault(QUANT_METHOD, _LazyClass("SparseConfig"))
+    module.AUTO_QUANTIZER_MAPPING.setdefault(QUANT_METHOD, _LazyClass("SparseQuantizer"))
+
+
+class _LazyClass:
+    """Stands for a class of the quantizer's module in the two mappings that hold classes, not names."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(QUANTIZER_MODULE), self.name)(*args, **kwargs)
+
+    def from_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The class method of a configuration."""
+        return getattr(import_module(QUANTIZER_MODULE), self.name).from_dict(*args, **kwargs)
 
 
 def _pipeline_class(module: Any) -> str | type:
@@ -102,6 +145,7 @@ _ACTIONS: dict[str, Callable[[Any], None]] = {
     "transformers.models.auto.modeling_auto": _register_models,
     "transformers.models.auto.tokenization_auto": _register_tokenizer,
     "transformers.pipelines": _register_pipeline,
+    "transformers.quantizers.auto": _register_quantizer,
 }
 
 

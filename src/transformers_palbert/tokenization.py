@@ -32,7 +32,7 @@ _HUB_ARGUMENTS = (
     "token",
 )
 _FILES = ("tokenizer.json", "spiece.model", "vocab.txt")
-_ALBERT_CLASSES = ("AlbertTokenizer", "BertTokenizer")
+_ALBERT_CLASSES = ("AlbertTokenizer", "BertTokenizer", "PalBertTokenizer")
 
 
 def load_albert_tokenizer(

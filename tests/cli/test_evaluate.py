@@ -115,3 +115,12 @@ def test_a_missing_file(palbert, references):
     result = palbert("evaluate", "-p", "nowhere.json", "-r", references, "-m", "squad")
     assert result.exit_code == 2
     assert "nowhere.json" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--predictions-csv", "--predictions_csv"])
+def test_predictions_as_csv_in_the_order_of_the_data(palbert, write, references, tmp_path, option):
+    predictions = write("p.json", {"q3": "", "q2": 'in "清代",', "q1": "曹雪芹"})
+    file = tmp_path / "answers.csv"
+    result = palbert("evaluate", "-p", predictions, "-r", references, "-m", "squad_v2", option, file)
+    assert result.exit_code == 0, result.output
+    assert file.read_text(encoding="utf-8") == 'ID,Answer\nq1,曹雪芹\nq2,"in ""清代"","\nq3,\n'

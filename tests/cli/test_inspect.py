@@ -41,7 +41,7 @@ def test_table_fits_80_columns_and_adds_up(palbert, saved_model, terminal):
     assert max(map(len, lines)) <= 80
     heading = lines.index(next(line for line in lines if line.startswith("bert.encoder.layer.0")))
     below = next(line for line in lines[heading:] if line.startswith("  intermediate.dense"))
-    assert below.split() == ["intermediate.dense", "32×16", "512", "25.00%", "2.0", "kB"]
+    assert below.split() == ["intermediate.dense", "32×16", "512", "25.00%", "2.0", "kB", "2.0", "kB"]
     total = inspect_checkpoint(saved_model).total
     row = next(line for line in lines if line.startswith("total")).split()
     assert row[1:4] == [f"{total.numel:,}", f"{total.nonzero:,}", f"{total.density:.2%}"]

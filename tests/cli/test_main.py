@@ -10,11 +10,23 @@ import pytest
 def test_help_teaches_every_command(palbert):
     result = palbert("--help")
     assert result.exit_code == 0
-    for command in ("palbert answer", "palbert evaluate", "palbert inspect", "palbert data stats"):
-        assert command in result.stdout
+    for command in ("answer", "compare", "compress", "data stats", "decompress", "evaluate", "inspect", "report"):
+        assert f"palbert {command}" in result.stdout
 
 
-@pytest.mark.parametrize("command", [("answer",), ("evaluate",), ("inspect",), ("data", "stats")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("answer",),
+        ("compare",),
+        ("compress",),
+        ("data", "stats"),
+        ("decompress",),
+        ("evaluate",),
+        ("inspect",),
+        ("report",),
+    ],
+)
 def test_help_of_a_command_has_an_example(palbert, command):
     result = palbert(*command, "--help")
     assert result.exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -9,15 +10,22 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfig, BertTokenizer, pipeline
+import torch
+from transformers import (
+    AlbertForQuestionAnswering,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    pipeline,
+)
 
 import transformers_palbert as palbert
+from tests.examples.conftest import PEOPLE, PLACES
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.pruning import inspect_checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PEOPLE = ("李明", "王芳", "张伟", "刘洋", "陈静", "赵磊")
-PLACES = ("北京", "上海", "广州", "杭州", "西安", "成都")
 SHAPE = (
     "hidden_size=32,embedding_size=16,num_hidden_layers=2,num_attention_heads=2,intermediate_size=64,hidden_act=mish"
 )
@@ -30,24 +38,6 @@ def load_script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, str]:
-    """A vocabulary and facts, as JSON Lines."""
-    rows = []
-    for number, (person, place) in enumerate((p, q) for p in PEOPLE for q in PLACES):
-        context = f"{person}出生于{place}，后来搬了家。"
-        answers = {"text": [place], "answer_start": [context.index(place)]}
-        rows.append({"id": str(number), "question": f"{person}出生于哪里？", "context": context, "answers": answers})
-    characters = sorted({c for row in rows for c in row["context"] + row["question"]})
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]
-    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    for part, chosen in (("train", rows[:24]), ("dev", rows[24:])):
-        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in chosen)
-        (tmp_path / f"{part}.jsonl").write_text(lines + "\n", encoding="utf-8")
-    return {name: str(tmp_path / file) for name, file in
-            (("vocab", "vocab.txt"), ("train", "train.jsonl"), ("dev", "dev.jsonl"))}  # fmt: skip
 
 
 @pytest.fixture
@@ -108,6 +98,27 @@ def test_a_second_run_goes_on_and_ends_like_an_uninterrupted_one(files: dict[str
     assert Path("resumed/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
+def test_packed_exported_and_pruned_further(files: dict[str, str], run_qa: Any) -> None:
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "target_sparsity": 0.5}
+    run_qa(options(files, "packed", sparse_values="float16", export_stock="stock", **settings))
+    packed, stock = (json.loads(Path(name, "config.json").read_text()) for name in ("packed", "stock"))
+    assert packed["quantization_config"]["values"] == "float16"
+    assert (stock["model_type"], stock["architectures"]) == ("albert", ["AlbertForQuestionAnswering"])
+    assert Path("stock/tokenizer.json").is_file()
+    final = palbert.PalBertForQuestionAnswering.from_pretrained("packed").state_dict()
+    state = AlbertForQuestionAnswering.from_pretrained("stock").state_dict()
+    assert all(torch.equal(tensor, final[name]) for name, tensor in state.items())
+    run_qa(options(files, "further", model_name_or_path="packed", target_sparsity=0.8, layer_lr_decay=0.9))
+    assert inspect_checkpoint("further").encoder.density == pytest.approx(0.2, abs=1e-3)
+
+
+def test_an_architecture_that_is_not_stock_is_refused_before_training(files: dict[str, str], run_qa: Any) -> None:
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "qa_layers": "0"}
+    with pytest.raises(ConfigurationError, match=r"qa_layers=\[0\] has no place in stock ALBERT"):
+        run_qa(options(files, "out", export_stock="stock", **settings))
+    assert not Path("out").exists()
+
+
 def test_albert_checkpoint_takes_palbert_options_and_a_recipe(files: dict[str, str], run_qa: Any) -> None:
     run_qa(options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=2))
     Path("recipe.yaml").write_text("target_sparsity: 0.7\npruning_method: magnitude\nlearning_rate: 1e-4\n")
@@ -119,6 +130,20 @@ def test_albert_checkpoint_takes_palbert_options_and_a_recipe(files: dict[str, s
     assert "qa_pool.layer_weights" in palbert.PalBertForQuestionAnswering.from_pretrained("tuned").state_dict()
 
 
+def test_from_scratch_first_on_cloze_questions(files: dict[str, str], run_qa: Any) -> None:
+    context = "".join(dict.fromkeys(character for person in PEOPLE for place in PLACES for character in person + place))
+    row = {"id": "0", "question": "谁?", "context": context * 5, "answers": {"text": ["李"], "answer_start": [0]}}
+    Path("long.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "lookup_initialization": True}
+    arguments = options(files, "cloze", **settings, train_file="long.jsonl", cloze_questions=40, max_seq_length=160)
+    run_qa([*arguments, "--num_train_epochs", "1", "--max_steps", "-1"])
+    assert json.loads(Path("cloze/trainer_state.json").read_text())["global_step"] == 10  # 40 questions, 4 a step
+    state = palbert.PalBertForQuestionAnswering.from_pretrained("cloze").state_dict()
+    query, key = (state[f"albert.encoder.albert_layer_groups.0.albert_layers.0.attention.{part}.weight"].flatten()
+                  for part in ("query", "key"))  # fmt: skip
+    assert torch.corrcoef(torch.stack([query, key]))[0, 1] > 0.9  # as initialize_for_lookup leaves them, nearly
+
+
 def test_predict_writes_answers(files: dict[str, str], run_qa: Any) -> None:
     run_qa(options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=2))
     run_qa(
@@ -128,10 +153,28 @@ def test_predict_writes_answers(files: dict[str, str], run_qa: Any) -> None:
     assert len(json.loads(Path("answers/test_predictions.json").read_text(encoding="utf-8"))) == 12
 
 
+def test_answers_as_csv(files: dict[str, str], run_qa: Any) -> None:
+    run_qa(
+        options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=1,
+                predictions_csv="eval.csv")
+    )  # fmt: skip
+    run_qa(
+        ["--model_name_or_path", "base", "--test_file", files["dev"], "--do_predict", "--output_dir", "answers",
+         "--use_cpu", "--report_to", "none", "--max_seq_length", "48", "--doc_stride", "8", "--metric", "cmrc2018",
+         "--predictions_csv", "test.csv"]
+    )  # fmt: skip
+    for file, source in (("eval.csv", "base/eval_predictions.json"), ("test.csv", "answers/test_predictions.json")):
+        answers = json.loads(Path(source).read_text(encoding="utf-8"))
+        with Path(file).open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream))
+        assert rows == [["ID", "Answer"], *([str(number), answers[str(number)]] for number in range(24, 36))]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--do_train"], "tokenizer_name"),
+        (["--do_train", "--predictions_csv", "answers.csv"], "predictions_csv has nothing to write"),
         (["--model_name_or_path", "bert", "--qa_layers", "0,1"], "bert"),
         (["--config_overrides", "hidden_size"], "must look like"),
     ],

@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoModelForMaskedLM
 
 from tests.pruning.helpers import KINDS, tiny_config, tiny_model
-from transformers_palbert.errors import PruningError
+from transformers_palbert import StorageConfig, enable_sparse_saving
+from transformers_palbert.errors import StorageError
 from transformers_palbert.pruning import (
     PruningConfig,
     apply_density,
@@ -121,16 +122,37 @@ class TestInspectCheckpoint:
         save_file({"a": torch.ones(2)}, tmp_path / "secret.safetensors")
         index = {"weight_map": {"a": "../secret.safetensors"}}
         (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
-        with pytest.raises(PruningError, match=r"secret\.safetensors does not exist"):
+        with pytest.raises(StorageError, match=r"'\.\./secret\.safetensors', which is no safetensors file beside it"):
             inspect_checkpoint(tmp_path / "model")
 
+    @pytest.mark.parametrize("values", ["auto", "float16", "int8"])
+    @pytest.mark.parametrize("shards", ["1GB", "3KB"])
+    def test_a_packed_checkpoint(self, values: str, shards: str, tmp_path: Path) -> None:
+        model = bake_masks(pruned())
+        enable_sparse_saving(model, StorageConfig(values))
+        model.save_pretrained(tmp_path, max_shard_size=shards)
+        report, expected = inspect_checkpoint(tmp_path), pruning_report(model)
+        counts = {m.name: (m.shape, m.numel, m.nonzero) for m in report.matrices}
+        assert counts == {m.name: (m.shape, m.numel, m.nonzero) for m in expected.matrices}
+        assert report.encoder == expected.encoder
+        assert report.file_bytes == sum(file.stat().st_size for file in tmp_path.glob("*.safetensors"))
+        assert report.encoder.stored_bytes is not None
+        assert report.total.stored_bytes is not None
+        assert report.encoder.stored_bytes < report.encoder.bytes
+        assert report.total.stored_bytes < report.file_bytes
+
+    def test_stored_bytes_of_a_dense_checkpoint(self, tmp_path: Path) -> None:
+        bake_masks(pruned()).save_pretrained(tmp_path)
+        assert all(matrix.stored_bytes == matrix.bytes for matrix in inspect_checkpoint(tmp_path).matrices)
+        assert pruning_report(pruned()).total.stored_bytes is None
+
     def test_a_folder_without_weights(self, tmp_path: Path) -> None:
-        with pytest.raises(PruningError, match=r"model\.safetensors does not exist; give a folder"):
+        with pytest.raises(StorageError, match=r"model\.safetensors does not exist; give a folder"):
             inspect_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b'{"weight_map": 7}' if name.endswith("json") else b"\xff" * 40)
-    with pytest.raises(PruningError, match="damaged"):
+    with pytest.raises(StorageError, match="damaged"):
         inspect_checkpoint(tmp_path)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from transformers import AlbertForQuestionAnswering
+from transformers import AlbertForQuestionAnswering, BertConfig, BertForQuestionAnswering
 
 from tests.pruning.helpers import tiny_config
 from transformers_palbert import PalBertForQuestionAnswering
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.training.initialization import initialize_for_lookup, sinusoids
 
 
@@ -40,3 +41,9 @@ def test_tokens_attend_to_their_like_and_their_neighbours(kind: str, cls: type) 
     assert similarity[middle].argmax() == middle
     assert similarity[middle, middle + 1] > similarity[middle, middle + 4]
     assert positions.std().item() == pytest.approx(model.config.initializer_range, rel=0.3)
+
+
+def test_another_architecture_is_refused() -> None:
+    config = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
+    with pytest.raises(ConfigurationError, match="not BertForQuestionAnswering"):
+        initialize_for_lookup(BertForQuestionAnswering(config))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import PalBertError
+from .models import load_pipeline
 from .output import JsonOption, make_table, show, write_json
 
 
@@ -49,22 +50,7 @@ def _read_context(context: str | None, file: Path | None) -> str:
 
 def _ask(model: str, question: str, context: str, *, top_k: int, impossible: bool) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
-    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
-        raise PalBertError(
-            f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
-        )
-    from transformers import pipeline
-    from transformers.utils.logging import disable_progress_bar
-
-    from ..tokenization import check_tokenizer
-
-    disable_progress_bar()
-    task: Any = "question-answering"  # transformers' own types no longer list it
-    try:
-        pipe = pipeline(task, model=model)
-    except (OSError, ValueError) as error:
-        raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
-    check_tokenizer(pipe.tokenizer, probe=question)  # an answer from unknown tokens alone would be noise
+    pipe = load_pipeline(model, probe=question)
     found = pipe(question=question, context=context, top_k=top_k, handle_impossible_answer=impossible)
     return found if isinstance(found, list) else [found]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from json import JSONDecodeError, loads
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import DatasetFormatError
+from .models import Metric
 from .output import JsonOption, make_table, show, write_json
-
-Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
 
 def evaluate(
@@ -38,6 +37,15 @@ def evaluate(
             help="With squad_v2: JSON object, question id to the probability that there is no answer.",
         ),
     ] = None,
+    predictions_csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions-csv",
+            "--predictions_csv",
+            dir_okay=False,
+            help="Write the predictions to this file as ID,Answer, in the order of the data set.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Score predictions against a data set.
@@ -46,20 +54,27 @@ def evaluate(
     """
     if na_probs is not None and metric != "squad_v2":
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
-    scores = _score(metric, predictions, references, na_probs)
+    scores = _score(metric, predictions, references, na_probs, predictions_csv)
     if json:
         write_json(scores)
     else:
         show(make_table([metric, "value"], [(name, _format(value)) for name, value in scores.items()]))
 
 
-def _score(metric: str, predictions: Path, references: Path, na_probs: Path | None) -> dict[str, float]:
+def _score(
+    metric: str, predictions: Path, references: Path, na_probs: Path | None, table: Path | None
+) -> dict[str, float]:
     from ..qa.datasets import load_qa_dataset
     from ..qa.metrics import compute_metric
+    from ..qa.metrics.inputs import predictions_by_id
+    from ..qa.submission import write_predictions_csv
 
     probabilities = None if na_probs is None else _probabilities(na_probs)
-    texts = _read_json(predictions)
-    return compute_metric(metric, texts, load_qa_dataset(references), no_answer_probabilities=probabilities)
+    texts, dataset = _read_json(predictions), load_qa_dataset(references)
+    scores = compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities)
+    if table is not None:
+        write_predictions_csv(table, predictions_by_id(texts), dataset["id"])
+    return scores
 
 
 def _read_json(file: Path) -> Any:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..pruning.report import MatrixReport, PruningReport, Totals
 
+COLUMNS = ("matrix", "shape", "parameters", "density", "dense", "stored")
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a saved model.")],
@@ -25,8 +27,8 @@ def inspect(
 
     Counted by matrix, for the encoder, in total, and of the file.
 
-    Reads the safetensors files alone, without building the model. The bytes of a matrix are what it takes in memory;
-    those of the file are what it takes on disk.
+    Reads the safetensors files alone, without building the model. Bytes are counted twice: dense, as in memory, and as
+    stored in the file, where a packed matrix takes less.
 
     Example: palbert inspect ./my-model
     """
@@ -46,18 +48,18 @@ def _tables(report: PruningReport) -> list[Table | str]:
     rows: list[tuple[str, ...]] = []
     for module, members in groupby(matrices, key=lambda matrix: _split(matrix.name)[0]):
         if module:
-            rows.append((module, "", "", "", ""))
+            rows.append((module, *[""] * (len(COLUMNS) - 1)))
         rows.extend(_matrix_row(matrix) for matrix in members)
     if vectors:
         size = type(report.total).of(vectors)
-        rows.append((f"{len(vectors)} vectors", "", format_count(size.numel), "", format_bytes(size.bytes)))
+        rows.append((f"{len(vectors)} vectors", "", format_count(size.numel), "", *_bytes(size)))
     totals = [("encoder matrices", *_total(report.encoder)), ("total", *_total(report.total))]
     if report.file_bytes is not None:
-        totals.append(("file", "", "", "", format_bytes(report.file_bytes)))
+        totals.append(("file", "", "", "", "", format_bytes(report.file_bytes)))
     return [
-        make_table(["matrix", "shape", "parameters", "density", "bytes"], rows),
+        make_table(COLUMNS, rows),
         "",
-        make_table(["", "parameters", "non-zero", "density", "bytes"], totals),
+        make_table(["", "parameters", "non-zero", "density", "dense", "stored"], totals),
     ]
 
 
@@ -77,8 +79,12 @@ def _matrix_row(matrix: MatrixReport) -> tuple[str, ...]:
     module, leaf = _split(matrix.name)
     shape = "×".join(map(str, matrix.shape))
     indent = "  " if module else ""
-    return indent + leaf, shape, format_count(matrix.numel), f"{matrix.density:.2%}", format_bytes(matrix.bytes)
+    return indent + leaf, shape, format_count(matrix.numel), f"{matrix.density:.2%}", *_bytes(matrix)
 
 
-def _total(size: Totals) -> tuple[str, str, str, str]:
-    return format_count(size.numel), format_count(size.nonzero), f"{size.density:.2%}", format_bytes(size.bytes)
+def _total(size: Totals) -> tuple[str, ...]:
+    return format_count(size.numel), format_count(size.nonzero), f"{size.density:.2%}", *_bytes(size)
+
+
+def _bytes(size: MatrixReport | Totals) -> tuple[str, str]:
+    return format_bytes(size.bytes), "" if size.stored_bytes is None else format_bytes(size.stored_bytes)

@@ -10,10 +10,14 @@ from typer.core import TyperGroup
 
 from ..errors import PalBertError
 from .answer import answer
+from .compare import compare
+from .compress import compress, decompress
 from .data import data_app
 from .evaluate import evaluate
 from .inspect import inspect
 from .output import fail, warn
+from .report import report
+from .vectors import vectors_app
 
 __all__ = ["app", "run"]
 
@@ -43,9 +47,23 @@ Score predictions (JSON: question id to text):
   palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
 
 \b
+Compare models, and see what one gets right and wrong:
+  palbert compare ./dense ./pruned --data dev.json
+  palbert report ./my-model --data dev.json --out report.html
+
+\b
 See what pruning left of a checkpoint, and what a data set contains:
   palbert inspect ./my-model
   palbert data stats train.json dev.json
+
+\b
+Make a checkpoint small on disk, and plain again:
+  palbert compress ./my-model ./small --values float16
+  palbert decompress ./small ./plain
+
+\b
+Train word vectors for the BiLSTM and TextCNN baselines:
+  palbert vectors train train.json -o vectors.txt.gz --method glove
 
 Every command takes --json, for scripts, and --help.
 """
@@ -59,9 +77,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(answer)
+app.command()(compare)
+app.command()(compress)
+app.command()(decompress)
 app.command()(evaluate)
 app.command()(inspect)
+app.command()(report)
 app.add_typer(data_app, name="data")
+app.add_typer(vectors_app, name="vectors")
 
 
 def _version(value: bool) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
+from ..storage.config import StorageConfig
+from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
 from .guard import LAST_GOOD_FILE, MetricGuard
@@ -51,6 +53,7 @@ class MovementPruningCallback(TrainerCallback):
                 on_log              # density and schedule position are added to the logs
                 on_evaluate         # max_metric_drop: good enough? else stop; best-model bookkeeping
             on_train_end            # the exact final density, zeros baked in, plain Linears and keys
+        trainer.save_model()        # packed: the file is as small as the model
 
     Works with fp16, bf16, gradient accumulation, gradient checkpointing, ``resume_from_checkpoint``,
     ``load_best_model_at_end`` (only states at the final density compete) and DDP. FSDP and DeepSpeed shard parameters
@@ -63,6 +66,9 @@ class MovementPruningCallback(TrainerCallback):
         metric: The watched key of the evaluation's metrics.
         dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
         greater_is_better: False if ``metric`` is a loss.
+        save_sparse: How the finished model is saved, pushed to the Hub included: True packs it losslessly, a
+            :class:`StorageConfig` in another way, rounding the weights right away; False leaves it dense, so that it
+            loads without this package where its architecture does. Checkpoints on the way are always dense.
         config: A whole :class:`PruningConfig` instead of ``target_sparsity`` and ``settings``.
         settings: The other fields of :class:`PruningConfig`.
 
@@ -78,6 +84,7 @@ class MovementPruningCallback(TrainerCallback):
         metric: str = "f1",
         dense_metric: float | None = None,
         greater_is_better: bool = True,
+        save_sparse: bool | StorageConfig = True,
         config: PruningConfig | None = None,
         **settings: Any,
     ) -> None:
@@ -90,6 +97,7 @@ class MovementPruningCallback(TrainerCallback):
         self.guard: MetricGuard | None = None
         if max_metric_drop is not None:
             self.guard = MetricGuard(max_metric_drop, metric, dense_metric, greater_is_better)
+        self.storage = StorageConfig() if save_sparse is True else save_sparse or None
         self.density = 1.0
         self._progress = -1.0
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
@@ -132,6 +140,8 @@ class MovementPruningCallback(TrainerCallback):
         if self._finished or not is_prepared(model):
             raise PruningError(self._why_not())
         _require_method(model, self.config.method)
+        if isinstance(model, PreTrainedModel):
+            disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model)
         require_in_optimizer(kwargs["optimizer"], _scores(model))
         if self.guard is not None:
@@ -251,6 +261,8 @@ class MovementPruningCallback(TrainerCallback):
         bake_masks(model)
         self._finished = True
         self._describe(model, "final")
+        if self.storage is not None and isinstance(model, PreTrainedModel):
+            enable_sparse_saving(model, self.storage)
         logger.info("Pruned to density %.4f of the targeted weights.", final)
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:

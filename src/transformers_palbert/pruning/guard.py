@@ -16,7 +16,8 @@ from ..errors import ConfigurationError, PruningError
 
 __all__ = ["LAST_GOOD_FILE", "MetricGuard"]
 
-LAST_GOOD_FILE = "pruning_last_good.safetensors"
+LAST_GOOD_FILE = "_pruning_last_good.safetensors"
+"""A dense copy of the model in the output folder; ``Trainer`` pushes no file whose name begins with an underscore."""
 
 
 class MetricGuard:

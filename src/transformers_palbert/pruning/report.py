@@ -6,34 +6,37 @@ tell different stories: with a vocabulary of 21,128 the embeddings are 70 % of A
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import PruningError
+from ..storage.files import StoredTensor, open_weights, read_headers, weight_files
+from ..storage.state import restore
 from .masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY, MaskedLinear
 
 __all__ = ["MatrixReport", "PruningReport", "Totals", "inspect_checkpoint", "pruning_report"]
 
 ENCODER = (".encoder.", ".transformer.layer.")
 EMBEDDING = "embed"  # ALBERT keeps its embedding projection inside the encoder module
-SAFETENSORS_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
 class MatrixReport:
-    """One tensor: ``numel`` entries of which ``nonzero`` are not zero, held in ``bytes`` bytes of memory."""
+    """One tensor: ``numel`` entries of which ``nonzero`` are not zero.
+
+    ``bytes`` is what it takes dense, in memory; ``stored_bytes`` what it takes in the file, None where there is none.
+    """
 
     name: str
     shape: tuple[int, ...]
     numel: int
     nonzero: int
     bytes: int
+    stored_bytes: int | None = None
 
     @property
     def density(self) -> float:
@@ -43,11 +46,12 @@ class MatrixReport:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over several tensors."""
+    """Sums over several tensors; those of a file and of the model in it are equal."""
 
     numel: int
     nonzero: int
     bytes: int
+    stored_bytes: int | None = field(default=None, compare=False)
 
     @property
     def density(self) -> float:
@@ -58,7 +62,13 @@ class Totals:
     def of(cls, matrices: Iterable[MatrixReport]) -> Totals:
         """Add up ``matrices``."""
         items = list(matrices)
-        return cls(sum(m.numel for m in items), sum(m.nonzero for m in items), sum(m.bytes for m in items))
+        stored = [m.stored_bytes for m in items if m.stored_bytes is not None]
+        return cls(
+            sum(m.numel for m in items),
+            sum(m.nonzero for m in items),
+            sum(m.bytes for m in items),
+            sum(stored) if len(stored) == len(items) else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,9 @@ class PruningReport:
     file_bytes: int | None = None
 
     @classmethod
-    def of(cls, tensors: Iterable[tuple[str, Tensor]], file_bytes: int | None = None) -> PruningReport:
-        """Count ``tensors``, given as (name, tensor)."""
-        matrices = [_measure(name, tensor) for name, tensor in tensors]
+    def of(cls, measured: Iterable[MatrixReport], file_bytes: int | None = None) -> PruningReport:
+        """Add up what was ``measured``."""
+        matrices = list(measured)
         encoder = [m for m in matrices if len(m.shape) == 2 and in_encoder(m.name)]
         return cls(matrices, Totals.of(encoder), Totals.of(matrices), file_bytes)
 
@@ -109,7 +119,7 @@ def pruning_report(model: nn.Module) -> PruningReport:
 
     Shared and tied parameters count once.
     """
-    return PruningReport.of(_effective_parameters(model))
+    return PruningReport.of(_measure(name, tensor) for name, tensor in _effective_parameters(model))
 
 
 def _effective_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -125,42 +135,24 @@ def _effective_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def inspect_checkpoint(folder: str | Path) -> PruningReport:
     """Sizes of a saved model, read from its safetensors file or shards without building the model.
 
-    In a checkpoint written in the middle of training, the scores and what the masks hide count in ``file_bytes`` only.
+    Of a packed tensor the header is read alone, unless it holds all values, zeros among them. In a checkpoint written
+    in the middle of training, the scores and what the masks hide count in ``file_bytes`` only.
 
     Raises:
-        PruningError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
+        StorageError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
     """
-    files = _weight_files(Path(folder))
-    tensors = (named for file in files for named in _stored_tensors(file))
-    return PruningReport.of(tensors, sum(file.stat().st_size for file in files))
+    files = weight_files(folder)
+    stored = [
+        t for t in read_headers(files).values() if t.name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY)
+    ]
+    return PruningReport.of(map(_measure_stored, stored), sum(file.stat().st_size for file in files))
 
 
-def _stored_tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as reader:
-            for name in reader.keys():  # noqa: SIM118 (not a dict: it has no iterator)
-                if name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY):
-                    yield name, reader.get_tensor(name)
-    except SafetensorError as error:
-        raise PruningError(f"{file} is damaged or no safetensors file: {error}. Save or download it again.") from error
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / SAFETENSORS_INDEX
-    names = ["model.safetensors"]
-    if index.is_file():
-        names = _shard_names(index)
-    files = [folder / Path(name).name for name in names]  # a shard lies beside its index, whatever the index says
-    for file in files:
-        if not file.is_file():
-            raise PruningError(f"{file} does not exist; give a folder that save_pretrained or Trainer wrote.")
-    return files
-
-
-def _shard_names(index: Path) -> list[str]:
-    try:
-        return sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PruningError(f"{index} is damaged: it has no readable `weight_map` ({error}).") from error
+def _measure_stored(stored: StoredTensor) -> MatrixReport:
+    header = stored.packed
+    if header is not None and header.layout != "dense":
+        sizes = header.shape, header.size, header.nnz, header.dense_bytes
+        return MatrixReport(stored.name, *sizes, stored_bytes=stored.bytes)
+    with open_weights(stored.file) as reader:
+        tensor = restore(stored.name, reader.get_tensor(stored.name))
+    return replace(_measure(stored.name, tensor), stored_bytes=stored.bytes)

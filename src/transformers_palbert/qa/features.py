@@ -256,6 +256,7 @@ def _fingerprint(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     backend |= {"truncation": None, "padding": None}
     special = [tokenizer.cls_token_id, tokenizer.pad_token_id, tokenizer.padding_side, tokenizer.truncation_side]
+    special.append(getattr(tokenizer, "fingerprint", None))  # what cuts its text and is not in its backend
     parts = [_FORMAT, dataset._fingerprint, backend, special, list(tokenizer.model_input_names), dict(settings)]
     return str(Hasher.hash(json.dumps(parts, sort_keys=True)))
 

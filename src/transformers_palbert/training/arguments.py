@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import HfArgumentParser
 
 from ..errors import ConfigurationError
 from ..pruning import MovementPruningCallback, PruningConfig
+from ..storage.config import StorageConfig
 
 __all__ = ["DataArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
 
@@ -53,6 +55,16 @@ class ModelArguments:
     layer_lr_decay: float | None = _option(
         None, "Layer-wise learning rate decay ε (paper, Eq. 6-7): each layer learns ε times as fast as the one above."
     )
+    lookup_initialization: bool = _option(
+        False, "Without --model_name_or_path: start ALBERT from weights that learn to look things up sooner."
+    )
+
+    def __post_init__(self) -> None:
+        if self.lookup_initialization and self.model_name_or_path:
+            raise ConfigurationError(
+                f"lookup_initialization would overwrite what {self.model_name_or_path} has learnt: it goes with a new"
+                " model, without model_name_or_path."
+            )
 
     @property
     def palbert_fields(self) -> dict[str, Any]:
@@ -86,6 +98,9 @@ class DataArguments:
     pad_to_max_length: bool = _option(
         False, "Pad every window to --max_seq_length instead of each batch to its longest."
     )
+    cloze_questions: int | None = _option(
+        None, "Train on this many cloze questions made of the training contexts, instead of the training questions."
+    )
     max_train_samples: int | None = _option(None, "Use only this many training questions.")
     max_eval_samples: int | None = _option(None, "Use only this many evaluation questions.")
     max_predict_samples: int | None = _option(None, "Use only this many questions to predict.")
@@ -95,6 +110,9 @@ class DataArguments:
     )
     n_best_size: int = _option(20, "Candidates considered per window, and kept in the n-best file.")
     max_answer_length: int = _option(30, "Longest answer, in tokens.")
+    predictions_csv: str | None = _option(
+        None, "Write the answers of --do_predict, or else of --do_eval, to this file as well: ID,Answer."
+    )
 
     @property
     def metric_name(self) -> str:
@@ -124,8 +142,35 @@ class PruningArguments:
         None, "The dense model's value of that metric; by default an evaluation before pruning starts gives it."
     )
 
+    save_sparse: bool = _option(True, "Save and push the pruned model packed, so that its file is small as well.")
+    sparse_values: str = _option(
+        "auto",
+        "Its values in the file: auto (lossless), float32, float16, bfloat16 or int8; rounded before evaluation.",
+    )
+    sparse_embeddings: str = _option("auto", "The values of its embeddings; by default like --sparse_values.")
+    sparse_entropy: bool = _option(False, "Compress the packed tensors further: smaller, slower to write.")
+    export_stock: str | None = _option(
+        None, "Save the final model to this folder as well, dense, so that it loads without this package."
+    )
+
+    @property
+    def storage(self) -> StorageConfig | None:
+        """How the pruned model is stored; None for dense."""
+        given = StorageConfig(self.sparse_values, self.sparse_embeddings, self.sparse_entropy)
+        if given != StorageConfig() and (self.target_sparsity is None or not self.save_sparse):
+            raise ConfigurationError(
+                "--sparse_values, --sparse_embeddings and --sparse_entropy need --target_sparsity and --save_sparse. To"
+                " pack a model that is not pruned: palbert compress DIR OUT."
+            )
+        return given if self.save_sparse else None
+
     def callback(self) -> MovementPruningCallback | None:
-        """The callback that these arguments ask for, if any."""
+        """The callback that these arguments ask for, if any.
+
+        Raises:
+            ConfigurationError: if a value is not allowed, or has no effect.
+        """
+        storage = self.storage
         if self.target_sparsity is None:
             return None
         config = PruningConfig(
@@ -143,7 +188,12 @@ class PruningArguments:
             max_metric_drop=self.max_metric_drop,
             metric=self.pruning_metric,
             dense_metric=self.pruning_dense_metric,
+            save_sparse=storage or False,
         )
+
+
+class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Defaults beside the options, as in transformers, and the description's lines and examples as they are written."""
 
 
 def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str = "") -> tuple[Any, ...]:
@@ -154,7 +204,7 @@ def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str
     Raises:
         ConfigurationError: if the recipe is no mapping or names an option that does not exist.
     """
-    parser = HfArgumentParser(types, description=description)  # type: ignore[arg-type]
+    parser = HfArgumentParser(types, description=description, formatter_class=_Help)  # type: ignore[arg-type]
     rest = list(argv)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
         recipe = _read_recipe(Path(rest.pop(0)))

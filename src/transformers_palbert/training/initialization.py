@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers import AlbertPreTrainedModel
 
+from ..errors import ConfigurationError
+
 __all__ = ["initialize_for_lookup", "sinusoids"]
 
 
@@ -37,7 +39,12 @@ def initialize_for_lookup(model: AlbertPreTrainedModel, sharpness: float = 1.5) 
     Args:
         model: The model or its base model. A large ``initializer_range`` (0.08 for 128 units) helps.
         sharpness: Factor of the query projections, above 0.
+
+    Raises:
+        ConfigurationError: if the model is no ALBERT.
     """
+    if not isinstance(model, AlbertPreTrainedModel):
+        raise ConfigurationError(f"initialize_for_lookup is for ALBERT and PAL-BERT, not {type(model).__name__}.")
     encoder: Any = model.base_model
     embeddings = encoder.embeddings
     positions = embeddings.position_embeddings.weight

@@ -11,20 +11,23 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..qa.metrics import compute_metric
 from ..qa.spans import QAPredictions, postprocess_predictions
 from .optimizer import parameter_groups
+from .pushing import PushingTrainer
 
 __all__ = ["QuestionAnsweringTrainer"]
 
 logger = logging.getLogger(__name__)
 
 
-class QuestionAnsweringTrainer(Trainer):
+class QuestionAnsweringTrainer(PushingTrainer):
     """``Trainer`` whose ``evaluate`` and ``predict`` return the metrics of extracted answers.
+
+    It writes a model card of what it measured, and pushes whole, see
+    :class:`~transformers_palbert.training.pushing.PushingTrainer`.
 
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.

@@ -1,0 +1,175 @@
+"""One table of several models on the same questions: scores, confidence, sizes and speed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import ConfigurationError
+from .answering import Answering, question_blocks
+from .bootstrap import RESAMPLES, SMALL_SAMPLE, Difference, Estimate, bootstrap_means, difference_of, estimate_of
+from .facts import ModelFacts, model_facts
+from .scores import score_each
+from .timing import timed_in_turns
+
+__all__ = ["Comparison", "ModelResult", "compare_models"]
+
+FloatArray = npt.NDArray[np.float64]
+
+LATENCY_QUESTIONS = 100
+"""Questions, evenly spread over the data, that are asked one by one."""
+
+_WARM_UP = 3  # questions that each model answers before the clock runs
+
+Watch = Callable[[Iterable[Any], str], Iterable[Any]]
+"""Passes on what it is given, with a name for it, as a progress bar does."""
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One row of the table.
+
+    Attributes:
+        name: Of the model.
+        em: Exact match in percent, with its interval.
+        f1: F1 in percent, likewise.
+        em_difference: To the first model, in points of percent; None for the first model itself.
+        f1_difference: Likewise.
+        facts: Parameters and bytes.
+        latency: Median of the seconds from one question to its answer, one window at a time.
+        questions_per_second: Over all questions, in batches.
+    """
+
+    name: str
+    em: Estimate
+    f1: Estimate
+    em_difference: Difference | None
+    f1_difference: Difference | None
+    facts: ModelFacts
+    latency: float
+    questions_per_second: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows, and what they were measured with."""
+
+    metric: str
+    questions: int
+    latency_questions: int
+    batch_size: int
+    resamples: int
+    seed: int
+    device: str
+    threads: int
+    models: list[ModelResult]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return asdict(self)
+
+
+def compare_models(
+    pipes: Mapping[str, Any],
+    records: Sequence[dict[str, Any]],
+    *,
+    metric: str,
+    answering: Answering,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    watch: Watch = lambda items, _: items,
+) -> Comparison:
+    """Let every model answer every question, and compare scores, sizes and speed.
+
+    The models take turns block by block, so that whatever else the machine does hits all of them alike.
+
+    Args:
+        pipes: Question-answering pipelines by the name that the table shows; the first is compared with the others.
+        records: Questions in the SQuAD schema.
+        metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
+        answering: How to ask.
+        resamples: Draws of the bootstrap.
+        seed: Of the bootstrap.
+        watch: For a progress bar.
+
+    Raises:
+        ConfigurationError: if there is no model or no question.
+    """
+    if not pipes or not records:
+        raise ConfigurationError(f"Nothing to compare: {len(pipes)} models and {len(records)} questions.")
+    if len(records) < SMALL_SAMPLE:
+        warnings.warn(
+            f"{len(records)} questions are few: below {SMALL_SAMPLE} the intervals are wide and uncertain themselves."
+            " Do not decide between models by them.",
+            UserWarning,
+            stacklevel=2,
+        )
+    latency, sample = _latencies(list(pipes.values()), records, answering, watch)
+    scores, seconds = _scores(list(pipes.values()), records, answering, metric, watch)
+    drawn = bootstrap_means(scores.reshape(len(records), -1), resamples=resamples, seed=seed)
+    drawn = drawn.reshape(resamples, len(pipes), 2)
+    rows = [
+        ModelResult(
+            name,
+            **_estimates(scores, drawn, number),
+            facts=model_facts(pipe.model),
+            latency=latency[number],
+            questions_per_second=len(records) / seconds[number],
+        )
+        for number, (name, pipe) in enumerate(pipes.items())
+    ]
+    return Comparison(
+        metric,
+        questions=len(records),
+        latency_questions=sample,
+        batch_size=answering.batch_size,
+        resamples=resamples,
+        seed=seed,
+        device=str(next(iter(pipes.values())).device),
+        threads=torch.get_num_threads(),
+        models=rows,
+    )
+
+
+def _estimates(scores: FloatArray, drawn: FloatArray, number: int) -> dict[str, Any]:
+    """Both scores of one model with their intervals, and their differences to the first model."""
+    found: dict[str, Any] = {}
+    for column, name in enumerate(("em", "f1")):
+        means = scores[:, :, column].mean(axis=0)
+        found[name] = estimate_of(float(means[number]), drawn[:, number, column])
+        difference = difference_of(float(means[number] - means[0]), drawn[:, number, column] - drawn[:, 0, column])
+        found[f"{name}_difference"] = difference if number else None
+    return found
+
+
+def _latencies(
+    pipes: Sequence[Any], records: Sequence[dict[str, Any]], answering: Answering, watch: Watch
+) -> tuple[list[float], int]:
+    """Median seconds of every model for one question, and the number of questions asked."""
+    sample = min(LATENCY_QUESTIONS, len(records))
+    chosen = [[records[at]] for at in np.linspace(0, len(records) - 1, sample).astype(int)]
+    asking = [partial(answering.ask, pipe, batch_size=1) for pipe in pipes]
+    timed_in_turns(asking, chosen[:_WARM_UP])
+    _, seconds = timed_in_turns(asking, watch(chosen, "one by one"))
+    return [float(median) for median in np.median(seconds, axis=1)], sample
+
+
+def _scores(
+    pipes: Sequence[Any], records: Sequence[dict[str, Any]], answering: Answering, metric: str, watch: Watch
+) -> tuple[FloatArray, list[float]]:
+    """Exact match and F1, ``(questions, models, 2)``, and the seconds that every model took for all questions."""
+    asking = [partial(answering.ask, pipe) for pipe in pipes]
+    items = watch(question_blocks(records, answering.batch_size), "in batches")
+    results, seconds = timed_in_turns(asking, items)
+    columns = []
+    for blocks in results:
+        texts = [answers[0]["answer"] for block in blocks for answers in block]
+        columns.append(score_each(metric, texts, records))
+    return np.stack(columns, axis=1), [float(total) for total in seconds.sum(axis=1)]

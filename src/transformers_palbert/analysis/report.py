@@ -1,0 +1,147 @@
+"""What the report page shows, as one plain dictionary."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigurationError
+from .answering import Answering, question_blocks
+from .bootstrap import estimates
+from .breakdown import Breakdown, breakdowns
+from .facts import MatrixPicture, density_pictures, model_facts
+from .scores import score_each
+
+__all__ = ["report_data"]
+
+FULL = 0.999
+"""Density from which a matrix is listed instead of drawn: the padding token's row of the embeddings is always zero."""
+
+
+def report_data(
+    pipe: Any,
+    records: Sequence[dict[str, Any]],
+    *,
+    name: str,
+    source: str,
+    metric: str,
+    answering: Answering,
+    watch: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _: items,
+) -> dict[str, Any]:
+    """Ask every question, score the answers, and gather what :func:`~.page.render_page` shows.
+
+    Args:
+        pipe: A question-answering pipeline.
+        records: Questions in the SQuAD schema.
+        name: Of the model.
+        source: Of the questions, as the page names it.
+        metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
+        answering: How to ask; its ``top_k`` best answers are shown.
+        watch: For a progress bar.
+
+    Returns:
+        Values that JSON knows. Offsets count characters (Unicode code points) of the context, each of which is there
+        once; densities of blocks are bytes (0 to 255) in base64, row by row.
+
+    Raises:
+        ConfigurationError: if there is no question.
+        DatasetFormatError: if the metric cannot score one, such as a question without an answer.
+    """
+    if not records:
+        raise ConfigurationError(f"{source}: there is no question to report on.")
+    blocks = watch(question_blocks(records, answering.batch_size), "answering")
+    answers = [found for block in blocks for found in answering.ask(pipe, block)]
+    ranked = _score_ranks(metric, answers, records, answering.top_k)
+    scores = ranked[:, 0]
+    best = np.nanmax(ranked, axis=1)
+    em, f1, em_of_best, f1_of_best = estimates(np.concatenate([scores, best], axis=1))
+    parts = breakdowns(records, [found[0]["score"] for found in answers], scores)
+    contexts, context_of = _distinct([(record["title"], record["context"]) for record in records])
+    return {
+        "model": name,
+        "source": source,
+        "metric": metric,
+        "topK": answering.top_k,
+        "facts": model_facts(pipe.model).to_dict(),
+        "scores": {key: _rounded(value) for key, value in (("em", em), ("f1", f1))},
+        "best": {"em": round(em_of_best.value, 2), "f1": round(f1_of_best.value, 2)},
+        "breakdowns": [_breakdown(part) for part in parts],
+        "matrices": [_matrix(picture) for picture in density_pictures(pipe.model)],
+        "contexts": [{"title": title, "text": text} for title, text in contexts],
+        "questions": [
+            _question(record, context_of[row], [part.of[row] for part in parts], answers[row], ranked[row])
+            for row, record in enumerate(records)
+        ],
+    }
+
+
+def _score_ranks(
+    metric: str, answers: Sequence[list[dict[str, Any]]], records: Sequence[dict[str, Any]], ranks: int
+) -> npt.NDArray[np.float64]:
+    """Exact match and F1 of every candidate, ``(questions, ranks, 2)``; NaN where a question has fewer."""
+    scores = np.full((len(records), ranks, 2), np.nan)
+    for rank in range(ranks):
+        rows = [row for row, found in enumerate(answers) if len(found) > rank]
+        texts = [answers[row][rank]["answer"] for row in rows]
+        scores[rows, rank] = score_each(metric, texts, [records[row] for row in rows])
+    return scores
+
+
+def _question(
+    record: dict[str, Any], context: int, groups: list[int], answers: list[dict[str, Any]], scores: Any
+) -> dict[str, Any]:
+    gold = dict.fromkeys(zip(record["answers"]["answer_start"], record["answers"]["text"], strict=True))
+    return {
+        "id": record["id"],
+        "text": record["question"],
+        "context": context,
+        "groups": groups,
+        "gold": [list(pair) for pair in gold],
+        "em": round(float(scores[0, 0]), 2),
+        "f1": round(float(scores[0, 1]), 2),
+        "answers": [  # score, first and last character, F1
+            [float(f"{answer['score']:.3g}"), answer["start"], answer["end"], round(float(f1), 1)]
+            for answer, (_, f1) in zip(answers, scores, strict=False)  # there may be fewer answers than ranks
+        ],
+    }
+
+
+def _distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Distinct values in order of appearance, and the index of each value among them."""
+    index: dict[Any, int] = {}
+    of = [index.setdefault(value, len(index)) for value in values]
+    return list(index), of
+
+
+def _breakdown(part: Breakdown) -> dict[str, Any]:
+    groups = [
+        {"label": group.label, "count": group.count, "em": _rounded(group.em), "f1": _rounded(group.f1)}
+        for group in part.groups
+    ]
+    return {"key": part.key, "title": part.title, "groups": groups}
+
+
+def _rounded(estimate: Any) -> list[float]:
+    """Value, low and high."""
+    return [round(value, 2) for value in asdict(estimate).values()]
+
+
+def _matrix(picture: MatrixPicture) -> dict[str, Any]:
+    rows, columns = picture.blocks.shape
+    peak = float(picture.blocks.max())
+    levels = np.rint(255 * picture.blocks / peak).astype(np.uint8) if peak else np.zeros((rows, columns), np.uint8)
+    return {
+        "name": picture.name,
+        "shape": list(picture.shape),
+        "density": picture.density,
+        "emptyRows": picture.empty_rows,
+        "emptyColumns": picture.empty_columns,
+        "grid": [rows, columns],
+        "peak": peak,
+        "blocks": "" if picture.density >= FULL else b64encode(levels.tobytes()).decode("ascii"),
+    }

@@ -1,0 +1,69 @@
+"""``palbert vectors``: word vectors for the word-level baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
+
+vectors_app = typer.Typer(help="Make word vectors.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@vectors_app.callback()
+def vectors() -> None:
+    """Make word vectors."""
+
+
+@vectors_app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(exists=True, help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; .bin is binary, .gz compressed.")],
+    method: Annotated[str, typer.Option(help="word2vec (skip-gram) or glove.")] = "word2vec",
+    dimensions: Annotated[int, typer.Option(min=1, help="Width of a vector.")] = 300,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes; by default 10 (word2vec) or 15 (glove).")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(exists=True, help="Folder with a word tokenizer.")] = None,
+    segmentation: Annotated[str, typer.Option(help="Without --tokenizer: jieba or whitespace.")] = "jieba",
+    user_dictionary: Annotated[Path | None, typer.Option(exists=True, help="Words to add to jieba's.")] = None,
+    seed: int = 42,
+    json: JsonOption = False,
+) -> None:
+    """Train word vectors on the contexts and questions of data files.
+
+    Words are those that a reader trained on the same files has: see `--model_type` of examples/run_qa.py, whose
+    `--word_vectors` takes the file.
+
+    Example: palbert vectors train train.json -o vectors.txt.gz --method glove
+    """
+    from ..baselines.building import training_texts, words_of
+    from ..baselines.segmentation import read_user_dictionary
+    from ..baselines.tokenization import WordTokenizer, build_word_tokenizer
+    from ..baselines.training import train_vectors
+    from ..baselines.vectors import save_word_vectors
+    from ..qa.datasets import load_qa_dataset
+
+    texts = [text for file in files for text in training_texts(load_qa_dataset(file))]
+    if tokenizer is not None:
+        cutter = WordTokenizer.from_pretrained(tokenizer)
+    else:
+        words = read_user_dictionary(user_dictionary) if user_dictionary else ()
+        cutter = build_word_tokenizer(texts, segmentation=segmentation, user_dictionary=words)
+    sentences = words_of(cutter, texts)
+    trained = train_vectors(method, sentences, dimensions=dimensions, epochs=epochs, seed=seed)
+    save_word_vectors(trained, output)
+    summary: dict[str, Any] = {
+        "output": str(output),
+        "method": method,
+        "texts": len(texts),
+        "tokens": sum(map(len, sentences)),
+        "words": len(trained.words),
+        "dimensions": dimensions,
+        "bytes": output.stat().st_size,
+    }
+    if json:
+        write_json(summary)
+        return
+    counts = [(name, format_count(summary[name])) for name in ("texts", "tokens", "words", "dimensions")]
+    show(make_table(["", str(output)], [*counts, ("size", format_bytes(summary["bytes"]))]))

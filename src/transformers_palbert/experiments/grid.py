@@ -1,0 +1,224 @@
+"""A grid of experiments, read from a YAML file.
+
+All that it may say; only ``axes`` must be there:
+
+    title: Gradient accumulation
+    base: common.yaml                     # another such file, of which this one changes something
+    settings:                             # options of the training script that all runs share
+      recipe: ../recipes/paper.yaml       # a recipe stands for the options in it
+    axes:                                 # every combination is run
+      gradient_accumulation_steps: [1, 2, 3, 4]
+      precision: {fp32: {}, bf16: {bf16: true}}    # an axis of several options: label -> options
+    names: {gradient_accumulation_steps: steps}    # what an axis is called in tables
+    seeds: [42, 43]
+    metrics: {F1: eval_f1, EM: eval_em}   # column -> what a run measured; the first is plotted
+    columns: precision                    # an axis to spread over columns; the others make the rows
+    plot: gradient_accumulation_steps     # the horizontal axis of the picture; by default the first
+    caption: What a reader must know.
+    start: [{recipe: ../recipes/cloze.yaml}]       # runs, each from the one before, that all runs start from
+    without_weights: {…}                  # what to change where a model_name_or_path cannot be had
+    scales:                               # the same grid at other sizes: what to change
+      small: {settings: {max_train_samples: 2000}, seeds: [42]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigurationError
+from .settings import Settings, load_settings, settings_key
+
+__all__ = ["Grid", "Trial", "load_grid"]
+
+KEYS = {
+    "axes", "base", "caption", "columns", "metrics", "names", "plot", "scales", "seeds", "settings", "start", "title",
+    "without_weights",
+}  # fmt: skip
+
+SHARED_WITH_START = ("dataset_config_name", "dataset_name", "hidden_act", "tokenizer_name", "train_file", "use_cpu")
+"""Options that a run passes on to those it starts from: data, activation and device."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: a point of the grid and a seed.
+
+    Attributes:
+        labels: Axis -> label of the point; empty for a run that others start from.
+        settings: Options of the training script, all but ``output_dir``.
+        start: The trial whose model this one starts from, if any.
+    """
+
+    labels: dict[str, str]
+    settings: Settings
+    start: Trial | None = None
+
+    @property
+    def key(self) -> str:
+        """Equal for runs with the same result; those of the start count too."""
+        return settings_key(self.settings | ({"start": self.start.key} if self.start else {}))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid at one scale; the module's docstring explains the fields."""
+
+    name: str
+    title: str
+    scale: str
+    caption: str
+    axes: dict[str, dict[str, Settings]]
+    seeds: tuple[int, ...]
+    metrics: dict[str, str]
+    names: dict[str, str]
+    columns: str | None
+    plot: str
+    settings: Settings
+    start: list[Settings] | str
+
+    def trials(self) -> list[Trial]:
+        """All runs, seeds innermost."""
+        points = product(*(axis.items() for axis in self.axes.values()))
+        return [self._trial(dict(zip(self.axes, point, strict=True)), seed) for point in points for seed in self.seeds]
+
+    def _trial(self, point: dict[str, tuple[str, Settings]], seed: int) -> Trial:
+        settings = dict(self.settings)
+        for _, options in point.values():
+            settings |= options
+        settings["seed"] = seed
+        labels = {axis: label for axis, (label, _) in point.items()}
+        if settings.get("model_name_or_path") or settings.get("model_type"):  # a word-level reader is made anew
+            return Trial(labels, settings)
+        if isinstance(self.start, str):
+            return Trial(labels, settings | {"model_name_or_path": self.start})
+        return Trial(labels, settings, self._last_start(settings, self.start))
+
+    def _last_start(self, settings: Settings, steps: list[Settings]) -> Trial | None:
+        shared = {option: settings[option] for option in SHARED_WITH_START if option in settings}
+        start = None
+        for step in steps:
+            start = Trial({}, {**step, **shared}, start)
+        return start
+
+
+def load_grid(
+    file: Path,
+    scale: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+    start: str | None = None,
+    weights_at_hand: Callable[[str], bool] = lambda _: True,
+) -> Grid:
+    """Read a grid.
+
+    Args:
+        file: The YAML file.
+        scale: One of its ``scales``; None takes the file without them.
+        overrides: Options that win over those of the file, axes excepted.
+        seeds: Seeds instead of the file's.
+        start: A checkpoint to start from, instead of the runs that the file has for that.
+        weights_at_hand: Says whether a ``model_name_or_path`` can be loaded. If one cannot, and the grid has
+            ``without_weights``, that is merged in, and the option is taken away where it stands.
+
+    Raises:
+        ConfigurationError: if the file cannot be read, has unknown keys, no axis, or lacks the scale.
+    """
+    spec = _at_scale(_read(file), scale, file)
+    spec["settings"] = {**spec.get("settings", {}), **(overrides or {})}
+    if "without_weights" in spec and (missing := {name for name in _models(spec) if not weights_at_hand(name)}):
+        spec = _merge(_without_models(spec, missing), spec["without_weights"])
+    if not spec.get("axes"):
+        raise ConfigurationError(f"{file} has no axes: there is nothing to compare.")
+    grid = Grid(
+        name=file.stem,
+        title=spec.get("title", file.stem),
+        scale=scale or "",
+        caption=spec.get("caption", ""),
+        axes={name: _axis(name, values) for name, values in spec["axes"].items()},
+        seeds=tuple(seeds or spec.get("seeds", [42])),
+        metrics=spec.get("metrics", {"F1": "eval_f1"}),
+        names=spec.get("names", {}),
+        columns=spec.get("columns"),
+        plot=spec.get("plot", next(iter(spec["axes"]))),
+        settings=spec["settings"],
+        start=start or spec.get("start", []),
+    )
+    _require_axes(grid, file)
+    return grid
+
+
+def _require_axes(grid: Grid, file: Path) -> None:
+    for role, axis in (("columns", grid.columns), ("plot", grid.plot)):
+        if axis is not None and axis not in grid.axes:
+            raise ConfigurationError(f"{file}: {role}={axis!r} is no axis; axes are {', '.join(grid.axes)}.")
+
+
+def _axis(name: str, values: Any) -> dict[str, Settings]:
+    """Label -> options."""
+    if isinstance(values, dict) and all(isinstance(options, dict) for options in values.values()):
+        return {str(label): options for label, options in values.items()}
+    if isinstance(values, list):
+        return {str(value): {name: value} for value in values}
+    raise ConfigurationError(f"The axis {name} must be a list of values, or a mapping from label to options.")
+
+
+def _models(value: Any) -> set[str]:
+    """Every ``model_name_or_path`` in the settings and axes of ``value``."""
+    if not isinstance(value, dict):
+        return set()
+    inner = {name for item in value.values() for name in _models(item)}
+    name = value.get("model_name_or_path")
+    return inner | {name} if isinstance(name, str) else inner
+
+
+def _without_models(value: Any, names: set[str]) -> Any:
+    """``value`` with each ``model_name_or_path`` in ``names`` taken away."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: None if key == "model_name_or_path" and item in names else _without_models(item, names)
+        for key, item in value.items()
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    spec = load_settings(file)
+    if unknown := sorted(set(spec) - KEYS):
+        raise ConfigurationError(f"{file} has unknown keys: {', '.join(unknown)}. Known are {', '.join(sorted(KEYS))}.")
+    spec = _with_recipes(spec, file.parent)
+    base = spec.pop("base", None)
+    return spec if base is None else _merge(_read(file.parent / base), spec)
+
+
+def _with_recipes(value: Any, folder: Path) -> Any:
+    """``value`` with every ``recipe: file`` replaced by the options in that file."""
+    if isinstance(value, list):
+        return [_with_recipes(item, folder) for item in value]
+    if not isinstance(value, dict):
+        return value
+    recipe = value.get("recipe")
+    rest = {key: _with_recipes(item, folder) for key, item in value.items() if key != "recipe"}
+    return rest if recipe is None else {**load_settings(folder / recipe), **rest}
+
+
+def _at_scale(spec: dict[str, Any], scale: str | None, file: Path) -> dict[str, Any]:
+    scales = spec.pop("scales", {})
+    if scale is None:
+        return spec
+    if scale not in scales:
+        raise ConfigurationError(f"{file} has no scale {scale!r}; it has {', '.join(scales) or 'none'}.")
+    return _merge(spec, scales[scale])
+
+
+def _merge(low: Any, high: Any) -> Any:
+    """``high`` over ``low``; mappings are merged, but an axis is replaced as a whole."""
+    if not (isinstance(low, dict) and isinstance(high, dict)):
+        return high
+    merged = {**low, **{key: _merge(low.get(key), value) for key, value in high.items()}}
+    if "axes" in high:
+        merged["axes"] = {**low.get("axes", {}), **high["axes"]}
+    return merged

@@ -1,0 +1,196 @@
+"""Run the trials of a grid in processes of their own, and keep what they gave.
+
+A process ends with its memory, and one that crashes or runs out of memory takes nothing with it. A folder per run,
+called after the key of its settings, holds model, log and record; so whoever asks for the same settings again gets the
+record, and a run that was interrupted goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from .grid import Trial
+from .machine import describe_machine
+from .outcome import Run, Status, classify, last_lines, read_runs, write_runs
+from .settings import Settings, to_arguments
+
+__all__ = ["Runner"]
+
+logger = logging.getLogger(__name__)
+
+RECORD, LOG = "run.json", "log.txt"
+TAIL = 20_000  # bytes of the log that are looked at
+
+
+class Runner:
+    """Runs trials with a training script that takes ``--option=value`` and ``--output_dir``.
+
+    The script must go on from the last checkpoint in its ``output_dir``, and leave ``all_results.json`` there.
+
+    Args:
+        script: The script, such as ``examples/run_qa.py``.
+        work: Folder that the folders of runs are made in.
+        jobs: Processes at the same time.
+        launcher: What the script is started with; by default this Python. Another is
+            ``("accelerate", "launch", "--num_processes", "2")``.
+    """
+
+    def __init__(self, script: Path, work: Path, jobs: int = 1, launcher: Sequence[str] = (sys.executable,)) -> None:
+        self.script, self.work, self.jobs, self.launcher = script, work, jobs, tuple(launcher)
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._stopped = threading.Event()
+
+    def folder(self, trial: Trial) -> Path:
+        """Where the trial's model, log and record are."""
+        return self.work / trial.key
+
+    def record(self, trial: Trial) -> Run | None:
+        """What is known of the trial, if it ran before."""
+        file = self.folder(trial) / RECORD
+        return read_runs(file)[0] if file.is_file() else None
+
+    def is_known(self, trial: Trial) -> bool:
+        """Whether the trial need not be run."""
+        record = self.record(trial)
+        return record is not None and record.final
+
+    def command(self, trial: Trial) -> list[str]:
+        """What runs the trial."""
+        output = f"--output_dir={self.folder(trial)}"
+        return [*self.launcher, str(self.script), *to_arguments(self._settings(trial)), output]
+
+    def _settings(self, trial: Trial) -> Settings:
+        """The trial's settings and the folder that it starts from, without what is not given."""
+        start = {} if trial.start is None else {"model_name_or_path": str(self.folder(trial.start))}
+        settings = trial.settings | start | {"output_dir": None}
+        return {option: value for option, value in settings.items() if value is not None}
+
+    def run(self, trials: Iterable[Trial], on_end: Callable[[Trial, Run], None] = lambda *_: None) -> list[Run]:
+        """Run what is not known yet, each trial once, and return a record per trial, in their order.
+
+        Args:
+            trials: What to run.
+            on_end: Called with a trial and its record as soon as there is one; from several threads.
+
+        Raises:
+            KeyboardInterrupt: if interrupted; processes are ended then, and can be resumed.
+        """
+        trials = list(trials)
+        starts = [trial.start for trial in trials if trial.start is not None]
+        if starts:
+            self.run(starts, on_end)
+        records = self._run_all({trial.key: trial for trial in trials}.values(), on_end)
+        return [replace(records[trial.key], labels=trial.labels) for trial in trials]
+
+    def _run_all(self, trials: Iterable[Trial], on_end: Callable[[Trial, Run], None]) -> dict[str, Run]:
+        def run(trial: Trial) -> Run:
+            record = self.run_one(trial)
+            on_end(trial, record)
+            return record
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = {trial.key: pool.submit(run, trial) for trial in trials}
+            try:
+                return {key: future.result() for key, future in futures.items()}
+            except BaseException:
+                self._stop(pool)
+                raise
+
+    def _stop(self, pool: ThreadPoolExecutor) -> None:
+        self._stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._processes):
+            process.terminate()
+
+    def run_one(self, trial: Trial) -> Run:
+        """The record of one trial, from its folder or by running it."""
+        folder = self.folder(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # two calls of the same grid do not write into each other
+            record = self.record(trial)
+            if record is not None and record.final:
+                return record
+            if trial.start is not None and not self._has_start(trial.start):
+                return self._without_start(trial, trial.start)
+            record = self._execute(trial, earlier=0.0 if record is None else record.seconds)
+            write_runs(folder / RECORD, [record])
+        return record
+
+    def _has_start(self, start: Trial) -> bool:
+        record = self.record(start)
+        return record is not None and record.status is Status.DONE
+
+    def _without_start(self, trial: Trial, start: Trial) -> Run:
+        record = self.record(start)
+        status = Status.INTERRUPTED if record is None else record.status
+        reason = f"The run it starts from, {self.folder(start)}: {status}.\n{record.reason if record else ''}"
+        return Run(trial.key, status, trial.settings, reason=reason.strip())
+
+    def _execute(self, trial: Trial, earlier: float) -> Run:
+        folder, command = self.folder(trial), self.command(trial)
+        logger.info("%s: %s", trial.key, shlex.join(command))
+        started = time.monotonic()
+        with (folder / LOG).open("ab") as log:
+            begin = log.tell()
+            exit_code, memory = self._wait(command, log)
+        with (folder / LOG).open("rb") as log:
+            log.seek(max(begin, (folder / LOG).stat().st_size - TAIL))
+            tail = last_lines(log.read().decode(errors="replace"))
+        status = Status.INTERRUPTED if self._stopped.is_set() and exit_code else classify(exit_code, tail)
+        metrics = _collect(folder) if status is Status.DONE else {}
+        return Run(
+            key=trial.key,
+            status=status,
+            settings=self._settings(trial),
+            metrics=metrics,
+            seconds=round(earlier + time.monotonic() - started, 1),
+            peak_memory_gb=memory,
+            command=shlex.join(["python" if part == sys.executable else part for part in command]),
+            reason="" if status is Status.DONE else f"{tail}\nexit code {exit_code}".strip(),
+            machine=describe_machine(),
+            date=datetime.now(UTC).date().isoformat(),
+        )
+
+    def _wait(self, command: list[str], log: object) -> tuple[int, float | None]:
+        """Exit code of the command and its largest resident memory in 10^9 bytes."""
+        if self._stopped.is_set():
+            return -15, None
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)  # type: ignore[call-overload]
+        self._processes.add(process)
+        if self._stopped.is_set():  # between the look above and now
+            process.terminate()
+        try:
+            if not hasattr(os, "wait4"):
+                return process.wait(), None
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+            return process.returncode, round(usage.ru_maxrss * unit / 1e9, 3)
+        finally:
+            self._processes.discard(process)
+
+
+def _collect(folder: Path) -> dict[str, float]:
+    """What a finished run measured; its checkpoints are deleted, for the model itself is saved."""
+    file = folder / "all_results.json"
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    metrics = {name: value for name, value in results.items() if isinstance(value, int | float)}
+    weights = sum(part.stat().st_size for part in folder.glob("*.safetensors"))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return metrics | {"file_mb": weights / 1e6}

@@ -1,0 +1,138 @@
+"""Records of a grid as a table: mean ± standard deviation over seeds, in Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from .grid import Grid
+from .outcome import Run, Status
+
+__all__ = ["Cell", "Point", "caption", "csv_table", "markdown_table", "points"]
+
+NO_MEMORY = "—"
+"""What the paper's tables show where a run did not fit into memory."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric over seeds; ``deviation`` is the sample's (n - 1), None for one seed."""
+
+    mean: float
+    deviation: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Cell:
+        """Summarise one value or more."""
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        digits = 0 if abs(self.mean) >= 1000 else 2
+        text = f"{self.mean:.{digits}f}"
+        return text if self.deviation is None else f"{text} ± {self.deviation:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the grid: its labels and the records of its seeds."""
+
+    labels: dict[str, str]
+    runs: tuple[Run, ...]
+
+    @property
+    def status(self) -> Status:
+        """Done if all seeds are; else how the first that is not ended."""
+        return next((run.status for run in self.runs if run.status is not Status.DONE), Status.DONE)
+
+    def cell(self, metric: str) -> Cell | None:
+        """The metric over seeds; None if a run is not done or did not measure it."""
+        values = [value for run in self.runs if (value := run.value(metric)) is not None]
+        complete = self.status is Status.DONE and len(values) == len(self.runs)
+        return Cell.of(values) if complete else None
+
+    def text(self, metric: str) -> str:
+        """The metric as a table shows it."""
+        if self.status is Status.OUT_OF_MEMORY:
+            return NO_MEMORY
+        return str(self.cell(metric) or ("not measured" if self.status is Status.DONE else self.status))
+
+
+def points(runs: Iterable[Run]) -> list[Point]:
+    """The records by their labels, in the order in which labels first come."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.labels.items()), []).append(run)
+    return [Point(dict(labels), tuple(members)) for labels, members in groups.items()]
+
+
+def markdown_table(grid: Grid, runs: Iterable[Run]) -> str:
+    """A row per point and a column per metric; an axis of ``grid.columns`` is spread over columns."""
+    table = points(runs)
+    rows = [axis for axis in grid.axes if axis != grid.columns]
+    spread = list(dict.fromkeys(point.labels[grid.columns] for point in table)) if grid.columns else [""]
+    header = [
+        *(_name(grid, axis) for axis in rows),
+        *(_heading(grid, label, metric) for label in spread for metric in grid.metrics),
+    ]
+    found = {
+        (tuple(point.labels[axis] for axis in rows), point.labels.get(grid.columns or "", "")): point for point in table
+    }
+    body = [
+        [*labels, *(_text(found.get((labels, label)), metric) for label in spread for metric in grid.metrics.values())]
+        for labels in dict.fromkeys(labels for labels, _ in found)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *body))
+
+
+def _heading(grid: Grid, label: str, metric: str) -> str:
+    if not label:
+        return metric
+    name = f"{_name(grid, grid.columns or '')} {label}"
+    return name if len(grid.metrics) == 1 else f"{name}: {metric}"
+
+
+def _text(point: Point | None, metric: str) -> str:
+    return "" if point is None else point.text(metric)
+
+
+def _name(grid: Grid, axis: str) -> str:
+    return grid.names.get(axis, axis.replace("_", " "))
+
+
+def csv_table(grid: Grid, runs: Iterable[Run]) -> str:
+    """A line per point: labels, status, number of seeds, mean and standard deviation of every metric."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        [*grid.axes, "status", "seeds", *(f"{name}{part}" for name in grid.metrics for part in ("", " sd"))]
+    )
+    for point in points(runs):
+        cells = [point.cell(metric) for metric in grid.metrics.values()]
+        numbers = [part for cell in cells for part in ((cell.mean, cell.deviation) if cell else (None, None))]
+        writer.writerow([*point.labels.values(), point.status, len(point.runs), *numbers])
+    return stream.getvalue()
+
+
+def caption(grid: Grid, runs: Sequence[Run]) -> str:
+    """What the table shows, under which conditions, and where it was measured."""
+    seeds = sorted({run.seed for run in runs})
+    spread = "Mean ± standard deviation over seeds" if len(seeds) > 1 else "Seed"
+    memory = " — : out of memory." if any(run.status is Status.OUT_OF_MEMORY for run in runs) else ""
+    numbers = f"{spread} {', '.join(map(str, seeds))}.{memory}"
+    return " ".join(part for part in (f"{grid.title}.", grid.caption.strip(), numbers, _place(runs)) if part)
+
+
+def _place(runs: Sequence[Run]) -> str:
+    """Hardware, versions and command, as often as they differ."""
+    places = " and on ".join(dict.fromkeys(_describe(run) for run in runs if run.machine))
+    commands = " and ".join(dict.fromkeys(f"`{run.grid['command']}`" for run in runs if run.grid))
+    return f"Measured on {places}: {commands}." if places else ""
+
+
+def _describe(run: Run) -> str:
+    hardware, versions = run.machine["hardware"], run.machine["versions"]
+    device = hardware["gpu"] or f"{hardware['torch_threads']} of {hardware['cores']} cores of {hardware['processor']}"
+    return f"{device}, transformers {versions['transformers']}, torch {versions['torch']}"

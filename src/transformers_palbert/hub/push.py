@@ -1,0 +1,112 @@
+"""Pushes to the Hub that are one commit each: a reader sees the state before it or the state after it.
+
+``HfApi.upload_folder`` splits a commit that fails into several, and leaves out files that had not changed when it
+looked. Two pushes at once can then mix. Here a push names the commit it builds on, and the Hub refuses it (412) if
+another one came between.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import filter_repo_objects
+
+__all__ = ["ensure_branch", "finish_pushes", "folder_operations", "push", "snapshot_operations"]
+
+logger = logging.getLogger(__name__)
+
+PICKLES = ("*.bin", "*.pkl", "*.pickle", "*.pt", "*.pth")
+LEFT_OUT = (*PICKLES, "_*", "checkpoint-*", ".git/*", ".cache/*")
+"""What of an output folder is not pushed: pickles, checkpoints, and what begins with an underscore."""
+
+TRAINING_STATE = (*PICKLES, "trainer_state.json")
+"""What of a checkpoint is not part of the model."""
+
+REPLACED = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|training_args\.bin")
+"""Files of an earlier push that a push which does not bring them deletes: other shards, pickled arguments."""
+
+WAITS = (1.0, 4.0)
+"""Seconds before a commit is tried again after an error of the server."""
+
+
+def folder_operations(
+    folder: Path, into: str = "", *, leave_out: Sequence[str] = LEFT_OUT, only: Sequence[str] | None = None
+) -> list[CommitOperationAdd]:
+    """One addition per file below ``folder``, by patterns of paths relative to it; ``into`` is a folder on the Hub."""
+    paths = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    chosen = filter_repo_objects(paths, allow_patterns=list(only) if only else None, ignore_patterns=list(leave_out))
+    prefix = f"{into}/" if into else ""
+    return [CommitOperationAdd(prefix + path, folder / path) for path in chosen]
+
+
+def snapshot_operations(checkpoint: Path, output: Path, into: str | None = None) -> list[CommitOperationAdd]:
+    """A checkpoint in the middle of training: the model on top, the logs beside it, all of it in ``into`` if given."""
+    model = folder_operations(checkpoint, leave_out=TRAINING_STATE)
+    logs = folder_operations(output, only=["runs/*"])
+    whole = folder_operations(checkpoint, into, leave_out=()) if into else []
+    return [*model, *logs, *whole]
+
+
+def push(
+    repo_id: str,
+    additions: Sequence[CommitOperationAdd],
+    *,
+    message: str,
+    token: str | None = None,
+    revision: str | None = None,
+    api: HfApi | None = None,
+) -> CommitInfo:
+    """Commit ``additions`` at once, in the place of any weights that were there before.
+
+    Raises:
+        HfHubHTTPError: as the Hub answers: 401 and 403 for a wrong token, 412 if somebody else pushed meanwhile, 5xx
+            if it failed three times.
+    """
+    api = api or HfApi(library_name="transformers-palbert")
+    head = api.model_info(repo_id, revision=revision, token=token).sha
+    present = api.list_repo_files(repo_id, revision=head, token=token)
+    brought = {addition.path_in_repo for addition in additions}
+    stale = [CommitOperationDelete(path) for path in present if REPLACED.fullmatch(path) and path not in brought]
+    for wait in (*WAITS, None):
+        try:
+            return api.create_commit(
+                repo_id, [*additions, *stale], commit_message=message, token=token, revision=revision,
+                parent_commit=head,
+            )  # fmt: skip
+        except HfHubHTTPError as error:
+            if wait is None or error.response.status_code < 500:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def ensure_branch(repo_id: str, revision: str | None, token: str | None = None) -> None:
+    """Create the branch ``revision`` where it is missing; nothing for None, a pull request or a commit."""
+    if revision is None or revision.startswith("refs/") or re.fullmatch(r"[0-9a-f]{40}", revision):
+        return
+    HfApi(library_name="transformers-palbert").create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+
+
+def finish_pushes(trainer: Any) -> None:
+    """Wait for the pushes that ``trainer`` does in the background, and warn of those that failed.
+
+    They read the files of the output folder, so nothing may be written there before.
+    """
+    pending = getattr(trainer, "push_in_progress", None)
+    if pending is None:
+        return
+    pending.wait_until_done()
+    for error in _errors(pending.jobs):
+        logger.warning("A push in the middle of training failed, and the Hub still has the one before it: %s", error)
+    pending.jobs = []
+
+
+def _errors(jobs: Iterable[Any]) -> list[BaseException]:
+    return [error for job in jobs if (error := job.exception()) is not None]

@@ -1,0 +1,292 @@
+"""The packed checkpoint as transformers sees it: a quantization method named "palbert_sparse".
+
+Loading unpacks into plain dense weights and leaves an ordinary model; the quantizer then stays attached for saving
+alone, so that the model is written as small as it was read. :mod:`transformers_palbert.registration` registers both
+classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.core_model_loading import ConversionOps, WeightConverter
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from ..errors import ConfigurationError, StorageError
+from .config import StorageConfig
+from .files import StoredTensor, read_headers, require_inside
+from .state import NOT_WHOLE, load_packed_state, restore, store_state
+from .tensors import is_packed
+
+__all__ = ["FORMAT_VERSION", "QUANT_METHOD", "SparseConfig", "SparseQuantizer", "is_packed_config"]
+
+QUANT_METHOD = "palbert_sparse"
+FORMAT_VERSION = 1
+_PROGRESS = "_palbert_loading"
+"""Attribute of a model that is being loaded; the loader copies converters, so they cannot remember anything."""
+
+
+class SparseConfig(QuantizationConfigMixin):
+    """``quantization_config`` in ``config.json``: the :class:`StorageConfig` and the names of the packed tensors.
+
+    Raises:
+        StorageError: if a field is wrong, or a newer version of the package wrote it.
+    """
+
+    def __init__(
+        self,
+        *,
+        values: str = "auto",
+        embeddings: str = "auto",
+        entropy: bool = False,
+        tensors: list[str] | tuple[str, ...] = (),
+        format_version: int = FORMAT_VERSION,
+        **_: Any,
+    ) -> None:
+        if format_version != FORMAT_VERSION:
+            raise StorageError(
+                f"The checkpoint has version {format_version!r} of the packed format, and this package reads"
+                f" {FORMAT_VERSION}. Upgrade it: pip install -U transformers-palbert."
+            )
+        if not isinstance(tensors, list | tuple) or not all(isinstance(name, str) for name in tensors):
+            raise StorageError("`tensors` in the checkpoint's quantization_config must be a list of names.")
+        if len(set(tensors)) != len(tensors):
+            raise StorageError("`tensors` in the checkpoint's quantization_config names a tensor twice.")
+        try:
+            storage = StorageConfig(values, embeddings, entropy)
+        except ConfigurationError as error:
+            raise StorageError(f"The checkpoint's quantization_config is damaged. {error}") from error
+        self.quant_method: Any = QUANT_METHOD
+        self.format_version = format_version
+        self.dequantize = True  # for transformers: what is loaded is an ordinary model
+        self.values, self.embeddings, self.entropy = storage.values, storage.embeddings, storage.entropy
+        self.tensors = sorted(tensors)
+
+    @property
+    def storage(self) -> StorageConfig:
+        """The encoding in which the checkpoint is saved again."""
+        return StorageConfig(self.values, self.embeddings, self.entropy)
+
+    @classmethod
+    def of(cls, storage: StorageConfig, tensors: list[str] | None = None) -> SparseConfig:
+        """The description of a checkpoint that is stored as ``storage``."""
+        return cls(values=storage.values, embeddings=storage.embeddings, entropy=storage.entropy, tensors=tensors or ())
+
+
+def is_packed_config(settings: Mapping[str, Any]) -> bool:
+    """Whether the fields of a model's config, as in its file, say that its weights are packed."""
+    quantization = settings.get("quantization_config")
+    return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
+
+
+class _Loading:
+    """What is known of a model while its weights are being loaded."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        self.stored: dict[str, StoredTensor] | None = None
+        self.restored: set[str] = set()  # names in the file
+        self.errors: list[str] = []
+
+
+class UnpackWeight(ConversionOps):
+    """Turns one packed tensor into the parameter it is, in the dtype that the model wants."""
+
+    dtype: torch.dtype | None = None
+
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, list[Tensor]]:
+        name, progress = kwargs["full_layer_name"], getattr(kwargs["model"], _PROGRESS)
+        ((stored, *_),) = input_dict.values()
+        shape = progress.shapes[name]
+        try:
+            tensor = restore(name, stored, shape, self.dtype)
+            progress.restored.add(target_patterns[0])
+        except StorageError as error:
+            # transformers would only log it, and raise an error that says nothing. The quantizer raises it in the end;
+            # until then there are no numbers that could pass for weights.
+            progress.errors.append(str(error))
+            tensor = torch.full(shape, torch.nan, dtype=self.dtype, device=stored.device)
+        return {name: [tensor]}
+
+
+class SparseQuantizer(HfQuantizer):
+    """Unpacks the weights when a checkpoint is loaded, and packs them when the model is saved."""
+
+    quantization_config: SparseConfig
+
+    def __init__(self, quantization_config: SparseConfig, **kwargs: Any) -> None:
+        super().__init__(quantization_config, **kwargs)
+        if not self.pre_quantized:
+            raise ConfigurationError(
+                "A packed checkpoint says so itself. To save an ordinary model packed, load it without"
+                " quantization_config and call enable_sparse_saving(model)."
+            )
+
+    # -- loading -----------------------------------------------------------------------------------------------------
+
+    def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> None:
+        """Check what the files hold against what the config lists, before anything is read."""
+        progress = _Loading(model)
+        if (files := kwargs.get("checkpoint_files")) is not None:
+            if other := [file for file in files if not str(file).endswith(".safetensors")]:
+                raise StorageError(f"{other[0]} is no safetensors file, and a packed checkpoint is nothing else.")
+            require_inside(files, str(model.config.name_or_path))
+            progress.stored = read_headers(files)
+            _require_as_listed(progress.stored, set(self.quantization_config.tensors))
+        setattr(model, _PROGRESS, progress)
+
+    def get_weight_conversions(self) -> list[WeightConverter]:
+        """One converter for each packed tensor, from its name to its name."""
+        names = self.quantization_config.tensors
+        return [WeightConverter(f"^{re.escape(name)}$", name, [UnpackWeight()]) for name in names]
+
+    def get_new_dtype(self, converter: Any, param: Any, dtype: torch.dtype | None) -> torch.dtype | None:
+        """Leave the casting of packed tensors to the operation that unpacks them."""
+        own = [op for op in getattr(converter, "operations", ()) if isinstance(op, UnpackWeight)]
+        for operation in own:
+            operation.dtype = dtype
+        return None if own else super().get_new_dtype(converter, param, dtype)
+
+    def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
+        """Raise unless every packed tensor was restored; attach the quantizer again, for saving."""
+        progress = getattr(model, _PROGRESS)
+        delattr(model, _PROGRESS)
+        model._weight_conversions = [
+            conversion
+            for conversion in getattr(model, "_weight_conversions", None) or []
+            if not any(isinstance(op, UnpackWeight) for op in getattr(conversion, "operations", ()))
+        ]
+        if progress.errors:
+            raise StorageError("; ".join(progress.errors))
+        _require_restored(model, progress, self.quantization_config.tensors)
+        self.attach(model)
+        return model
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def attach(self, model: Any) -> None:
+        """Let ``model`` be saved packed, and read packed state dicts."""
+        model.hf_quantizer = self
+        model.config.quantization_config = self.quantization_config
+        hooks = model._load_state_dict_pre_hooks.values()
+        if not any(getattr(hook, "hook", hook) is load_packed_state for hook in hooks):
+            model.register_load_state_dict_pre_hook(load_packed_state)
+
+    def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The packed state dict for ``save_pretrained``, which writes the model's config after this call.
+
+        No metadata of our own: safetensors writes several entries in random order, and the same model would give
+        different files. The version stands in the config and in each packed tensor.
+        """
+        from transformers.modeling_utils import remove_tied_weights_from_state_dict
+
+        state = store_state(_whole_state(model), self.quantization_config.storage)
+        state = remove_tied_weights_from_state_dict(state, model)
+        names = [name for name, tensor in state.items() if is_packed(tensor)]
+        if not names:
+            # An ordinary file. Without the entry, whoever has not this package can read it too.
+            vars(model.config).pop("quantization_config", None)
+            return state, {}
+        self.quantization_config = SparseConfig.of(self.quantization_config.storage, names)
+        model.config.quantization_config = self.quantization_config
+        return state, {}
+
+    def is_serializable(self) -> bool:
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        return True
+
+    @property
+    def is_compileable(self) -> bool:
+        return True
+
+    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+        return model  # its weights are dense; the caller detaches the quantizer
+
+
+def _require_as_listed(stored: dict[str, StoredTensor], listed: set[str]) -> None:
+    packed = {tensor.name for tensor in stored.values() if tensor.packed is not None}
+    problems = {
+        "listed as packed but missing": listed - stored.keys(),
+        "listed as packed but dense": (listed & stored.keys()) - packed,
+        "packed but not listed": packed - listed,
+    }
+    for problem, names in problems.items():
+        if names:
+            where = f" ({stored[min(names)].file})" if min(names) in stored else ""
+            raise StorageError(
+                f"{len(names)} tensors are {problem} in the checkpoint, the first of them {min(names)}{where}."
+                " config.json and weights do not belong together; save or download both again."
+            )
+
+
+def _require_restored(model: Any, progress: _Loading, listed: list[str]) -> None:
+    state = model.state_dict()
+    if wrong := [name for name, shape in progress.shapes.items() if state[name].shape != shape]:
+        raise StorageError(
+            f"{wrong[0]} has the shape {tuple(state[wrong[0]].shape)} in the checkpoint and"
+            f" {tuple(progress.shapes[wrong[0]])} in {type(model).__name__}: the checkpoint is of another architecture."
+        )
+    if lost := [name for name in listed if name not in progress.restored and _has_place(model, name)]:
+        raise StorageError(
+            f"{len(lost)} of {len(listed)} packed tensors have no parameter of their name in {type(model).__name__},"
+            f" the first of them {lost[0]}: the checkpoint is damaged or of another architecture."
+        )
+    if absent := _absent(model, progress):
+        raise StorageError(
+            f"{len(absent)} tensors of the encoder are missing in the checkpoint, the first of them {absent[0]}:"
+            " save or download it again."
+        )
+
+
+def _absent(model: Any, progress: _Loading) -> list[str]:
+    """Encoder tensors that the file lacks although the model's own class wrote it, and nothing is in their place."""
+    stored = progress.stored
+    if stored is None or stored.keys() - progress.shapes.keys() or not _wrote(model):
+        return []
+    tied = getattr(model, "all_tied_weights_keys", {})
+    encoder = f"{model.base_model_prefix}."
+    return [name for name in progress.shapes if name.startswith(encoder) and name not in stored and name not in tied]
+
+
+def _wrote(model: Any) -> bool:
+    return type(model).__name__ in (model.config.architectures or [])
+
+
+def _has_place(model: Any, name: str) -> bool:
+    """Whether the model must have the tensor ``name``: all of them if its own class wrote the file, else its encoder's.
+
+    The head of another task, or a pooler where the model has none, is left out as transformers leaves it out.
+    """
+    if _wrote(model):
+        return True
+    prefix = model.base_model_prefix
+    base = getattr(model, prefix, model)
+    return name.removeprefix(f"{prefix}.").partition(".")[0] in dict(base.named_children())
+
+
+def _whole_state(model: Any) -> dict[str, Tensor]:
+    """The state dict, with what ``device_map`` offloaded to the disk read back.
+
+    Raises:
+        StorageError: if FSDP flattened the parameters; :func:`store_state` finds other ways to shard them.
+    """
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        raise StorageError(f"{type(model).__name__} is sharded by FSDP. {NOT_WHOLE}")
+    state = model.state_dict()
+    if "disk" in getattr(model, "hf_device_map", {}).values() or "cpu" in getattr(model, "hf_device_map", {}).values():
+        from transformers.integrations.accelerate import load_offloaded_parameter
+
+        for name, tensor in state.items():
+            if tensor.device.type == "meta":
+                state[name] = load_offloaded_parameter(model, name)
+    return state

@@ -1,0 +1,69 @@
+"""Sparse saving, switched on and off for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import PreTrainedModel
+
+from ..errors import ConfigurationError
+from .config import LOSSLESS, StorageConfig
+from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
+from .state import round_tensor
+
+__all__ = ["dense_saving", "disable_sparse_saving", "enable_sparse_saving"]
+
+
+def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLESS) -> None:
+    """Let every later ``save_pretrained``, ``push_to_hub`` and ``Trainer.save_model`` of ``model`` pack its weights.
+
+    Where ``config`` is lossy, the weights are rounded here, in place, to what the file can hold: what is evaluated
+    afterwards is what is saved. Saving itself changes no value; a tensor that was trained on since is stored as it is.
+    ``model`` stays an ordinary model with dense weights. It also learns to read packed weights in ``load_state_dict``.
+
+    Raises:
+        ConfigurationError: if the model is quantized in another way.
+        StorageError: if a value cannot be stored, such as NaN as int8 or 1e5 as float16. Then nothing is changed.
+
+    Example:
+        >>> enable_sparse_saving(model, StorageConfig(values="float16"))
+        >>> model.save_pretrained("small")
+    """
+    quantizer = getattr(model, "hf_quantizer", None)
+    if quantizer is not None and not isinstance(quantizer, SparseQuantizer):
+        raise ConfigurationError(
+            f"The model is quantized with {quantizer.quantization_config.quant_method}, so it cannot be packed."
+            " Call model.dequantize() before."
+        )
+    state = model.state_dict()
+    rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(rounded[name])
+    SparseQuantizer(SparseConfig.of(config), pre_quantized=True).attach(model)
+
+
+def disable_sparse_saving(model: PreTrainedModel) -> None:
+    """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
+
+    A new model that was made from the config of a packed one needs it too: that config lists what is packed.
+    """
+    quantizer = getattr(model, "hf_quantizer", None)
+    if isinstance(quantizer, SparseQuantizer):
+        quantizer.remove_quantization_config(model)
+    elif is_packed_config(vars(model.config)):
+        del model.config.quantization_config
+
+
+@contextmanager
+def dense_saving(model: PreTrainedModel) -> Iterator[None]:
+    """Let ``model`` be saved dense inside the block, and afterwards as before."""
+    quantizer = getattr(model, "hf_quantizer", None)
+    disable_sparse_saving(model)
+    try:
+        yield
+    finally:
+        if isinstance(quantizer, SparseQuantizer):
+            quantizer.attach(model)

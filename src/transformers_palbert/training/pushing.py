@@ -1,0 +1,92 @@
+"""A Trainer whose pushes to the Hub are whole, packed and described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, HfApi
+from transformers import Trainer
+from transformers.trainer_utils import HubStrategy
+from transformers.utils.hub import PushInProgress
+
+from ..hub.callback import ModelCardCallback
+from ..hub.card import PalBertCard
+from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
+
+__all__ = ["PushingTrainer"]
+
+
+class PushingTrainer(Trainer):
+    """``Trainer`` that pushes in one commit, leaves pickles out, and writes a card of what it measured.
+
+    - What it pushes on top of the repository has no ``training_args.bin`` or other pickle. The folders of
+      ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` do: they are there to be resumed.
+    - Each push is one commit on top of the one it saw, or an error; see :mod:`transformers_palbert.hub.push`.
+    - ``hub_revision`` and ``push_to_hub(revision=…)`` create the branch where it is missing.
+    - A snapshot in the middle of training is the dense checkpoint, a model that loads and answers as it did then; what
+      is pushed after training takes its place.
+
+    Attributes:
+        model_card: The card so far, whose fields may be set; see :class:`~transformers_palbert.hub.PalBertCard`.
+    """
+
+    push_in_progress: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        card_callback = ModelCardCallback(self)
+        self.model_card: PalBertCard = card_callback.card
+        self.add_callback(card_callback)
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo:
+        """Save model, tokenizer and card into the output folder, and push it; arguments as for ``Trainer``'s.
+
+        Raises:
+            HfHubHTTPError: see :func:`~transformers_palbert.hub.push.push`.
+        """
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        token = token if token is not None else self.args.hub_token
+        revision = revision if revision is not None else self.args.hub_revision
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token, private=private)
+        self.save_model(_internal_call=True)  # on every process: it may gather
+        if not self.is_world_process_zero():
+            return None  # type: ignore[return-value] # as Trainer's own does
+        kwargs.setdefault("model_name", str(self.hub_model_id).rpartition("/")[2])
+        self.create_model_card(**kwargs)
+        ensure_branch(str(self.hub_model_id), revision, token)
+        files = folder_operations(Path(str(self.args.output_dir)))
+        options = {"message": commit_message or "Push the model", "token": token, "revision": revision}
+        if blocking:
+            return push(str(self.hub_model_id), files, **options)  # type: ignore[arg-type]
+        job: Any = HfApi().run_as_future(push, str(self.hub_model_id), files, **options)
+        self.push_in_progress = PushInProgress([job])  # type: ignore[arg-type] # it takes a list
+        return job
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Push a checkpoint in the background, as ``hub_strategy`` says; called after each save."""
+        strategy = HubStrategy(self.args.hub_strategy)
+        if not self.is_world_process_zero() or strategy == HubStrategy.END:
+            return
+        busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
+        if busy and not self.args.hub_always_push:
+            return
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        finish_pushes(self)
+        checkpoint = Path(checkpoint_folder)
+        folder = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}.get(strategy)
+        repo_id, token, revision = str(self.hub_model_id), self.args.hub_token, self.args.hub_revision
+        ensure_branch(repo_id, revision, token)
+        files = snapshot_operations(checkpoint, Path(str(self.args.output_dir)), folder)
+        message = f"Training in progress, step {self.state.global_step}"
+        job: Any = HfApi().run_as_future(push, repo_id, files, message=message, token=token, revision=revision)
+        self.push_in_progress = PushInProgress([job])  # type: ignore[arg-type] # as above

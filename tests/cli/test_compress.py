@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForQuestionAnswering
+
+from transformers_palbert.pruning import inspect_checkpoint
+
+
+def size(folder: Path) -> int:
+    return (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "options", [["--values", "float16"], ["--values", "int8", "--embeddings", "float16", "--entropy"]]
+)
+def test_there_and_back(palbert, saved_model, tmp_path, options):
+    result = palbert("compress", saved_model, tmp_path / "small", *options)
+    assert result.exit_code == 0, result.output
+    assert size(tmp_path / "small") < size(saved_model)
+    assert (tmp_path / "small" / "tokenizer.json").read_bytes() == (saved_model / "tokenizer.json").read_bytes()
+    result = palbert("decompress", tmp_path / "small", tmp_path / "plain")
+    assert result.exit_code == 0, result.output
+    assert size(tmp_path / "plain") == pytest.approx(size(saved_model), rel=0.01)
+    small, plain = (AutoModelForQuestionAnswering.from_pretrained(tmp_path / name) for name in ("small", "plain"))
+    assert all(torch.equal(tensor, plain.state_dict()[name]) for name, tensor in small.state_dict().items())
+
+
+def test_json(palbert, saved_model, tmp_path):
+    result = palbert("compress", saved_model, tmp_path / "small", "--values", "float16", "--json")
+    assert json.loads(result.stdout) == {"before": size(saved_model), "after": size(tmp_path / "small")}
+
+
+def test_the_table_shows_both(palbert, saved_model, tmp_path, terminal, monkeypatch):
+    terminal(80)
+    monkeypatch.chdir(tmp_path)
+    lines = palbert("compress", saved_model, "small", "--values", "float16").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(saved_model), "small"]
+    assert lines[1].split()[-2:] != lines[2].split()[-2:]
+
+
+def test_a_full_target(palbert, saved_model, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    for command in (["compress", saved_model, tmp_path / "full"], ["compress", saved_model, saved_model]):
+        result = palbert(*command)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("error: ")
+    assert [file.name for file in (tmp_path / "full").iterdir()] == ["thesis.txt"]
+
+
+def test_nothing_to_unpack(palbert, saved_model, tmp_path):
+    result = palbert("decompress", saved_model, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "no packed checkpoint" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["nowhere", "out"], [".", "out", "--values", "int3"], ["."]])
+def test_wrong_arguments(palbert, arguments):
+    assert palbert("compress", *arguments).exit_code == 2
+
+
+def test_inspect_shows_both_sizes(palbert, saved_model, tmp_path, terminal):
+    terminal(80)
+    palbert("compress", saved_model, tmp_path / "small", "--values", "float16")
+    lines = palbert("inspect", tmp_path / "small").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["matrix", "shape", "parameters", "density", "dense", "stored"]
+    (row,) = (line.split() for line in lines if line.startswith("  intermediate.dense") and "25.00%" in line)
+    assert row[:6] == ["intermediate.dense", "32×16", "512", "25.00%", "2.0", "kB"]
+    assert float(row[6]) < 512 * 4
+    report = json.loads(palbert("inspect", tmp_path / "small", "--json").stdout)
+    assert report == inspect_checkpoint(tmp_path / "small").to_dict()
+    assert report["total"]["stored_bytes"] < report["file_bytes"] < report["total"]["bytes"]

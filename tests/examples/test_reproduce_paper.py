@@ -1,0 +1,151 @@
+"""The experiments as a user runs them, with a script that takes no time in the place of the training."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from transformers import TrainingArguments
+
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.experiments.grid import Trial, load_grid
+from transformers_palbert.experiments.outcome import Status, read_runs
+from transformers_palbert.experiments.settings import to_arguments
+from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from transformers_palbert.training.baseline_arguments import BaselineArguments
+
+ROOT = Path(__file__).parents[2]
+STUB = ROOT / "tests" / "references" / "stub_script.py"
+GRIDS = sorted(path.stem for path in (ROOT / "examples" / "experiments").glob("*.yaml") if path.stem != "common")
+TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reproduce_paper", ROOT / "examples" / "reproduce_paper.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def grid() -> str:
+    content = {
+        "title": "Small", "axes": {"a": [1, 2, 3]}, "metrics": {"F1": "eval_f1"}, "seeds": [1, 3],
+        "scales": {"paper": {}, "small": {"caption": "Little.", "seeds": [1]}},
+    }  # fmt: skip
+    Path("mine.yaml").write_text(yaml.safe_dump(content))
+    return "mine.yaml"
+
+
+def run(script: ModuleType, *argv: str) -> int:
+    return script.main([*argv, "--script", str(STUB)])
+
+
+def starts() -> int:
+    return sum(len(file.read_text().split()) for file in Path("outputs/experiments/runs").glob("*/calls.txt"))
+
+
+def test_a_grid_leaves_records_tables_and_a_plot_and_runs_once(script: ModuleType, grid: str) -> None:
+    assert run(script, grid, "--jobs", "2") == 0
+    folder = Path("outputs/experiments/paper")
+    assert sorted(file.name for file in folder.iterdir()) == ["mine.csv", "mine.jsonl", "mine.md", "mine.png"]
+    runs = read_runs(folder / "mine.jsonl")
+    assert [(run.labels["a"], run.seed, run.value("eval_f1")) for run in runs] == [
+        (str(a), seed, 10.0 * a + seed) for a in (1, 2, 3) for seed in (1, 3)
+    ]
+    table = (folder / "mine.md").read_text(encoding="utf-8")
+    assert "| 2 | 22.00 ± 1.41 |" in table
+    assert "Small." in table
+    assert "reproduce_paper.py mine.yaml --jobs 2" in table
+    assert "2,done,2,22.0,1.41" in (folder / "mine.csv").read_text()
+    assert run(script, grid) == 0
+    assert starts() == 6
+    assert run(script, grid, "--scale", "small", "--set", "b=1", "--results", "here") == 0
+    assert starts() == 9  # changed settings
+    assert "Little." in Path("here/mine.md").read_text()
+
+
+def test_memory_and_failures_do_not_stop_a_grid(
+    script: ModuleType, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(Path(grid).read_text())
+    content["axes"] = {
+        "a": {"fits": {"a": 1}, "big": {"trouble": "memory"}, "wrong": {"trouble": "bug"}, "last": {"a": 2}}
+    }
+    Path(grid).write_text(yaml.safe_dump(content, sort_keys=False))
+    assert run(script, grid, "--seeds", "1") == 1
+    shown = capsys.readouterr().out
+    assert "ValueError: learning_rate is wrong" in shown
+    assert "log.txt" in shown
+    table = Path("outputs/experiments/paper/mine.md").read_text(encoding="utf-8").splitlines()
+    assert table[2:6] == ["| fits | 11.00 |", "| big | — |", "| wrong | failed |", "| last | 21.00 |"]
+
+
+def test_a_dry_run_runs_nothing(script: ModuleType, grid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(script, grid, "--seeds", "1", "--set", "b=7")
+    assert run(script, grid, "--seeds", "1", "2", "--set", "b=7", "--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("known: ") == shown.count("to run: ") == 3
+    assert shown.count("--b=7 --seed=2 --output_dir=") == 3
+    assert starts() == 3
+
+
+def test_all_experiments_are_listed(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script.main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == GRIDS
+    assert {"table6", "table7", "table8", "table9"} < set(GRIDS)
+
+
+def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:
+    with pytest.raises(ConfigurationError, match="no experiment 'table5'; there are activation"):
+        script.main(["table5"])
+
+
+def test_weights_at_hand_are_folders_or_cached(script: ModuleType) -> None:
+    assert not script.weights_at_hand("nobody/nothing")
+    assert not script.weights_at_hand("folder")
+    Path("folder").mkdir()
+    Path("folder/config.json").write_text("{}")
+    assert script.weights_at_hand("folder")
+
+
+def every_run(trial: Trial) -> list[Trial]:
+    return [*(every_run(trial.start) if trial.start else []), trial]
+
+
+@pytest.mark.parametrize("scale", ["paper", "small"])
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_options_of_every_run_are_those_of_the_training_script(name: str, scale: str, script: ModuleType) -> None:
+    file = script.experiment_file(name)
+    for weights in (True, False):
+        grid = load_grid(file, scale, weights_at_hand=lambda _, found=weights: found)
+        assert ("o pretrained" in grid.caption or "without pretrained" in grid.caption) is (
+            scale == "small" or not weights
+        )
+        for run in {run.key: run for trial in grid.trials() for run in every_run(trial)}.values():
+            start = {} if run.start is None else {"model_name_or_path": "start"}
+            device = {"fp16": False, "use_cpu": True, "output_dir": "out"}
+            model, baseline, data, _, args = parse_arguments(TYPES, to_arguments(run.settings | start | device))
+            assert data.dataset_name == "hfl/cmrc2018"
+            assert args.do_train
+            assert model.model_name_or_path or baseline.model_type or model.lookup_initialization
+            assert args.do_eval or data.cloze_questions
+    assert set(grid.names) <= {axis for at in (None, "paper", "small") for axis in load_grid(file, at).axes}
+
+
+def test_a_record_is_one_line_of_json(script: ModuleType, grid: str) -> None:
+    run(script, grid, "--seeds", "1")
+    for line in Path("outputs/experiments/paper/mine.jsonl").read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        assert record["status"] == Status.DONE
+        assert {"hardware", "versions"} <= set(record["machine"])
+        assert record["command"].startswith("python ")
+        assert record["grid"] | {"command": ""} == {"name": "mine", "scale": "paper", "caption": "", "command": ""}

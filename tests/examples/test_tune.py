@@ -1,0 +1,133 @@
+"""The search as a user runs it, on a small set of generated facts."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.examples.test_run_qa import SHAPE, load_script, options
+
+pytest.importorskip("optuna")
+ROOT = Path(__file__).parents[2]
+SPACE = {
+    "learning_rate": {"low": "1e-4", "high": "1e-2", "log": True},
+    "per_device_train_batch_size": [4, 8],
+    "layer_lr_decay": {"grid": [0.8, 1.0]},
+    "warmup_steps": {"low": 0.0, "high": 0.5},
+    "dropout": {"low": 0.0, "high": 0.3},
+    "target_sparsity": {"low": 0.2, "high": 0.9},
+}
+
+
+@pytest.fixture
+def tune(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    run_qa = load_script("run_qa")
+    monkeypatch.setattr(run_qa, "_set_up_logging", lambda _: None)
+    monkeypatch.setitem(sys.modules, "run_qa", run_qa)
+    spec = importlib.util.spec_from_file_location("tune", ROOT / "examples" / "tune.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "tune", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(files: dict[str, str], output: str, **more: Any) -> list[str]:
+    Path("space.yaml").write_text(yaml.safe_dump(SPACE))
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "space": "space.yaml"}
+    return options(files, output, **settings, max_steps=8, pruning_warmup=0.4, **more)
+
+
+def rows(folder: str) -> list[dict[str, str]]:
+    with Path(folder, "trials.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_search_keeps_its_trials_and_goes_on(files: dict[str, str], tune: ModuleType) -> None:
+    tune.main(arguments(files, "out", trials=2))
+    first = rows("out")
+    front = tune.main(arguments(files, "out", trials=3))
+    assert rows("out")[:2] == [row | {"front": again["front"]} for row, again in zip(first, rows("out"), strict=False)]
+    found = rows("out")
+    assert len(found) == 3
+    assert len({row["learning_rate"] for row in found}) == 3
+    sparsest = sorted(found, key=lambda row: float(row["target_sparsity"]))
+    sizes = [float(row["bytes"]) for row in sparsest]
+    assert sizes == sorted(sizes, reverse=True)  # the more is pruned, the smaller is the file
+    assert sum(row["front"] == "True" for row in found) == len(front) >= 1
+    assert "of 3 trials" in Path("out/trials.md").read_text()
+    assert Path("out/trials.png").read_bytes().startswith(b"\x89PNG")
+    tune.main(arguments(files, "out", trials=1, max_seq_length=40))
+    assert len(rows("out")) == 1  # other settings are another study
+
+
+def test_each_trial_has_its_own_model_and_callback(
+    files: dict[str, str],
+    tune: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[float, ...]] = []
+    evaluate = tune.TuningTrainer.evaluate
+
+    def watch(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics = evaluate(self, *args, **kwargs)
+        config = self.model.config
+        seen.append(
+            (config.hidden_dropout_prob, config.classifier_dropout_prob, config.layer_lr_decay, self.args.learning_rate,
+             self.args.warmup_steps, self.args.train_batch_size, 1 - metrics["eval_density_encoder"])
+        )  # fmt: skip
+        return metrics
+
+    monkeypatch.setattr(tune.TuningTrainer, "evaluate", watch)
+    tune.main(arguments(files, "out", trials=2))
+    names = ("dropout", "dropout", "layer_lr_decay", "learning_rate", "warmup_steps", "per_device_train_batch_size",
+             "target_sparsity")  # fmt: skip
+    wanted = [tuple(float(row[name]) for name in names) for row in rows("out")]
+    for found, expected in zip(seen, wanted, strict=True):
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_front_is_what_no_other_beats(tune: ModuleType) -> None:
+    draw = random.Random(0)
+    trials = [tune.Trial({"n": n}, draw.randint(0, 20), draw.randint(0, 20)) for n in range(60)]
+
+    def beaten(one: Any) -> bool:
+        return any(o.f1 >= one.f1 and o.bytes <= one.bytes and (o.f1, o.bytes) != (one.f1, one.bytes) for o in trials)
+
+    front = tune.pareto_front(trials)
+    assert {(t.f1, t.bytes) for t in front} == {(t.f1, t.bytes) for t in trials if not beaten(t)}
+    assert len({(t.f1, t.bytes) for t in front}) == len(front)
+    assert [t.bytes for t in front] == sorted(t.bytes for t in front)
+    assert tune.pareto_front([]) == []
+
+
+def test_an_unknown_backend_is_named(files: dict[str, str], tune: ModuleType) -> None:
+    with pytest.raises(tune.ConfigurationError, match="backend='hyperopt' must be optuna or ray"):
+        tune.main(arguments(files, "out", backend="hyperopt"))
+
+
+def test_ray_spreads_a_grid(files: dict[str, str]) -> None:
+    pytest.importorskip("ray")
+    command = arguments(files, "out", trials=1, backend="ray")
+    space = {"target_sparsity": {"grid": [0.3, 0.8]}, "dropout": {"low": 0.0, "high": 0.1}}
+    Path("space.yaml").write_text(yaml.safe_dump(space))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0"}
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "tune.py"), *command],
+        env=environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
+    found = sorted(rows("out"), key=lambda row: float(row["target_sparsity"]))
+    assert [float(row["target_sparsity"]) for row in found] == [0.3, 0.8]
+    assert float(found[0]["bytes"]) > float(found[1]["bytes"])

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.experiments.grid import Grid, Trial, load_grid
+
+
+def write(name: str, **content: object) -> Path:
+    file = Path(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def settings(grid: Grid) -> list[dict]:
+    return [trial.settings for trial in grid.trials()]
+
+
+def test_every_combination_with_every_seed() -> None:
+    axes = {"learning_rate": [0.1, 0.2], "precision": {"fp32": {}, "bf16": {"bf16": True, "tf32": False}}}
+    grid = load_grid(write("grid.yaml", axes=axes, seeds=[1, 2], settings={"max_steps": 3}))
+    trials = grid.trials()
+    assert [tuple(trial.labels.values()) for trial in trials[::2]] == [
+        ("0.1", "fp32"), ("0.1", "bf16"), ("0.2", "fp32"), ("0.2", "bf16")
+    ]  # fmt: skip
+    assert trials[2].settings == {"max_steps": 3, "learning_rate": 0.1, "bf16": True, "tf32": False, "seed": 1}
+    assert [trial.settings["seed"] for trial in trials] == [1, 2] * 4
+    assert len({trial.key for trial in trials}) == 8
+    assert (grid.name, grid.title, grid.plot, grid.columns) == ("grid", "grid", "learning_rate", None)
+
+
+def test_recipes_bases_and_scales_are_merged() -> None:
+    write("recipes/r.yaml", learning_rate=0.5, max_steps=9, fp16=True)
+    write(
+        "common.yaml", metrics={"F1": "f1"},
+        scales={"small": {"settings": {"recipe": "recipes/r.yaml", "max_steps": 2}, "seeds": [7], "caption": "Small."}},
+    )  # fmt: skip
+    file = write(
+        "sub/grid.yaml", title="T", base="../common.yaml", axes={"a": [1, 2], "b": [1]},
+        settings={"fp16": False, "z": 1}, scales={"small": {"axes": {"a": [3]}}},
+    )  # fmt: skip
+    small = load_grid(file, "small", {"learning_rate": 0.1})
+    assert settings(small) == [{"fp16": True, "z": 1, "learning_rate": 0.1, "max_steps": 2, "a": 3, "b": 1, "seed": 7}]
+    assert (small.title, small.metrics, small.caption, small.scale) == ("T", {"F1": "f1"}, "Small.", "small")
+    whole = load_grid(file, seeds=[5])
+    assert settings(whole) == [{"fp16": False, "z": 1, "a": a, "b": 1, "seed": 5} for a in (1, 2)]
+
+
+def test_an_axis_wins_over_an_override() -> None:
+    assert settings(load_grid(write("g.yaml", axes={"a": [1]}), overrides={"a": 5, "b": 6})) == [
+        {"a": 1, "b": 6, "seed": 42}
+    ]
+
+
+class TestStart:
+    STEPS = ({"cloze": 1, "train_file": "own"}, {"dense": 1})
+
+    def grid(self, **settings: object) -> list[Trial]:
+        file = write("g.yaml", axes={"hidden_act": ["gelu", "mish"]}, settings=settings, start=list(self.STEPS))
+        return load_grid(file, seeds=[1, 2]).trials()
+
+    def test_runs_start_from_a_chain_that_shares_data_and_activation(self) -> None:
+        trials = self.grid(train_file="train.json", learning_rate=1)
+        dense = trials[0].start
+        assert dense.settings == {"dense": 1, "hidden_act": "gelu", "train_file": "train.json"}
+        assert dense.start.settings == {"cloze": 1, "hidden_act": "gelu", "train_file": "train.json"}
+        assert dense.start.start is None
+        assert len({trial.start.key for trial in trials}) == 2  # seeds share it, activations do not
+
+    def test_another_start_is_another_run(self) -> None:
+        trial, *_ = self.grid()
+        assert trial.key != Trial(trial.labels, trial.settings).key
+        assert trial.key != Trial(trial.labels, trial.settings, trial.start.start).key
+
+    @pytest.mark.parametrize("settings", [{"model_name_or_path": "mine"}, {"model_type": "bilstm"}])
+    def test_a_checkpoint_that_is_given_and_a_reader_made_anew_have_none(self, settings: dict) -> None:
+        assert all(trial.start is None for trial in self.grid(**settings))
+
+    def test_so_does_a_start_but_only_where_one_is_needed(self) -> None:
+        axes = {"m": {"ours": {}, "theirs": {"model_name_or_path": "theirs"}, "words": {"model_type": "bilstm"}}}
+        grid = load_grid(write("g.yaml", axes=axes, start=list(self.STEPS)), start="mine")
+        assert [trial.settings.get("model_name_or_path") for trial in grid.trials()] == ["mine", "theirs", None]
+        assert all(trial.start is None for trial in grid.trials())
+
+
+class TestWithoutWeights:
+    def file(self) -> Path:
+        scratch = {"caption": "From scratch.", "start": [{"c": 1}]}
+        settings = {"model_name_or_path": "hub/name"}
+        return write("g.yaml", axes={"a": [1]}, caption="Pretrained.", settings=settings, without_weights=scratch)
+
+    def test_missing_weights_are_told_in_the_caption(self) -> None:
+        grid = load_grid(self.file(), weights_at_hand=lambda name: name != "hub/name")
+        assert grid.caption == "From scratch."
+        assert grid.trials()[0].start.settings == {"c": 1}
+
+    def test_those_of_an_axis_too(self) -> None:
+        axes = {"m": {"ours": {"model_name_or_path": "hub/name"}, "theirs": {"model_name_or_path": "there"}}}
+        file = write("g.yaml", axes=axes, without_weights={"caption": "From scratch.", "start": [{"c": 1}]})
+        grid = load_grid(file, weights_at_hand=lambda name: name == "there")
+        ours, theirs = grid.trials()
+        assert (grid.caption, ours.start.settings, theirs.start) == ("From scratch.", {"c": 1}, None)
+        assert theirs.settings["model_name_or_path"] == "there"
+
+    def test_nothing_changes_where_they_are(self) -> None:
+        file = self.file()
+        for grid in (
+            load_grid(file),
+            load_grid(file, overrides={"model_name_or_path": "mine"}, weights_at_hand=lambda name: name == "mine"),
+        ):
+            assert grid.caption == "Pretrained."
+            assert grid.trials()[0].start is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"axes": {"a": [1]}, "axis": 1}, "unknown keys: axis"),
+        ({"title": "T"}, "no axes"),
+        ({"axes": {"a": 1}}, "axis a must be a list"),
+        ({"axes": {"a": {"x": 1}}}, "axis a must be a list"),
+        ({"axes": {"a": [1]}, "columns": "b"}, "columns='b' is no axis; axes are a"),
+        ({"axes": {"a": [1]}, "plot": "b"}, "plot='b' is no axis"),
+        ({"axes": {"a": [1]}, "settings": {"recipe": "no.yaml"}}, r"no\.yaml cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_explained(spec: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_grid(write("g.yaml", **spec))
+
+
+def test_a_scale_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="no scale 'big'; it has small"):
+        load_grid(write("g.yaml", axes={"a": [1]}, scales={"small": {}}), "big")

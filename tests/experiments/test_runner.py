@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from transformers_palbert.experiments.grid import Trial
+from transformers_palbert.experiments.outcome import Run, Status, write_runs
+from transformers_palbert.experiments.runner import Runner
+
+STUB = Path(__file__).parents[1] / "references" / "stub_script.py"
+
+
+@pytest.fixture
+def runner() -> Runner:
+    return Runner(STUB, Path("runs"))
+
+
+def trial(start: Trial | None = None, **settings: object) -> Trial:
+    return Trial({"a": str(settings.get("a"))}, settings, start)
+
+
+def calls(runner: Runner, trial: Trial) -> list[str]:
+    return (runner.folder(trial) / "calls.txt").read_text().split()
+
+
+def test_a_run_is_recorded(runner: Runner) -> None:
+    one = trial(a=1, seed=2, output_dir="elsewhere", nothing=None)
+    (record,) = runner.run([one])
+    assert (record.status, record.metrics) == (Status.DONE, {"eval_f1": 12.0, "eval_em": 6.0, "file_mb": 2.0})
+    assert (record.key, record.labels, record.settings) == (one.key, {"a": "1"}, {"a": 1, "seed": 2})
+    assert 0.001 < record.peak_memory_gb < 10
+    assert set(record.machine) == {"hardware", "versions"}
+    assert shlex.split(record.command) == ["python", str(STUB), "--a=1", "--seed=2", f"--output_dir=runs/{one.key}"]
+    assert (runner.folder(one) / "log.txt").read_text().split() == ["done"]
+
+
+def test_what_is_known_is_not_run_again(runner: Runner) -> None:
+    trials = [trial(a=1), trial(a=2), trial(a=1, logging_steps=5)]  # the last is the first, told otherwise
+    assert not any(map(runner.is_known, trials))
+    first = runner.run(trials)
+    assert all(map(runner.is_known, trials))
+    assert first[0].metrics == first[2].metrics
+    assert Runner(STUB, Path("runs")).run(trials) == first
+    assert [calls(runner, one) for one in trials] == [["new"]] * 3
+    runner.run([trial(a=3)])
+    assert len(list(Path("runs").iterdir())) == 3
+
+
+@pytest.mark.parametrize("trouble", ["memory", "killed"])
+def test_out_of_memory_is_a_result(runner: Runner, trouble: str) -> None:
+    trials = [trial(a=1, trouble=trouble), trial(a=2)]
+    lost, done = runner.run(trials)
+    assert (lost.status, lost.metrics, done.status) == (Status.OUT_OF_MEMORY, {}, Status.DONE)
+    assert "exit code" in lost.reason
+    runner.run(trials)
+    assert calls(runner, trials[0]) == ["new"]
+
+
+def test_a_failure_is_told_and_tried_again(runner: Runner) -> None:
+    trials = [trial(trouble="bug"), trial(a=2)]
+    failed, done = runner.run(trials)
+    assert (failed.status, done.status) == (Status.FAILED, Status.DONE)
+    assert "ValueError: learning_rate is wrong" in failed.reason
+    runner.run(trials)
+    assert [len(calls(runner, one)) for one in trials] == [2, 1]
+
+
+def test_a_run_goes_on_where_it_stopped(runner: Runner) -> None:
+    one = trial(a=1, trouble="once")
+    (first,) = runner.run([one])
+    write_runs(runner.folder(one) / "run.json", [replace(first, seconds=1000.0)])
+    (second,) = runner.run([one])
+    assert (first.status, second.status) == (Status.FAILED, Status.DONE)
+    assert calls(runner, one) == ["new", "resumed"]
+    assert second.seconds >= 1000  # of both attempts
+    assert "ConnectionError" not in second.reason
+    assert not list(runner.folder(one).glob("checkpoint-*"))
+
+
+class TestStart:
+    def test_it_runs_once_before_the_others(self, runner: Runner) -> None:
+        start = Trial({}, {"a": 5}, Trial({}, {"a": 4}))
+        seen: list[str] = []
+        runs = runner.run([trial(start, a=1), trial(start, a=2)], lambda one, _: seen.append(one.key))
+        assert [run.metrics["eval_f1"] for run in runs] == [152.0, 162.0]  # 100 for being started from somewhere
+        assert seen[:2] == [start.start.key, start.key]
+        assert runs[0].settings["model_name_or_path"] == f"runs/{start.key}"
+        assert calls(runner, start) == ["new"]
+
+    @pytest.mark.parametrize(("trouble", "status"), [("bug", Status.FAILED), ("memory", Status.OUT_OF_MEMORY)])
+    def test_without_it_nothing_runs(self, runner: Runner, trouble: str, status: Status) -> None:
+        one = trial(Trial({}, {"trouble": trouble}), a=1)
+        (record,) = runner.run([one])
+        assert record.status is status
+        assert "starts from" in record.reason
+        assert not (runner.folder(one) / "calls.txt").exists()
+        assert runner.record(one) is None
+
+
+def test_jobs_run_at_the_same_time_and_in_order() -> None:
+    runner = Runner(STUB, Path("runs"), jobs=3)
+    runs = runner.run([trial(a=number) for number in range(5)])
+    assert [run.metrics["eval_f1"] for run in runs] == [10.0 * number + 42 for number in range(5)]
+
+
+def test_an_interrupted_grid_ends_its_processes_and_can_be_resumed() -> None:
+    runner, one = Runner(STUB, Path("runs")), trial(a=1, trouble="slow")
+    raised: list[BaseException] = []
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt  # in the place of Ctrl-C, which reaches the main thread alone
+
+    def run() -> None:
+        try:
+            runner.run([trial(a=0), one, trial(a=2)], interrupt)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=30)
+    assert not thread.is_alive()  # it did not wait for the slow one
+    assert isinstance(raised[0], KeyboardInterrupt)
+    assert not runner.is_known(trial(a=2))
+    (record,) = Runner(STUB, Path("runs")).run([trial(a=2)])
+    assert record.status is Status.DONE
+
+
+def test_a_process_that_is_ended_is_interrupted_not_failed() -> None:
+    runner, one = Runner(STUB, Path("runs")), trial(a=1, trouble="slow")
+    records: list[Run] = []
+    thread = threading.Thread(target=lambda: records.extend(runner.run([one])))
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not (runner.folder(one) / "checkpoint-1").is_dir():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for process in list(runner._processes):
+        process.terminate()
+    thread.join(timeout=30)
+    assert [record.status for record in records] == [Status.INTERRUPTED]
+    (record,) = runner.run([one])
+    assert record.status is Status.DONE
+    assert calls(runner, one) == ["new", "resumed"]
+
+
+def test_another_launcher() -> None:
+    runner = Runner(STUB, Path("runs"), launcher=(sys.executable, "-X", "utf8"))
+    (record,) = runner.run([trial(a=1)])
+    assert record.command.startswith("python -X utf8")
+    assert record.status is Status.DONE

@@ -1,0 +1,48 @@
+"""The cards in ``model_cards/`` are those of the recipes and results as they are now."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from huggingface_hub import ModelCard
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def render() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render_cards", ROOT / "model_cards" / "render.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_cards_are_up_to_date(render: ModuleType) -> None:
+    files = {file.name: file.read_text(encoding="utf-8") for file in render.FOLDER.glob("*.md")}
+    del files["README.md"]
+    assert files == render.cards(), "run `python model_cards/render.py`"
+
+
+def test_the_hub_could_read_them(render: ModuleType) -> None:
+    for text in render.cards().values():
+        assert ModelCard(text).data.pipeline_tag == "question-answering"
+
+
+def test_figures_are_those_of_the_result_file(render: ModuleType) -> None:
+    result = json.loads(render.RESULTS.read_text(encoding="utf-8"))
+    for run in result["runs"]:
+        text = render.cards()[f"cmrc2018_{run['name']}.md"]
+        assert f"| this model | {run['f1']:.4g} | {run['em']:.4g} |" in text
+        assert run["command"] in text
+
+
+def test_the_paper_has_no_results_here(render: ModuleType) -> None:
+    text = render.cards()["paper_cmrc2018.md"]
+    assert "not run here" in text
+    assert "Results" not in text

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from transformers_palbert.errors import DatasetFormatError
+from transformers_palbert.pretraining.corpus import read_contexts, read_documents, sentence_starts
+
+TEXT = "\ufeff第一段。\n 第二段。 \n\n\n\r\nSecond document.\r\n \nThird\n"
+DOCUMENTS = [["第一段。", "第二段。"], ["Second document."], ["Third"]]
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "a.txt": lambda data: data,
+    "a.txt.xz": lzma.compress,
+    "a.txt.gz": gzip.compress,
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_paragraphs_and_documents(name: str) -> None:
+    Path(name).write_bytes(COMPRESSIONS[name](TEXT.encode()))
+    assert list(read_documents(Path(name))) == DOCUMENTS
+
+
+def test_an_empty_file_has_no_documents() -> None:
+    Path("a.txt").write_text("\n \n")
+    assert list(read_documents(Path("a.txt"))) == []
+
+
+@pytest.mark.parametrize("name", ["a.txt.xz", "a.txt.gz"])
+def test_a_truncated_file_is_not_taken_for_a_short_one(name: str) -> None:
+    Path(name).write_bytes(COMPRESSIONS[name](TEXT.encode() * 50)[:-12])
+    with pytest.raises(DatasetFormatError, match=f"{name} cannot be read"):
+        list(read_documents(Path(name)))
+
+
+def test_what_is_no_text_is_explained() -> None:
+    Path("a.txt.xz").write_bytes(b"no xz")
+    Path("gbk.txt").write_bytes("中文".encode("gbk"))
+    for name, message in (("a.txt.xz", "cannot be read"), ("gbk.txt", "not UTF-8"), ("none.txt", "No such file")):
+        with pytest.raises(DatasetFormatError, match=message):
+            list(read_documents(Path(name)))
+
+
+def test_contexts_come_once_and_without_questions_and_answers() -> None:
+    rows = [
+        {"id": str(n), "question": "谁？", "context": context, "answers": ["甲"]}
+        for n, context in enumerate(["甲来了。\n\n乙走了。", "甲来了。\n\n乙走了。", "甲在。"])
+    ]
+    Path("train.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    assert list(read_contexts(Path("train.jsonl"))) == [["甲来了。", "乙走了。"], ["甲在。"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("他来了。她走了！真的吗？是的", ["他来了。", "她走了！", "真的吗？", "是的"]),
+        ("他说：“好。”然后走了。", ["他说：“好。”", "然后走了。"]),
+        ("（见图。）下一句", ["（见图。）", "下一句"]),
+        ("等等……然后", ["等等……", "然后"]),
+        ("真的吗?我不信!!他说", ["真的吗?", "我不信!!", "他说"]),
+        ("It works. It does! Does it? Yes", ["It works. ", "It does! ", "Does it? ", "Yes"]),
+        ('She said "Never." Then left.', ['She said "Never." ', "Then left."]),
+        ("Mr. Smith paid 3.14 dollars at example.com, e.g. today", None),
+        ("J. R. Smith vs. Dr. No. 5 (Fig. 3), et al. Later", None),
+        ("Version 2.0 of U.S. law", None),
+        ("中文。 English follows. 又是中文", ["中文。 ", "English follows. ", "又是中文"]),
+        ("没有标点", None),
+        ("。", None),
+        ("", None),
+    ],
+)
+def test_sentences(text: str, sentences: list[str] | None) -> None:
+    starts = sentence_starts(text)
+    assert [text[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)] == (sentences or [text])
