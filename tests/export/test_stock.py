@@ -17,7 +17,15 @@ from transformers import (
 from tests.pruning.helpers import qa_batch, tiny_config, tiny_model
 from tests.references.small_tokenizers import wordpiece
 from tests.storage.helpers import CONFIGS, pruned_model, read_json
-from transformers_palbert import ConfigurationError, PruningConfig, PruningError, enable_sparse_saving, prepare_pruning
+from transformers_palbert import (
+    BiLstmConfig,
+    BiLstmForQuestionAnswering,
+    ConfigurationError,
+    PruningConfig,
+    PruningError,
+    enable_sparse_saving,
+    prepare_pruning,
+)
 from transformers_palbert.export.stock import export_stock, require_stock
 
 
@@ -89,3 +97,10 @@ def test_what_albert_cannot_do_is_named(changes: dict[str, Any], field: str, tmp
 def test_in_the_middle_of_pruning(tmp_path: Path) -> None:
     with pytest.raises(PruningError, match="bake_masks"):
         export_stock(prepare_pruning(tiny_model("palbert"), PruningConfig(0.5)), tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_baseline_is_no_stock_architecture(tmp_path: Path) -> None:
+    model = BiLstmForQuestionAnswering(BiLstmConfig(vocab_size=50, hidden_size=8, embedding_size=8))
+    with pytest.raises(ConfigurationError, match="no architecture 'bilstm'"):
+        export_stock(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

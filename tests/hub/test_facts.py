@@ -11,6 +11,7 @@ from tests.hub.helpers import qa_trainer
 from tests.pruning.helpers import tiny_model, training_arguments
 from transformers_palbert.hub import facts
 from transformers_palbert.pruning import PruningConfig, apply_density, bake_masks, prepare_pruning
+from transformers_palbert.registration import BASELINES
 
 
 def test_scores_are_what_says_how_good_a_model_is() -> None:
@@ -93,7 +94,11 @@ def test_hyperparameters_are_those_of_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("config", "plain"),
-    [({"model_type": "bert"}, True), ({"model_type": "palbert"}, False), ({"quantization_config": {}}, False)],
+    [
+        ({"model_type": "bert"}, True),
+        *(({"model_type": kind}, False) for kind in ("palbert", *BASELINES)),
+        ({"quantization_config": {}}, False),
+    ],
 )
 def test_what_loads_without_the_package(tmp_path: Path, config: dict[str, object], plain: bool) -> None:
     assert facts.is_plainly_stored(tmp_path) is None
@@ -136,3 +141,15 @@ def test_what_the_user_says_stays(tmp_path: Path) -> None:
     text = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     for said in ("user/base", "a machine", "license: mit", "- own", "- user/set"):
         assert said in text
+
+
+def test_a_model_that_was_trained_on_without_masks_is_not_called_pruned(tmp_path: Path) -> None:
+    trainer = qa_trainer(tmp_path / "model")
+    trainer.train()
+    assert facts.pruning_settings(trainer.model)["density"] == 0.5
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight.add_(1e-3)
+    assert facts.pruning_settings(trainer.model) == {}
+    trainer.create_model_card()
+    assert "were removed" not in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")

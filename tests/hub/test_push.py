@@ -16,6 +16,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import CONTEXT, logits, make_tokenizer, qa_trainer, stock_trainer
 from transformers_palbert import PalBertForQuestionAnswering
+from transformers_palbert.hub.push import folder_operations, snapshot_operations
 from transformers_palbert.pruning.guard import LAST_GOOD_FILE
 from transformers_palbert.storage.config import StorageConfig
 from transformers_palbert.storage.saving import enable_sparse_saving
@@ -278,3 +279,29 @@ def test_a_push_in_the_background(hub: FakeHub, tmp_path: Path) -> None:
     commit = job.result(timeout=30)
     assert hub.repos[REPO].branches["main"] == commit.oid
     assert HfApi().model_info(REPO).sha == commit.oid
+
+
+def test_a_log_that_grows_while_it_is_pushed(tmp_path: Path) -> None:
+    """The checksum is taken when the push begins; what is sent later must be of the same bytes."""
+    log = tmp_path / "output" / "runs" / "events.out.tfevents.1"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"one")
+    (tmp_path / "checkpoint-1").mkdir()
+    (operation,) = snapshot_operations(tmp_path / "checkpoint-1", tmp_path / "output")
+    with log.open("ab") as writer:
+        writer.write(b"two")
+    with operation.as_file() as file:
+        assert len(file.read()) == operation.upload_info.size == 3
+
+
+def test_neither_dense_copies_nor_hidden_files_nor_pickles_are_pushed(tmp_path: Path) -> None:
+    pushed = {"config.json", "model-00001-of-00002.safetensors", "runs/now/events.out.tfevents.1", "tokenizer.json"}
+    left = {
+        "_copy.safetensors", "below/_copy.safetensors", "checkpoint-3/config.json", "trial/checkpoint-3/config.json",
+        "stock/model.safetensors", ".env", "below/.env", ".cache/x", "training_args.bin", "below/x.pkl", "x.joblib",
+        "eval_predictions.json", "eval_nbest_predictions.json",
+    }  # fmt: skip
+    for name in pushed | left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert {operation.path_in_repo for operation in folder_operations(tmp_path)} == pushed

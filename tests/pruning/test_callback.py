@@ -85,6 +85,10 @@ class TestSettings:
         with pytest.raises(TypeError, match="sparsity"):
             MovementPruningCallback(0.5, sparsity=0.3)
 
+    def test_a_storage_that_is_none(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"save_sparse='float16'.*StorageConfig\(values='float16'\)"):
+            MovementPruningCallback(0.5, save_sparse="float16")  # type: ignore[arg-type]
+
     def test_negative_drop(self) -> None:
         with pytest.raises(ConfigurationError, match="max_metric_drop=-1"):
             MovementPruningCallback(0.5, max_metric_drop=-1)

@@ -25,7 +25,8 @@ from tests.storage.helpers import (
     save_packed,
     state_of,
 )
-from transformers_palbert import StorageConfig, StorageError, enable_sparse_saving
+from transformers_palbert import PruningConfig, StorageConfig, StorageError, enable_sparse_saving, prepare_pruning
+from transformers_palbert.pruning import inspect_checkpoint
 from transformers_palbert.storage import folders
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.folders import compress_folder, decompress_folder
@@ -129,7 +130,9 @@ def test_what_is_copied_and_what_is_not(dense: Path, tmp_path: Path) -> None:
             (dense / name).write_bytes(pickle.dumps({"token": "secret"}))
     (dense / "runs").mkdir()
     (dense / "checkpoint-4").mkdir()
-    compress_folder(dense, tmp_path / "out", FLOAT16)
+    compress_folder(dense, tmp_path / "lossy", FLOAT16)
+    assert set(listing(tmp_path / "lossy")) == copied - {"README.md", "density.png"}  # results of other weights
+    compress_folder(dense, tmp_path / "out")
     assert set(listing(tmp_path / "out")) == copied
     decompress_folder(tmp_path / "out", tmp_path / "plain")
     assert set(listing(tmp_path / "plain")) == copied
@@ -233,6 +236,16 @@ class TestSource:
         with pytest.raises(StorageError, match="version 9"):
             decompress_folder(tmp_path / "packed", tmp_path / "out")
 
+    def test_a_checkpoint_in_the_middle_of_pruning(self, tmp_path: Path) -> None:
+        """Its scores are no weights: what was made of it could not be loaded."""
+        model = pruned_model("palbert")
+        prepare_pruning(model, PruningConfig(0.5))
+        model.config.pruning = {"status": "training"}  # as MovementPruningCallback writes it
+        model.save_pretrained(tmp_path / "checkpoint")
+        with pytest.raises(StorageError, match="from the middle of pruning"):
+            compress_folder(tmp_path / "checkpoint", tmp_path / "out")
+        assert listing(tmp_path) == ["checkpoint"]
+
     def test_unpacking_what_is_plain(self, dense: Path, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="no packed checkpoint"):
             decompress_folder(dense, tmp_path / "out")
@@ -281,3 +294,16 @@ def test_the_model_stays_as_it_is(dense: Path, tmp_path: Path) -> None:
     compress_folder(dense, tmp_path / "out", INT8)
     assert {name: (dense / name).read_bytes() for name in listing(dense)} == before
     assert state_of(load(dense)).keys() == state_of(load(tmp_path / "out")).keys()
+
+
+def test_a_claim_beyond_the_memory_is_refused_before_it_is_spent(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compress_folder(dense, tmp_path / "small")
+    monkeypatch.setattr("transformers_palbert.storage.files._memory_bytes", lambda: 1000)
+    for convert in (compress_folder, decompress_folder):
+        with pytest.raises(StorageError, match="claim to unpack to"):
+            convert(tmp_path / "small", tmp_path / "out")
+    with pytest.raises(StorageError, match="claim to unpack to"):
+        inspect_checkpoint(tmp_path / "small")
+    assert not (tmp_path / "out").exists()

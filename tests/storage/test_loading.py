@@ -198,6 +198,8 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
 
 FFN = "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight"
 
+BIAS = FFN.replace("weight", "bias")
+
 
 def rename(tensors: dict[str, Tensor]) -> None:
     tensors[f"{FFN[:-7]}x.weight"] = tensors.pop(FFN)
@@ -227,10 +229,9 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "damaged header": (break_header, "ffn.weight in .*model.safetensors: "),
     "damaged values": (break_values, "ffn.weight: .*checksum"),
     "cut off": (cut, "ffn.weight in .*model.safetensors: "),
-    "an encoder's vector is missing": (
-        lambda t: t.pop(FFN.replace("weight", "bias")),
-        "1 tensors of the encoder are missing",
-    ),
+    "a vector is missing": (lambda t: t.pop(BIAS), "1 tensors are missing .*ffn.bias"),
+    "a vector is renamed": (lambda t: t.update(renamed=t.pop(BIAS)), "1 tensors are missing .*ffn.bias"),
+    "a vector of the head is missing": (lambda t: t.pop("qa_outputs.bias"), "1 tensors are missing .*qa_outputs.bias"),
 }
 
 
@@ -262,6 +263,31 @@ def test_a_packed_tensor_that_no_parameter_wants(copied: Path) -> None:
         load(copied)
     with pytest.raises(StorageError, match=r"ffnx\.weight"):
         AutoModel.from_pretrained(copied)
+
+
+def test_a_vector_that_is_missing_for_another_class(copied: Path, tmp_path: Path) -> None:
+    change_weights(copied / "model.safetensors", lambda tensors: tensors.pop(BIAS))
+    with pytest.raises(StorageError, match=r"1 tensors are missing .*ffn\.bias"):
+        AutoModel.from_pretrained(copied)
+    encoder = save_packed(tmp_path / "encoder", pruned_model().albert)
+    change_weights(encoder / "model.safetensors", lambda t: t.pop(BIAS.removeprefix("albert.")))
+    for kind in (AutoModel, AutoModelForQuestionAnswering):
+        with pytest.raises(StorageError, match=r"1 tensors are missing .*ffn\.bias"):
+            kind.from_pretrained(encoder)
+
+
+def test_older_names_are_no_damage(tmp_path: Path) -> None:
+    """transformers reads ``LayerNorm.gamma`` as ``LayerNorm.weight``; ``palbert compress`` leaves such names alone."""
+    folder = save_packed(tmp_path, pruned_model("bert"))
+    reference, old = load(folder), {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+    def age(tensors: dict[str, Tensor]) -> None:
+        for new, name in old.items():
+            for key in [key for key in tensors if key.endswith(new)]:
+                tensors[key.replace(new, name)] = tensors.pop(key)
+
+    change_weights(folder / "model.safetensors", age)
+    assert same(load(folder), reference)
 
 
 def test_another_shape(copied: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForQuestionAnswering
+from transformers import AutoConfig, AutoModelForQuestionAnswering, BertForMaskedLM
 
 from tests.pruning.helpers import qa_batch, tiny_model
 from tests.storage.helpers import CONFIGS, change_weights, packed_names, pruned_model, read_json, save_packed, state_of
@@ -22,7 +22,8 @@ from transformers_palbert import (
     enable_sparse_saving,
 )
 from transformers_palbert.storage.saving import dense_saving
-from transformers_palbert.storage.tensors import is_packed
+from transformers_palbert.storage.state import round_tensor
+from transformers_palbert.storage.tensors import is_packed, packed_header
 
 load = AutoModelForQuestionAnswering.from_pretrained
 FLOAT16, INT8 = CONFIGS["float16"], CONFIGS["int8"]
@@ -100,6 +101,29 @@ def test_a_new_model_from_the_config_of_a_packed_one(tmp_path: Path) -> None:
     disable_sparse_saving(model)
     model.save_pretrained(tmp_path / "new")
     assert not is_packed_folder(tmp_path / "new")
+
+
+@pytest.mark.parametrize("duplicate", [lambda config: config, copy.deepcopy])
+def test_a_new_model_from_the_config_of_a_loaded_one(duplicate: Any, tmp_path: Path) -> None:
+    loaded = load(save_packed(tmp_path / "packed", pruned_model()))
+    model = type(loaded)(duplicate(loaded.config))
+    disable_sparse_saving(model)
+    model.save_pretrained(tmp_path / "new")
+    assert not is_packed_folder(tmp_path / "new")
+    loaded.save_pretrained(tmp_path / "again")
+    assert is_packed_folder(tmp_path / "again")
+
+
+@pytest.mark.parametrize(("values", "embeddings"), [("int8", "float16"), ("float16", "int8")])
+def test_tied_weights_have_one_encoding(values: str, embeddings: str, tmp_path: Path) -> None:
+    """That of the embeddings, under whose name they are stored."""
+    model = BertForMaskedLM(pruned_model("bert").config)
+    table = model.bert.embeddings.word_embeddings.weight
+    name = "bert.embeddings.word_embeddings.weight"
+    expected = round_tensor(name, table, StorageConfig(embeddings)).detach()
+    save_packed(tmp_path, model, StorageConfig(values, embeddings))
+    assert torch.equal(table, expected)
+    assert packed_header(load_file(tmp_path / "model.safetensors")[name]).values == embeddings
 
 
 def test_flattened_parameters_are_no_checkpoint(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AlbertConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..baselines.configuration import WordReaderConfig
 from ..configuration_palbert import PalBertConfig
 from ..errors import ConfigurationError, PruningError
 from ..modeling_palbert import PalBertPreTrainedModel
@@ -23,8 +24,12 @@ def require_stock(config: PreTrainedConfig) -> None:
     """Check that a stock architecture computes what a model of ``config`` does.
 
     Raises:
-        ConfigurationError: if a field of PAL-BERT forbids it; the message names the field.
+        ConfigurationError: if a field of PAL-BERT forbids it, which the message names, or it is a word-level baseline.
     """
+    if isinstance(config, WordReaderConfig):
+        raise ConfigurationError(
+            f"transformers has no architecture {config.model_type!r}: whoever loads it imports transformers_palbert."
+        )
     if not isinstance(config, PalBertConfig):
         return
     last = config.num_hidden_layers - 1

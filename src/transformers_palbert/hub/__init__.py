@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callback import ModelCardCallback as ModelCardCallback
 
+from ..secrets import redact
 from .card import CardSizes, Evaluation, PalBertCard
-from .secrets import redact
 
 __all__ = ["CardSizes", "Evaluation", "ModelCardCallback", "PalBertCard", "redact"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..secrets import hide_token
 from . import facts
 from .card import Evaluation, PalBertCard
 from .picture import draw_densities
 from .push import finish_pushes
-from .secrets import hide_token
 
 __all__ = ["ModelCardCallback"]
 

@@ -16,7 +16,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..pruning.report import MatrixReport
-from .secrets import redact
+from ..secrets import redact
 
 __all__ = ["HUB_METRICS", "CardSizes", "Evaluation", "PalBertCard", "table"]
 

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from ..pruning.masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY
-from ..pruning.report import MatrixReport, in_encoder, pruning_report
+from ..pruning.report import MatrixReport, Totals, in_encoder, pruning_report
 from .card import CardSizes, Evaluation
 
 __all__ = [
@@ -36,7 +36,11 @@ __all__ = [
 ]
 
 LIBRARIES = ("transformers-palbert", "transformers", "torch", "accelerate", "datasets", "tokenizers")
+OWN_MODEL_TYPES = ("palbert", "bilstm", "textcnn")
+"""Architectures of this package, which stock transformers does not know."""
 PREFIX = "eval_"
+TOLERANCE = 0.01  # of a density: rounding to whole groups of weights
+
 _NO_SCORE = re.compile(r"runtime|per_second|density_|pruning_progress|preparation_time|(^|_)(total|skip)$")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
 _WEIGHT_FILE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -100,7 +104,7 @@ def is_plainly_stored(folder: Path) -> bool | None:
     if not file.is_file():
         return None
     config = json.loads(file.read_text(encoding="utf-8"))
-    return config.get("model_type") != "palbert" and "quantization_config" not in config
+    return config.get("model_type") not in OWN_MODEL_TYPES and "quantization_config" not in config
 
 
 def base_model(model: nn.Module) -> str | None:
@@ -110,8 +114,15 @@ def base_model(model: nn.Module) -> str | None:
 
 
 def pruning_settings(model: nn.Module) -> dict[str, Any]:
-    """What the pruning callback wrote into the model's config, without the list of targets."""
+    """What the pruning callback wrote into the model's config, without the list of targets.
+
+    Nothing if the weights are denser than that says: the model was pruned once, and trained on without masks.
+    """
     values = getattr(getattr(model, "config", None), "pruning", None) or {}
+    targets = {f"{name}.weight" for name in values.get("targets") or ()}
+    kept = Totals.of(matrix for matrix in pruning_report(model).matrices if matrix.name in targets)
+    if kept.density > values.get("density", 1.0) + TOLERANCE:
+        return {}
     return {name: value for name, value in values.items() if name not in ("targets", "exclude") and value is not None}
 
 

@@ -22,9 +22,11 @@ __all__ = ["ensure_branch", "finish_pushes", "folder_operations", "push", "snaps
 
 logger = logging.getLogger(__name__)
 
-PICKLES = ("*.bin", "*.pkl", "*.pickle", "*.pt", "*.pth")
-LEFT_OUT = (*PICKLES, "_*", "checkpoint-*", ".git/*", ".cache/*")
-"""What of an output folder is not pushed: pickles, checkpoints, and what begins with an underscore."""
+PICKLES = ("*.bin", "*.ckpt", "*.joblib", "*.pkl", "*.pickle", "*.pt", "*.pth")
+ANSWERS = ("*_predictions.json", "*_null_odds.json")
+LEFT_OUT = (*PICKLES, *ANSWERS, "_*", "*/_*", ".*", "*/.*", "checkpoint-*", "*/checkpoint-*", "*/*.safetensors")
+"""What of an output folder is not pushed: pickles, checkpoints, names that begin with an underscore or a dot (`.env`),
+weights in folders below, such as a dense export, and answers to evaluation data, which can be larger than weights."""
 
 TRAINING_STATE = (*PICKLES, "trainer_state.json")
 """What of a checkpoint is not part of the model."""
@@ -43,7 +45,12 @@ def folder_operations(
     paths = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     chosen = filter_repo_objects(paths, allow_patterns=list(only) if only else None, ignore_patterns=list(leave_out))
     prefix = f"{into}/" if into else ""
-    return [CommitOperationAdd(prefix + path, folder / path) for path in chosen]
+    return [CommitOperationAdd(prefix + path, _content(folder / path)) for path in chosen]
+
+
+def _content(file: Path) -> Path | bytes:
+    """The file, or the bytes of one that grows: its checksum is taken now, and it may be sent in the background."""
+    return file.read_bytes() if "tfevents" in file.name else file
 
 
 def snapshot_operations(checkpoint: Path, output: Path, into: str | None = None) -> list[CommitOperationAdd]:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.trainer_callback import CallbackHandler
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
+from ..secrets import hide_token
 from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from .config import PruningConfig
@@ -93,6 +94,11 @@ class MovementPruningCallback(TrainerCallback):
                 "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
                 " MovementPruningCallback(target_sparsity=0.7)."
             )
+        if not isinstance(save_sparse, bool | StorageConfig):  # else it would be found out when training ends
+            raise ConfigurationError(
+                f"save_sparse={save_sparse!r} must be True, False or a StorageConfig, such as"
+                " StorageConfig(values='float16')."
+            )
         self.config = config or PruningConfig(target_sparsity, **settings)  # type: ignore[arg-type]
         self.guard: MetricGuard | None = None
         if max_metric_drop is not None:
@@ -109,6 +115,7 @@ class MovementPruningCallback(TrainerCallback):
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         _put_first(self, sys._getframe(1).f_locals.get("self"))
+        hide_token(args)  # Trainer pickles its arguments, and pushes the file
         if self._finished:
             raise PruningError(self._why_not())
         self._require_compatible(args)

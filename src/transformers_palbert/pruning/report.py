@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..storage.files import StoredTensor, open_weights, read_headers, weight_files
+from ..storage.files import StoredTensor, open_weights, read_headers, require_room, weight_files
 from ..storage.state import restore
 from .masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY, MaskedLinear
 
@@ -145,6 +145,7 @@ def inspect_checkpoint(folder: str | Path) -> PruningReport:
     stored = [
         t for t in read_headers(files).values() if t.name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY)
     ]
+    require_room(stored)
     return PruningReport.of(map(_measure_stored, stored), sum(file.stat().st_size for file in files))
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "open_weights",
     "read_headers",
     "require_inside",
+    "require_room",
     "weight_files",
 ]
 
@@ -158,3 +159,26 @@ def require_inside(files: Iterable[str], folder: str) -> None:
         path = os.path.relpath(os.path.abspath(file), os.path.abspath(folder))  # links stay: a cache is made of them
         if path.split(os.sep)[0] == os.pardir:
             raise StorageError(f"{file} lies outside of {folder}: the checkpoint's index is hostile. Do not use it.")
+
+
+def require_room(stored: Iterable[StoredTensor]) -> None:
+    """Check that what the packed tensors claim to unpack to fits into the machine's memory.
+
+    Where a model is loaded, its own shapes are what is compared; here there is nothing else to hold a claim against.
+
+    Raises:
+        StorageError: if it does not.
+    """
+    claimed = sum(tensor.packed.dense_bytes for tensor in stored if tensor.packed is not None)
+    if claimed > (memory := _memory_bytes()):
+        raise StorageError(
+            f"The packed tensors claim to unpack to {claimed / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB"
+            " of memory: the checkpoint is hostile, or needs a larger machine."
+        )
+
+
+def _memory_bytes() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # a system that does not tell, such as Windows
+        return float("inf")

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import StorageError
 from .config import LOSSLESS, StorageConfig
-from .files import INDEX_FILE, WEIGHTS_FILE, open_weights, weight_files
+from .files import INDEX_FILE, WEIGHTS_FILE, open_weights, read_headers, require_room, weight_files
 from .quantizer import QUANT_METHOD, SparseConfig, is_packed_config
 from .state import restore, round_tensor, store_tensor
 from .tensors import is_packed
@@ -35,15 +35,19 @@ _NOT_COPIED = re.compile(
 )
 """Files that are written anew, and those of a training run, which can be larger than the packed weights."""
 
+CARD_FILES = ("README.md", "density.png")
+
 
 def compress_folder(source: str | Path, target: str | Path, config: StorageConfig = LOSSLESS) -> None:
     """Write the checkpoint in ``source``, packed, into the new folder ``target``, with tokenizer and card.
 
-    Shards stay shards. A packed checkpoint is packed anew; what it lost before does not come back.
+    Shards stay shards. A packed checkpoint is packed anew; what it lost before does not come back. The model card is
+    left out where ``config`` is lossy: its results are those of other weights.
 
     Raises:
-        StorageError: if ``source`` is damaged, has no ``config.json`` or is quantized in another way; if a value cannot
-            be stored; if ``target`` holds something already. Then ``target`` is left as it was.
+        StorageError: if ``source`` is damaged, has no ``config.json``, is quantized in another way or is a checkpoint
+            from the middle of pruning; if a value cannot be stored; if ``target`` holds something already. Then
+            ``target`` is left as it was.
     """
 
     def pack(name: str, tensor: Tensor) -> Tensor:
@@ -70,7 +74,10 @@ def _convert(
     source: Path, target: Path, change: Callable[[str, Tensor], Tensor], packing: StorageConfig | None
 ) -> None:
     settings = _read_config(source)
+    if packing is not None:
+        _require_finished(source, settings)
     files = weight_files(source)
+    require_room(read_headers(files).values())
     _require_free(source, target)
     dtype = _main_dtype(settings, files)
     with _new_folder(target) as folder:
@@ -86,7 +93,12 @@ def _convert(
         if packing is not None and packed:
             settings["quantization_config"] = SparseConfig.of(packing, packed).to_dict()
         _write_json(folder / CONFIG_FILE, settings)
-        _copy_the_rest(source, folder, total, sharded=files[0].name != WEIGHTS_FILE)
+        lossy = packing is not None and (packing.values, packing.embeddings) != ("auto", "auto")
+        _copy_the_rest(source, folder, CARD_FILES if lossy else ())
+        if files[0].name != WEIGHTS_FILE:
+            index = json.loads((source / INDEX_FILE).read_text(encoding="utf-8"))
+            metadata = {**index.get("metadata", {}), "total_size": total}
+            _write_json(folder / INDEX_FILE, {**index, "metadata": metadata})
 
 
 def _dense_tensors(file: Path, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
@@ -136,17 +148,24 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def _require_finished(source: Path, settings: dict[str, Any]) -> None:
+    pruning = settings.get("pruning")
+    if isinstance(pruning, dict) and pruning.get("status") == "training":
+        raise StorageError(
+            f"{source} is a checkpoint from the middle of pruning, with the scores and the weights that masks hide."
+            " Finish the training and pack the model that it saves."
+        )
+
+
 def _write_json(file: Path, value: dict[str, Any]) -> None:
     file.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _copy_the_rest(source: Path, folder: Path, total_size: int, sharded: bool) -> None:
+def _copy_the_rest(source: Path, folder: Path, left_out: Collection[str]) -> None:
     for file in sorted(source.iterdir()):
-        if file.is_file() and file.suffix in COPIED and not _NOT_COPIED.fullmatch(file.name):
+        wanted = file.suffix in COPIED and not _NOT_COPIED.fullmatch(file.name) and file.name not in left_out
+        if file.is_file() and wanted:
             shutil.copyfile(file, folder / file.name)
-    if sharded:
-        index = json.loads((source / INDEX_FILE).read_text(encoding="utf-8"))
-        _write_json(folder / INDEX_FILE, {**index, "metadata": {**index.get("metadata", {}), "total_size": total_size}})
 
 
 def _require_free(source: Path, target: Path) -> None:

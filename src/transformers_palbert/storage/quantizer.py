@@ -79,8 +79,10 @@ class SparseConfig(QuantizationConfigMixin):
 
 
 def is_packed_config(settings: Mapping[str, Any]) -> bool:
-    """Whether the fields of a model's config, as in its file, say that its weights are packed."""
+    """Whether the fields of a model's config, in its file or in memory, say that its weights are packed."""
     quantization = settings.get("quantization_config")
+    if isinstance(quantization, SparseConfig):  # in memory
+        return True
     return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
@@ -243,19 +245,41 @@ def _require_restored(model: Any, progress: _Loading, listed: list[str]) -> None
         )
     if absent := _absent(model, progress):
         raise StorageError(
-            f"{len(absent)} tensors of the encoder are missing in the checkpoint, the first of them {absent[0]}:"
+            f"{len(absent)} tensors are missing in the checkpoint, the first of them {absent[0]}:"
             " save or download it again."
         )
 
 
 def _absent(model: Any, progress: _Loading) -> list[str]:
-    """Encoder tensors that the file lacks although the model's own class wrote it, and nothing is in their place."""
-    stored = progress.stored
-    if stored is None or stored.keys() - progress.shapes.keys() or not _wrote(model):
+    """Tensors that transformers made up although the file has others of the same part of the model.
+
+    That is, of the encoder, of the embeddings, and of the head if the model's own class wrote the file; and then the
+    whole encoder must be there. Other parts may be missing: heads, poolers and whatever else training will make.
+    """
+    if progress.stored is None:
         return []
+    made_up = {name for name, tensor in model.state_dict(keep_vars=True).items() if not _was_loaded(tensor)}
     tied = getattr(model, "all_tied_weights_keys", {})
+    known = {_part(model, name) for name in progress.stored}
     encoder = f"{model.base_model_prefix}."
-    return [name for name in progress.shapes if name.startswith(encoder) and name not in stored and name not in tied]
+    wrote = _wrote(model)
+    return [
+        name
+        for name in progress.shapes
+        if name in made_up
+        and name not in progress.stored
+        and name not in tied
+        and ((_part(model, name) in known and _has_place(model, name)) or (wrote and name.startswith(encoder)))
+    ]
+
+
+def _was_loaded(tensor: Tensor) -> bool:
+    """Whether transformers read it from the file, maybe under an older name (``LayerNorm.gamma``), or tied it."""
+    return bool(getattr(tensor, "_is_hf_initialized", False))
+
+
+def _part(model: Any, name: str) -> str:
+    return name.removeprefix(f"{model.base_model_prefix}.").partition(".")[0]
 
 
 def _wrote(model: Any) -> bool:
@@ -271,7 +295,7 @@ def _has_place(model: Any, name: str) -> bool:
         return True
     prefix = model.base_model_prefix
     base = getattr(model, prefix, model)
-    return name.removeprefix(f"{prefix}.").partition(".")[0] in dict(base.named_children())
+    return _part(model, name) in dict(base.named_children())
 
 
 def _whole_state(model: Any) -> dict[str, Tensor]:

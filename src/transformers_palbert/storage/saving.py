@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError
@@ -37,12 +38,20 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             f"The model is quantized with {quantizer.quantization_config.quant_method}, so it cannot be packed."
             " Call model.dequantize() before."
         )
-    state = model.state_dict()
+    state = _distinct(model.state_dict())
     rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(rounded[name])
     SparseQuantizer(SparseConfig.of(config), pre_quantized=True).attach(model)
+
+
+def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tied tensors once, under the name that they are stored by: its encoding is that of them all."""
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in state.items():
+        first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype), name)
+    return {name: state[name] for name in first.values()}
 
 
 def disable_sparse_saving(model: PreTrainedModel) -> None:

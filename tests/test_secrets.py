@@ -5,9 +5,11 @@ import pickle
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState
 
 from tests.pruning.helpers import training_arguments
-from transformers_palbert.hub.secrets import SecretToken, hide_token, redact
+from transformers_palbert.pruning import MovementPruningCallback
+from transformers_palbert.secrets import SecretToken, hide_token, redact
 
 TOKEN = "hf_" + "Ab1" * 11
 
@@ -36,6 +38,13 @@ def test_pickled_training_arguments_hold_no_token(tmp_path) -> None:  # type: ig
     assert TOKEN.encode() not in (tmp_path / "ours.bin").read_bytes()
     assert torch.load(tmp_path / "ours.bin", weights_only=False).hub_token is None
     assert args.hub_token == TOKEN
+
+
+def test_the_pruning_callback_hides_the_token_of_a_stock_trainer(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    args = training_arguments(tmp_path, hub_token=TOKEN)
+    MovementPruningCallback(target_sparsity=0.5).on_init_end(args, TrainerState(), TrainerControl(), model=None)
+    torch.save(args, tmp_path / "training_args.bin")
+    assert TOKEN.encode() not in (tmp_path / "training_args.bin").read_bytes()
 
 
 @pytest.mark.parametrize(
