@@ -23,7 +23,8 @@ def test_trained_vectors_are_written(palbert, references, tmp_path, method, name
     assert (summary["texts"], summary["method"]) == (8, method)
 
 
-def test_words_are_those_of_a_tokenizer(palbert, references, tmp_path):
+def test_words_are_those_of_a_tokenizer(palbert, references, tmp_path, terminal):
+    terminal(100)
     chinese_words().save_pretrained(tmp_path / "words")
     options = ("--tokenizer", tmp_path / "words", "--dimensions", 5)
     result = palbert("vectors", "train", references, "-o", tmp_path / "v.txt", *options)

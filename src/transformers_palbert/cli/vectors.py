@@ -66,4 +66,4 @@ def train(
         write_json(summary)
         return
     counts = [(name, format_count(summary[name])) for name in ("texts", "tokens", "words", "dimensions")]
-    show(make_table(["", str(output)], [*counts, ("size", format_bytes(summary["bytes"]))]))
+    show(make_table(["", output.name], [*counts, ("size", format_bytes(summary["bytes"]))]))

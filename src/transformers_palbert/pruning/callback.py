@@ -115,10 +115,10 @@ class MovementPruningCallback(TrainerCallback):
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         _put_first(self, sys._getframe(1).f_locals.get("self"))
-        hide_token(args)  # Trainer pickles its arguments, and pushes the file
         if self._finished:
             raise PruningError(self._why_not())
         self._require_compatible(args)
+        hide_token(args)  # Trainer pickles its arguments, and pushes the file
         model = kwargs.get("model")
         if model is not None and not is_prepared(model):
             prepare_pruning(model, self.config)
