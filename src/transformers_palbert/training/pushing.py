@@ -57,7 +57,7 @@ class PushingTrainer(Trainer):
         token = token if token is not None else self.args.hub_token
         revision = revision if revision is not None else self.args.hub_revision
         if self.hub_model_id is None:
-            if private is not None:  # transformers before 5.22 takes it from here alone
+            if private is not None:  # not every supported transformers takes it as an argument
                 self.args.hub_private_repo = private
             self.init_hf_repo(token=token)
         self.save_model(_internal_call=True)  # on every process: it may gather
