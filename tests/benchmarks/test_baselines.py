@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -10,19 +9,13 @@ from types import ModuleType
 import pytest
 
 import transformers_palbert as palbert
-
-ROOT = Path(__file__).parents[2]
+from tests.references.scripts import ROOT, load_script
 
 
 @pytest.fixture
 def baselines(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    spec = importlib.util.spec_from_file_location("baselines_benchmark", ROOT / "benchmarks" / "baselines.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/baselines.py")
 
 
 def test_held_out_questions_are_about_other_contexts(

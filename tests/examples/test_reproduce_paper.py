@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from transformers import TrainingArguments
 
+from tests.references.scripts import ROOT, load_script
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Trial, load_grid
 from transformers_palbert.experiments.outcome import Status, read_runs
@@ -18,7 +18,6 @@ from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
 
-ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "references" / "stub_script.py"
 GRIDS = sorted(path.stem for path in (ROOT / "examples" / "experiments").glob("*.yaml") if path.stem != "common")
 TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
@@ -26,12 +25,7 @@ TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, Tra
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reproduce_paper", ROOT / "examples" / "reproduce_paper.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("examples/reproduce_paper.py")
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from transformers import (
 )
 
 import transformers_palbert as palbert
-from tests.examples.test_run_qa import EXAMPLES, SHAPE, load_script, options
+from tests.examples.test_run_qa import EXAMPLES, SHAPE, options
 from tests.pretraining.helpers import tokenizer, write
+from tests.references.scripts import load_script
 from transformers_palbert.training.arguments import ModelArguments, parse_arguments
 from transformers_palbert.training.pretraining import PreTrainingArguments
 from transformers_palbert.training.stopping import StopInTime
@@ -32,9 +33,9 @@ RECIPES = sorted((EXAMPLES / "recipes").glob("pretrain_*"))
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    run_qa = load_script("run_qa")
+    run_qa = load_script("examples/run_qa.py")
     monkeypatch.setitem(sys.modules, "run_qa", run_qa)
-    run_pretraining = load_script("run_pretraining")
+    run_pretraining = load_script("examples/run_pretraining.py")
     for script in (run_qa, run_pretraining):
         monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
     return SimpleNamespace(run_qa=run_qa.main, run_pretraining=run_pretraining.main)

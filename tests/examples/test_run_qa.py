@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from transformers import (
 
 import transformers_palbert as palbert
 from tests.examples.conftest import PEOPLE, PLACES
+from tests.references.scripts import load_script
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.pruning import inspect_checkpoint
 
@@ -31,18 +30,9 @@ SHAPE = (
 )
 
 
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
-    script = load_script("run_qa")
+    script = load_script("examples/run_qa.py")
     monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
     return script.main
 
@@ -200,6 +190,6 @@ def test_the_stock_script_needs_but_two_lines(files: dict[str, str], monkeypatch
         ["run_qa_stock.py", "--model", "base", "--train", files["train"], "--output", "out", "--epochs", "2",
          "--max-length", "48", "--stride", "8", "--cpu"],
     )  # fmt: skip
-    load_script("run_qa_stock").main()
+    load_script("examples/run_qa_stock.py").main()
     report = inspect_checkpoint("out")
     assert report.encoder.nonzero == round(0.3 * report.encoder.numel)

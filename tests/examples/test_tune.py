@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.examples.test_run_qa import SHAPE, load_script, options
+from tests.examples.test_run_qa import SHAPE, options
+from tests.references.scripts import load_script
 
 pytest.importorskip("optuna")
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ SPACE = {
 
 @pytest.fixture
 def tune(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    run_qa = load_script("run_qa")
+    run_qa = load_script("examples/run_qa.py")
     monkeypatch.setattr(run_qa, "_set_up_logging", lambda _: None)
     monkeypatch.setitem(sys.modules, "run_qa", run_qa)
     spec = importlib.util.spec_from_file_location("tune", ROOT / "examples" / "tune.py")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.examples.test_run_qa import SHAPE, load_script, options
+from tests.examples.test_run_qa import SHAPE, options
+from tests.references.scripts import load_script
 from transformers_palbert.pruning import inspect_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def watched(trainer: type) -> tuple[type, list]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    script = load_script("run_qa")
+    script = load_script("examples/run_qa.py")
     script.QuestionAnsweringTrainer, made = watched(script.QuestionAnsweringTrainer)
     metrics = script.main(sys.argv[1:])
     state = made[0].model.state_dict()

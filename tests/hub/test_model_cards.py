@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from huggingface_hub import ModelCard
 
-ROOT = Path(__file__).parents[2]
+from tests.references.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def render() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("render_cards", ROOT / "model_cards" / "render.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("model_cards/render.py")
 
 
 def test_the_cards_are_up_to_date(render: ModuleType) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, Trainer
 
 from tests.pruning.helpers import make_trainer, qa_rows, tiny_model, training_arguments
+from tests.references.processes import two_processes
 from transformers_palbert import MovementPruningCallback, StorageConfig
 from transformers_palbert.pruning import inspect_checkpoint
 from transformers_palbert.storage.tensors import is_packed, packed_header
 
-ROOT = Path(__file__).parents[2]
 CHECKPOINTS: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 1}
 
 load = AutoModelForQuestionAnswering.from_pretrained
@@ -209,33 +206,8 @@ def run_distributed(folder: Path) -> None:
 
 
 def test_two_processes_save_one_packed_model(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-    }
-    workers = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for worker in workers:
-            _, errors = worker.communicate(timeout=180)
-            assert worker.returncode == 0, errors
-    finally:
-        for worker in workers:
-            worker.kill()
+    with two_processes(__file__, tmp_path, timeout=180):
+        pass
     assert packed_values(tmp_path / "final") == {"int8"}
     loaded = load(tmp_path / "final").state_dict()
     for rank in range(2):

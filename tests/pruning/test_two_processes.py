@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ import pytest
 import torch
 
 from tests.pruning.helpers import Recorder, make_trainer, tiny_model
+from tests.references.processes import two_processes
 from transformers_palbert.pruning import MovementPruningCallback, masked_layers
 
-ROOT = Path(__file__).parents[2]
 EVALUATION = {"eval_strategy": "steps", "eval_steps": 2}
 
 
@@ -50,35 +48,8 @@ def run(folder: Path, batch: int, seed: int, **options: Any) -> dict[str, Any]:
 
 
 def test_two_processes_equal_one_with_double_batch(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-    }
-    command = [sys.executable, __file__, str(tmp_path)]
-    workers = [
-        subprocess.Popen(
-            command,
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
+    with two_processes(__file__, tmp_path, timeout=120):
         one = run(tmp_path / "one", batch=16, seed=0)
-        for worker in workers:
-            _, errors = worker.communicate(timeout=120)
-            assert worker.returncode == 0, errors
-    finally:
-        for worker in workers:
-            worker.kill()
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
 
     assert (one["world"], first["world"], second["world"]) == (1, 2, 2)

@@ -19,6 +19,7 @@ from .models import (
     MetricOption,
     load_pipeline,
     load_questions,
+    probe_text,
     watch,
 )
 from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
@@ -26,8 +27,6 @@ from .output import JsonOption, format_bytes, format_count, make_table, show, wr
 if TYPE_CHECKING:
     from ..analysis.bootstrap import Difference, Estimate
     from ..analysis.comparing import Comparison, ModelResult
-
-PROBED = 20  # questions whose words a tokenizer must know something of
 
 
 def compare(
@@ -61,7 +60,7 @@ def compare(
 
     names = _names(models)
     records, chosen = load_questions(data, limit, metric)
-    probe = " ".join(record["question"] for record in records[:PROBED])
+    probe = probe_text(records)
     pipes = {name: load_pipeline(model, probe) for name, model in zip(names, models, strict=True)}
     answering = Answering(batch_size, max_answer_length, max_seq_length, impossible=chosen == "squad_v2")
     result = compare_models(

@@ -22,8 +22,12 @@ __all__ = [
     "MetricOption",
     "load_pipeline",
     "load_questions",
+    "probe_text",
     "watch",
 ]
+
+PROBED = 20
+"""Questions whose words a tokenizer must know something of."""
 
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
@@ -98,6 +102,11 @@ def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[l
     unanswerable = [record for record in records if not record["answers"]["text"]][:1]
     score_each(chosen, [""] * len(unanswerable), unanswerable)  # what it cannot score is said now, not after the work
     return records, chosen
+
+
+def probe_text(records: list[dict[str, Any]]) -> str:
+    """Words of the questions, for the ``probe`` of :func:`load_pipeline`."""
+    return " ".join(record["question"] for record in records[:PROBED])
 
 
 def watch(items: Iterable[Any], name: str) -> Iterable[Any]:

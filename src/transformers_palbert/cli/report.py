@@ -16,11 +16,10 @@ from .models import (
     MetricOption,
     load_pipeline,
     load_questions,
+    probe_text,
     watch,
 )
 from .output import JsonOption, format_bytes, show, write_json
-
-PROBED = 20  # questions whose words the tokenizer must know something of
 
 
 def report(
@@ -53,7 +52,7 @@ def report(
     if not out.parent.is_dir():
         raise typer.BadParameter(f"{out.parent} is not a folder", param_hint="--out")  # before the work, not after it
     records, chosen = load_questions(data, limit, metric)
-    pipe = load_pipeline(model, " ".join(record["question"] for record in records[:PROBED]))
+    pipe = load_pipeline(model, probe_text(records))
     answering = Answering(batch_size, max_answer_length, max_seq_length, impossible=chosen == "squad_v2", top_k=top_k)
     name = Path(model).resolve().name if Path(model).is_dir() else model
     content = report_data(pipe, records, name=name, source=data.name, metric=chosen, answering=answering, watch=watch)
