@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from transformers_palbert.experiments.machine import describe_machine
+from transformers_palbert.machine import describe_machine
 
 __all__ = ["RESULTS", "describe_run", "write_result"]
 

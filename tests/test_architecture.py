@@ -18,7 +18,7 @@ import transformers_palbert
 ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
-    {"errors", "secrets"},
+    {"errors", "machine", "secrets"},
     {"storage"},
     {"configuration_palbert", "layers", "modeling_palbert", "tokenization", "pruning", "qa", "baselines"},
     {"hub", "pretraining"},

@@ -1,11 +1,14 @@
-"""Invented facts that the example scripts learn from."""
+"""Invented facts that the example scripts learn from, and the script that most of them use."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.references.scripts import load_script
 
 PEOPLE = ("李明", "王芳", "张伟", "刘洋", "陈静", "赵磊")
 PLACES = ("北京", "上海", "广州", "杭州", "西安", "成都")
@@ -27,3 +30,11 @@ def files(tmp_path: Path) -> dict[str, str]:
         (tmp_path / f"{part}.jsonl").write_text(lines + "\n", encoding="utf-8")
     return {name: str(tmp_path / file) for name, file in
             (("vocab", "vocab.txt"), ("train", "train.jsonl"), ("dev", "dev.jsonl"))}  # fmt: skip
+
+
+@pytest.fixture
+def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script's ``main``, which leaves logging to pytest."""
+    script = load_script("examples/run_qa.py")
+    monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
+    return script.main

@@ -9,19 +9,11 @@ import pytest
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 
 import transformers_palbert as palbert
-from tests.references.scripts import load_script
 from transformers_palbert.errors import ConfigurationError
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 NAMES = ("bilstm_glove", "bilstm_word2vec", "textcnn_glove", "textcnn_word2vec")
 SMALL = "embedding_size=16,hidden_size=16,character_embedding_size=8,dropout=0.0"
-
-
-@pytest.fixture
-def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
-    script = load_script("examples/run_qa.py")
-    monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
-    return script.main
 
 
 def arguments(files: dict[str, str], output: str, **more: Any) -> list[str]:

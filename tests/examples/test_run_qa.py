@@ -30,13 +30,6 @@ SHAPE = (
 )
 
 
-@pytest.fixture
-def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
-    script = load_script("examples/run_qa.py")
-    monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
-    return script.main
-
-
 def options(files: dict[str, str], output: str, **more: Any) -> list[str]:
     values = {
         "train_file": files["train"],

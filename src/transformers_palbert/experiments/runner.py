@@ -24,8 +24,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ..machine import describe_machine
 from .grid import Trial
-from .machine import describe_machine
 from .outcome import Run, Status, classify, last_lines, read_runs, write_runs
 from .settings import Settings, to_arguments
 

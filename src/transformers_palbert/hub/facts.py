@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import TrainerState, TrainingArguments
 
+from ..machine import processor_name
 from ..pruning.masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY
 from ..pruning.report import MatrixReport, Totals, in_encoder, pruning_report
 from .card import CardSizes, Evaluation
@@ -159,17 +160,8 @@ def hardware(args: TrainingArguments) -> str:
         return f"{args.world_size} × {torch.cuda.get_device_name(args.device)}"
     processor = str(args.device)
     if args.device.type == "cpu":
-        processor = f"{_processor()}, threads: {torch.get_num_threads()}"
+        processor = f"{processor_name()}, threads: {torch.get_num_threads()}"
     return f"{args.world_size} × {processor}" if args.world_size > 1 else processor
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:
