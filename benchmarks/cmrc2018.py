@@ -12,25 +12,20 @@ interrupted one goes on from its last checkpoint. Results, commands and predicti
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from cmrc2018_start import random_albert, write_cloze
 from machine import RESULTS, describe_run, write_result
+from runs import ROOT, run_qa, without_local_paths
 
 import transformers_palbert as palbert
-from transformers_palbert.pruning import inspect_checkpoint
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
 NAME = "cmrc2018_pruning"
 SHAPE = {
     "hidden_size": 128,
@@ -44,38 +39,11 @@ SHAPE = {
 CLOZE_QUESTIONS = 32_000
 
 
-def run_qa(recipe: str, work: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the training script, unless ``work/name`` is finished, and collect what it measured."""
-    folder = work / name
-    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    script = ["examples/run_qa.py", f"benchmarks/recipes/{recipe}.yaml", *arguments]
-    started = time.monotonic()
-    if not (folder / "eval_results.json").is_file():
-        subprocess.run([sys.executable, *script, "--output_dir", str(folder)], check=True, cwd=ROOT)
-        (folder / "seconds.txt").write_text(f"{time.monotonic() - started:.0f}")
-    shutil.copyfile(folder / "eval_predictions.json", predictions_file(name))
-    state = json.loads((folder / "trainer_state.json").read_text())
-    metrics = json.loads((folder / "eval_results.json").read_text())
-    sizes = inspect_checkpoint(folder)
-    return {
-        "name": name,
-        "command": shlex.join(["python", *script, "--output_dir", f"outputs/cmrc2018/{name}"]),
-        "seconds": int((folder / "seconds.txt").read_text()),
-        "optimizer_steps": state["global_step"],
-        "f1": metrics["eval_f1"],
-        "em": metrics["eval_em"],
-        "density_encoder": round(sizes.encoder.density, 6),
-        "density_total": round(sizes.total.density, 6),
-        "parameters": sizes.total.numel,
-        "parameters_nonzero": sizes.total.nonzero,
-        "file_bytes": sizes.file_bytes,
-        "predictions": f"{NAME}/{name}.json",
-        "curve": [
-            {key: row[key] for key in ("step", "eval_f1", "eval_em", "eval_density_encoder") if key in row}
-            for row in state["log_history"]
-            if "eval_f1" in row
-        ],
-    }
+def run(recipe: str, work: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """One run of the training script; its predictions are kept beside the results."""
+    result = run_qa(recipe, work, name, options)
+    shutil.copyfile(work / name / "eval_predictions.json", predictions_file(name))
+    return {**result, "predictions": f"{NAME}/{name}.json"}
 
 
 def warm_up(work: Path, train_file: Path, vocab: Path, seed: int) -> Path:
@@ -184,7 +152,7 @@ def main() -> None:
     }
     work = args.work.resolve()
     warm = warm_up(work, files["train_file"], args.vocab, args.seed)
-    dense = run_qa("cmrc2018_scratch", work, "dense", {**files, "model_name_or_path": warm})
+    dense = run("cmrc2018_scratch", work, "dense", {**files, "model_name_or_path": warm})
     result = {
         "benchmark": "CMRC 2018, from scratch, F1 against density",
         **describe_run(args.seed),
@@ -195,19 +163,11 @@ def main() -> None:
     runs = plan(work / "dense", args.sparsities, args.methods)
     with ThreadPoolExecutor(args.jobs) as pool:
         result["runs"] += pool.map(
-            lambda run: run_qa("cmrc2018_prune", work, run[0], {**files, **run[1]}), runs.items()
+            lambda item: run("cmrc2018_prune", work, item[0], {**files, **item[1]}), runs.items()
         )
-    write_result(NAME, _without_local_paths(result, args.data, args.vocab, work))
+    local = {args.vocab: "vocab.txt", args.data: "cmrc2018", work: "outputs/cmrc2018"}
+    write_result(NAME, without_local_paths(result, local))
     plot(result, RESULTS / f"{NAME}.png")
-
-
-def _without_local_paths(result: dict[str, Any], data: Path, vocab: Path, work: Path) -> dict[str, Any]:
-    """The result with folders of this machine named by what they hold."""
-    text = json.dumps(result, ensure_ascii=False)
-    for path, name in ((vocab, "vocab.txt"), (data, "cmrc2018"), (work, "outputs/cmrc2018")):
-        for spelling in (str(path.resolve()), str(path)):
-            text = text.replace(spelling, name)
-    return json.loads(text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ __all__ = [
     "NoEffectWarning",
     "PalBertError",
     "PruningError",
+    "PruningWarning",
     "StorageError",
     "TokenizerError",
     "VectorsError",
@@ -53,6 +54,10 @@ class TokenizerError(PalBertError, ValueError):
 
 class VectorsError(PalBertError, ValueError):
     """A file of word vectors cannot be read, or words and vectors do not fit together."""
+
+
+class PruningWarning(UserWarning):
+    """Pruning does what was asked for, and the model that comes out will probably be of no use."""
 
 
 class NoEffectWarning(UserWarning):

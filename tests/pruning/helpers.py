@@ -125,7 +125,7 @@ def make_trainer(
 
     ``metrics`` maps the trainer, when it evaluates, to the metrics that the evaluation is to return.
     """
-    callback = callback or MovementPruningCallback(target_sparsity=0.7)
+    callback = callback or MovementPruningCallback(0.7, method="movement")
 
     def compute_metrics(_: object) -> Mapping[str, float]:
         return metrics(trainer)  # type: ignore[misc]
@@ -169,8 +169,11 @@ def masks_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def raw_state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of every parameter, as it is and not as checkpoints write it."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    """A copy of every parameter, as it is and not as checkpoints write it, and of what scores remember beside them."""
+    state = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for name, layer in masked_layers(model).items():
+        state |= {f"{name}.{key}": tensor.clone() for key, tensor in layer.score_state.items()}
+    return state
 
 
 def assert_same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> None:

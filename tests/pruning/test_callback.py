@@ -232,7 +232,7 @@ class TestMaxMetricDrop:
         assert_exact(trainer, density)
         state = trainer.model.state_dict()
         for name, before in seen[5].items():
-            if name.endswith("scores"):
+            if name.endswith(("scores", "uncertainty")):
                 continue
             kept = state[name] != 0
             assert torch.equal(state[name][kept], before[kept])
@@ -374,14 +374,14 @@ class TestFailsLoudly:
         assert_exact(trainer, 0.3)
 
     def test_scores_that_no_gradient_reached(self, tmp_path: Path) -> None:
-        callback = MovementPruningCallback(0.7, schedule="constant", warmup=0.0)
+        callback = MovementPruningCallback(0.7, method="movement", schedule="constant", warmup=0.0)
         with pytest.raises(PruningError, match=r"All movement scores of .*query equal 0.*warm-up"):
             make_trainer(tmp_path, callback=callback, max_steps=3).train()
 
     def test_a_layer_that_takes_no_part_in_the_loss(self, tmp_path: Path) -> None:
         model = tiny_model("bert")
         model.bert.spare = nn.Linear(16, 16)
-        callback = MovementPruningCallback(0.7, targets=["query", "spare"])
+        callback = MovementPruningCallback(0.7, method="movement", targets=["query", "spare"])
         with pytest.raises(PruningError, match=r"All movement scores of bert\.spare equal 0"):
             make_trainer(tmp_path, model=model, callback=callback, max_steps=5).train()
 
@@ -484,6 +484,20 @@ class TestFailsLoudly:
             make_trainer(
                 tmp_path, model=model, callback=MovementPruningCallback(0.7, method="magnitude"), max_steps=2
             ).train()
+
+    def test_prepared_with_other_settings_of_the_same_method(self, tmp_path: Path) -> None:
+        model = prepare_pruning(tiny_model(), PruningConfig(0.7, uncertainty_decay=None))
+        with pytest.raises(PruningError, match="with other settings of it"):
+            make_trainer(tmp_path, model=model, callback=MovementPruningCallback(0.7), max_steps=2).train()
+
+    def test_masks_that_a_checkpoint_should_hold(self, tmp_path: Path) -> None:
+        """Between two updates nothing but the checkpoint knows them."""
+        options = {"max_steps": 12, "rows": 48, "save_strategy": "steps", "save_steps": 1}
+        first = make_trainer(tmp_path, callback=MovementPruningCallback(0.7, mask_every=5), **options)
+        first.train()
+        second = make_trainer(tmp_path, callback=MovementPruningCallback(0.5, mask_every=5), **options)
+        with pytest.raises(PruningError, match=r"should hold masks of density 0\.\d+, and its masks have another"):
+            second.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
 
     def test_a_second_training(self, tmp_path: Path) -> None:
         trainer = make_trainer(tmp_path, max_steps=2)

@@ -13,7 +13,7 @@ def test_seventy_percent_sparsity_is_thirty_percent_density() -> None:
     assert PruningConfig(0).final_density == 1
 
 
-@pytest.mark.parametrize("field", ["target_sparsity", "warmup", "cooldown"])
+@pytest.mark.parametrize("field", ["target_sparsity", "warmup", "cooldown", "sensitivity_decay"])
 @pytest.mark.parametrize("value", [-0.1, 1, 1.5, float("nan"), "0.5", None, True])
 def test_fractions(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=field):
@@ -25,7 +25,7 @@ def test_a_percentage_gets_a_hint() -> None:
         PruningConfig(70)
 
 
-@pytest.mark.parametrize("field", ["method", "granularity", "scope", "schedule"])
+@pytest.mark.parametrize("field", ["method", "granularity", "scope", "schedule", "score_start", "score_update"])
 def test_choices_name_the_allowed_values(field: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{field}='nonsense' is not allowed; choose one of \['"):
         PruningConfig(0.5, **{field: "nonsense"})  # type: ignore[arg-type]
@@ -54,6 +54,52 @@ def test_a_broken_pattern_is_named() -> None:
 
 
 def test_dictionary_is_plain_and_makes_the_same_config() -> None:
-    config = PruningConfig(0.9, method="magnitude", scope="global", targets=("a", "b"), exclude=("c",))
-    values = json.loads(json.dumps(config.to_dict()))
-    assert PruningConfig(**values) == config
+    for config in (
+        PruningConfig(0.9, method="magnitude", scope="global", targets=("a", "b"), exclude=("c",)),
+        PruningConfig(0.9, method="movement", score_start="rank", score_learning_rate=1e-3, mask_every=10),
+        PruningConfig(0.9, uncertainty_decay=None),
+    ):
+        values = json.loads(json.dumps(config.to_dict()))
+        assert PruningConfig(**values) == config
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", None])
+def test_masks_change_every_so_many_steps(value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"mask_every=.* must be a whole number of at least 1"):
+        PruningConfig(0.5, mask_every=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "magnitude", "sensitivity_decay": 0.5},
+        {"method": "movement", "uncertainty_decay": None},
+        {"method": "sensitivity", "score_start": "rank"},
+        {"method": "magnitude", "score_update": "sum"},
+        {"score_learning_rate": 0.1},
+    ],
+)
+def test_a_setting_of_another_method_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"is a setting of method='\w+' and changes nothing"):
+        PruningConfig(0.5, **settings)  # type: ignore[arg-type]
+
+
+def test_a_rate_needs_scores_that_do_not_start_at_zero() -> None:
+    with pytest.raises(ConfigurationError, match="only the order of the scores"):
+        PruningConfig(0.5, method="movement", score_learning_rate=0.1)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf"), "0.1"])
+def test_a_rate_is_a_positive_number(rate: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"score_learning_rate=.* must be a number above 0"):
+        PruningConfig(0.5, method="movement", score_start="rank", score_learning_rate=rate)  # type: ignore[arg-type]
+
+
+def test_a_sum_on_top_of_weights_needs_a_rate() -> None:
+    with pytest.raises(ConfigurationError, match="give score_learning_rate"):
+        PruningConfig(0.5, method="movement", score_start="magnitude", score_update="sum")
+    PruningConfig(0.5, method="movement", score_start="magnitude", score_update="sum", score_learning_rate=0.1)
+
+
+def test_the_default_is_the_method_for_runs_of_any_length() -> None:
+    assert PruningConfig(0.7).method == "sensitivity"

@@ -26,7 +26,7 @@ from transformers_palbert.pruning import (
 from transformers_palbert.pruning.convert import find_targets, weight_scores
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 
-CONFIG = PruningConfig(0.7)
+CONFIG = PruningConfig(0.7, method="movement")
 LINEARS_PER_LAYER = 6
 LEFT_ALONE = (
     "embed",
@@ -254,7 +254,7 @@ class TestApplyDensity:
 
     @pytest.mark.parametrize("density", [0.0, 0.01, 0.3, 0.777, 1.0])
     def test_globally(self, density: float) -> None:
-        config = PruningConfig(0.5, scope="global")
+        config = PruningConfig(0.5, method="movement", scope="global")
         model = prepared("bert", config)
         layers = list(masked_layers(model).values())
         layers[0].scores.data += 100  # one matrix matters more than all others
@@ -275,7 +275,7 @@ class TestApplyDensity:
         assert all((mask & ~first[name]).any() for name, mask in masks_of(model).items())
 
     def test_scores_follow_the_method(self) -> None:
-        layer = MaskedLinear(nn.Linear(3, 2), nn.Parameter(torch.randn(2, 3)))
+        layer = MaskedLinear(nn.Linear(3, 2), {"scores": torch.randn(2, 3)})
         assert torch.equal(weight_scores(layer, CONFIG), layer.scores)
         assert torch.equal(weight_scores(layer, PruningConfig(0.5, method="magnitude")), layer.weight.abs())
 
@@ -357,7 +357,7 @@ class TestCopies:
         model.save_pretrained(tmp_path)
         loaded, keys = AutoModelForQuestionAnswering.from_pretrained(tmp_path, output_loading_info=True)
         assert not keys["missing_keys"]
-        assert {key.rpartition(".")[2] for key in keys["unexpected_keys"]} == {"scores", "pruned_weight"}
+        assert {key.rpartition(".")[2] for key in keys["unexpected_keys"]} == {"mask", "scores", "pruned_weight"}
         assert torch.equal(loaded.eval()(**batch).start_logits, model(**batch).start_logits)
 
     def test_tied_weights_are_saved_and_loaded(self, tmp_path: Path) -> None:

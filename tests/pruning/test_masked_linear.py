@@ -23,7 +23,7 @@ def make_layer(
     """A layer with random weights and scores; ``kept`` of its weights are kept (half of them unless given)."""
     torch.manual_seed(0)
     linear = nn.Linear(inputs, outputs, bias=bias, dtype=dtype)
-    layer = MaskedLinear(linear, nn.Parameter(torch.randn(outputs, inputs)))
+    layer = MaskedLinear(linear, {"scores": torch.randn(outputs, inputs)})
     layer.set_mask(top_v(layer.scores, inputs * outputs // 2 if kept is None else kept))
     return layer
 
@@ -209,7 +209,7 @@ class TestCheckpoints:
         plain = nn.Linear(6, 6)
         keys = plain.load_state_dict(layer.state_dict(), strict=False)
         assert not keys.missing_keys
-        assert sorted(keys.unexpected_keys) == ["pruned_weight", "scores"]
+        assert sorted(keys.unexpected_keys) == ["mask", "pruned_weight", "scores"]
         inputs = torch.randn(2, 6)
         assert torch.equal(plain(inputs), layer(inputs))
 
@@ -220,9 +220,11 @@ class TestCheckpoints:
             layer.weight[1, 1] = 1e-42  # subnormal
             for parameter in other.parameters():
                 parameter.fill_(9.0)
+            other.mask.fill_(True)
         assert other.load_state_dict(layer.state_dict(), strict=True)
         for name, parameter in layer.named_parameters():
             assert torch.equal(other.get_parameter(name), parameter)
+        assert torch.equal(other.mask, layer.mask)
 
     def test_a_dense_checkpoint_lacks_the_scores_only(self) -> None:
         layer, plain = make_layer(), nn.Linear(6, 6)
@@ -246,7 +248,7 @@ class TestCheckpoints:
         assert all(torch.equal(state[key], before[key]) for key in before)
 
     def test_movement_free_layers_have_no_scores(self) -> None:
-        assert sorted(MaskedLinear(nn.Linear(2, 3)).state_dict()) == ["bias", "pruned_weight", "weight"]
+        assert sorted(MaskedLinear(nn.Linear(2, 3)).state_dict()) == ["bias", "mask", "pruned_weight", "weight"]
 
 
 def test_a_layer_without_bias() -> None:

@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from transformers_palbert.errors import PruningError
-from transformers_palbert.pruning.optimizer import exempt_from_decay, require_in_optimizer, restore_groups
+from transformers_palbert.pruning.optimizer import (
+    require_in_optimizer,
+    restore_groups,
+    separate_groups,
+    take_gradients,
+)
 
 
 def parameters(count: int) -> list[nn.Parameter]:
@@ -27,7 +32,7 @@ def test_scores_leave_decaying_groups_and_return_in_order() -> None:
     ]
     optimizer = torch.optim.AdamW(groups, lr=0.1)
     before = layout(optimizer)
-    changed = exempt_from_decay(optimizer, [b, d, e])
+    changed = separate_groups(optimizer, [b, d, e])
     assert layout(optimizer) == [
         (0.1, [id(a), id(c)]),
         (0.0, [id(d)]),
@@ -49,7 +54,7 @@ def test_a_step_decays_the_weights_and_not_the_scores(kind: type[torch.optim.Opt
     for _ in range(3):
         for parameter in (weight, scores, plain_weight, plain_scores):
             parameter.grad = torch.ones(2)
-        changed = exempt_from_decay(decaying, [scores])
+        changed = separate_groups(decaying, [scores])
         decaying.step()
         restore_groups(decaying, changed)
         plain.step()
@@ -60,14 +65,47 @@ def test_a_step_decays_the_weights_and_not_the_scores(kind: type[torch.optim.Opt
 def test_the_temporary_group_has_the_learning_rate_of_its_own_group() -> None:
     weight, scores = parameters(2)
     optimizer = torch.optim.SGD([{"params": [weight, scores], "lr": 0.25, "weight_decay": 0.1}], lr=1.0)
-    exempt_from_decay(optimizer, [scores])
+    separate_groups(optimizer, [scores])
     assert optimizer.param_groups[-1]["lr"] == 0.25
+
+
+def test_a_rate_of_their_own_follows_the_schedule() -> None:
+    weight, scores = parameters(2)
+    optimizer = torch.optim.SGD([weight, scores], lr=0.5)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 if step == 0 else 0.25)
+    for factor in (1.0, 0.25):
+        changed = separate_groups(optimizer, [scores], learning_rate=0.08)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5 * factor, 0.08 * factor])
+        weight.grad, scores.grad = torch.ones(2), torch.ones(2)
+        optimizer.step()
+        restore_groups(optimizer, changed)
+        assert len(optimizer.param_groups) == 1
+        schedule.step()
+
+
+def test_a_rate_of_zero_has_no_schedule() -> None:
+    (scores,) = parameters(1)
+    optimizer = torch.optim.SGD([{"params": [scores], "lr": 0.0}], lr=0.0)
+    separate_groups(optimizer, [scores], learning_rate=0.08)
+    assert optimizer.param_groups[-1]["lr"] == 0.0
+
+
+def test_gradients_that_are_taken_leave_no_state() -> None:
+    weight, scores = parameters(2)
+    optimizer = torch.optim.AdamW([weight, scores], lr=0.1, weight_decay=0.5)
+    weight.grad, scores.grad = torch.ones(2), torch.full((2,), 3.0)
+    before = scores.detach().clone()
+    (taken,) = take_gradients([scores])
+    optimizer.step()
+    assert torch.equal(taken, torch.full((2,), 3.0))
+    assert torch.equal(scores, before)
+    assert list(optimizer.state) == [weight]
 
 
 def test_nothing_changes_without_decay() -> None:
     weight, scores = parameters(2)
     optimizer = torch.optim.AdamW([weight, scores], lr=0.1, weight_decay=0.0)
-    assert exempt_from_decay(optimizer, [scores]) == []
+    assert separate_groups(optimizer, [scores]) == []
     restore_groups(optimizer, [])
     assert len(optimizer.param_groups) == 1
 
@@ -76,7 +114,7 @@ def test_state_dict_has_the_same_layout_before_and_after() -> None:
     weight, scores = parameters(2)
     optimizer = torch.optim.AdamW([weight, scores], lr=0.1, weight_decay=0.1)
     before = optimizer.state_dict()["param_groups"]
-    restore_groups(optimizer, exempt_from_decay(optimizer, [scores]))
+    restore_groups(optimizer, separate_groups(optimizer, [scores]))
     assert optimizer.state_dict()["param_groups"] == before
 
 

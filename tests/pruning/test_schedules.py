@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.references.pruning import naive_density
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.pruning.schedules import SCHEDULES, density_at, schedule_progress
+from transformers_palbert.pruning.schedules import SCHEDULES, density_at, last_update, schedule_progress
 
 PLANS = [(0.0, 0.0), (0.1, 0.3), (0.5, 0.0), (0.0, 0.9), (0.05, 0.05)]
 
@@ -79,3 +79,10 @@ def test_fractions_must_leave_room(warmup: float, cooldown: float) -> None:
 def test_unknown_schedule_names_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"'sigmoid'.*cubic"):
         density_at(0, 10, final_density=0.5, schedule="sigmoid")
+
+
+def test_masks_change_at_multiples_and_where_the_cool_down_begins() -> None:
+    changes = [last_update(step, 20, 6, cooldown=0.25) for step in range(21)]
+    assert changes == [0] * 6 + [6] * 6 + [12] * 3 + [15] * 3 + [18] * 3
+    assert [last_update(step, 5) for step in range(6)] == [0, 1, 2, 3, 4, 5]
+    assert last_update(10, 10, 7) == 10  # without a cool-down the last step has the final density

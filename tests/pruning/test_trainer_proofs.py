@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AlbertForQuestionAnswering, AutoModelForQuestionAnswering, Trainer, TrainerCallback
@@ -19,12 +21,12 @@ from tests.pruning.helpers import (
     assert_same,
     make_trainer,
     nonzero,
-    pruning_callback,
     qa_batch,
     raw_state,
     steady_logs,
     tiny_model,
 )
+from tests.references.pruning import naive_sensitivity, naive_top_v
 from transformers_palbert import PalBertForQuestionAnswering
 from transformers_palbert.pruning import (
     MovementPruningCallback,
@@ -33,7 +35,9 @@ from transformers_palbert.pruning import (
     masked_linear,
     pruning_report,
 )
+from transformers_palbert.pruning import callback as callback_module
 from transformers_palbert.pruning.masked_linear import MaskedLinear
+from transformers_palbert.pruning.optimizer import take_gradients
 
 
 @pytest.fixture
@@ -96,7 +100,7 @@ class TestFinalModel:
     @pytest.mark.parametrize("steps", [1, 2, 3])
     @pytest.mark.parametrize("warmup", [0.0, 0.9])
     def test_runs_however_short_end_at_the_target(self, steps: int, warmup: float, tmp_path: Path) -> None:
-        callback = MovementPruningCallback(0.7, warmup=warmup, cooldown=0.05)
+        callback = MovementPruningCallback(0.7, method="movement", warmup=warmup, cooldown=0.05)
         trainer = make_trainer(tmp_path, callback=callback, max_steps=steps)
         trainer.train()
         assert_exact_density(trainer)
@@ -135,7 +139,7 @@ class TestFinalModel:
         assert len(trainer.predict(trainer.eval_dataset).predictions[0]) == 8
 
     def test_targets_by_pattern(self, tmp_path: Path) -> None:
-        callback = MovementPruningCallback(0.5, targets=["ffn"])
+        callback = MovementPruningCallback(0.5, method="movement", targets=["ffn"])
         trainer = make_trainer(tmp_path, callback=callback, max_steps=4)
         before = raw_state(trainer.model)
         trainer.train()
@@ -148,7 +152,7 @@ class TestFinalModel:
 
     def test_a_head_may_be_a_target_too(self, tmp_path: Path) -> None:
         """It lies outside the encoder, whose forward builds the other effective weights."""
-        callback = MovementPruningCallback(0.5, targets=["qa_outputs", "ffn$"])
+        callback = MovementPruningCallback(0.5, method="movement", targets=["qa_outputs", "ffn$"])
         trainer = make_trainer(tmp_path, callback=callback, max_steps=5, eval_strategy="steps", eval_steps=1)
         trainer.train()
         assert targets(trainer)[-1] == "qa_outputs"
@@ -172,7 +176,10 @@ class TestDuringTraining:
         assert entries[-1]["density_encoder"] == round(0.3 * size) / size
 
     def test_logged_densities_are_those_of_the_report(self, tmp_path: Path) -> None:
-        for callback in (MovementPruningCallback(0.7), MovementPruningCallback(0.6, targets=["ffn"])):
+        for callback in (
+            MovementPruningCallback(0.7, method="movement"),
+            MovementPruningCallback(0.6, method="movement", targets=["ffn"]),
+        ):
             trainer = make_trainer(tmp_path, callback=callback, max_steps=5)
             trainer.train()
             entry = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
@@ -183,7 +190,7 @@ class TestDuringTraining:
 
     def test_masks_of_before_do_not_outlive_the_start_of_a_run(self, tmp_path: Path) -> None:
         """A run may begin anew on a model that was masked already, as ``auto_find_batch_size`` does."""
-        callback, recorder = MovementPruningCallback(0.7, warmup=0.5), Recorder()
+        callback, recorder = MovementPruningCallback(0.7, method="movement", warmup=0.5), Recorder()
         trainer = make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=4)
         apply_density(trainer.model, callback.config, 0.1)
         trainer.train()
@@ -191,7 +198,7 @@ class TestDuringTraining:
 
     def test_pruned_weights_rest_and_scores_move(self, tmp_path: Path) -> None:
         recorder = Recorder()
-        callback = MovementPruningCallback(0.5, schedule="constant", warmup=0.3)
+        callback = MovementPruningCallback(0.5, method="movement", schedule="constant", warmup=0.3)
         make_trainer(
             tmp_path, callback=callback, callbacks=[recorder], max_steps=6, weight_decay=0.0, optim="sgd"
         ).train()
@@ -205,7 +212,7 @@ class TestDuringTraining:
     def test_scores_sum_up_movement_away_from_zero(self, tmp_path: Path) -> None:
         """With SGD each step adds ``-η·(∂L/∂W)·W`` to the scores: the step that the weight takes, times the weight."""
         recorder = Recorder()
-        callback = MovementPruningCallback(0.5, schedule="constant", warmup=0.5, cooldown=0.0)
+        callback = MovementPruningCallback(0.5, method="movement", schedule="constant", warmup=0.5, cooldown=0.0)
         options = {"optim": "sgd", "learning_rate": 0.1, "max_grad_norm": 0.0, "weight_decay": 0.0}
         make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=6, **options).train()
         for step in (1, 2, 3, 4, 5):
@@ -217,6 +224,31 @@ class TestDuringTraining:
                 torch.testing.assert_close(scored[mask], moved[mask], rtol=1e-3, atol=1e-6)
                 assert scored.abs().sum() > 1e-4
                 assert step < 3 or not mask.all()
+
+    def test_movement_scores_are_what_the_optimizer_alone_makes_of_their_gradients(self, tmp_path: Path) -> None:
+        """Bit for bit: nothing of the package is between the gradient of Eq. 4 and Adam, and no decay."""
+        gradients: list[tuple[float, dict[str, Tensor]]] = []
+
+        class Listen(TrainerCallback):
+            def on_pre_optimizer_step(self, args, state, control, model=None, optimizer=None, **kwargs):  # type: ignore[no-untyped-def]
+                layers = masked_layers(model).items()
+                gradients.append(
+                    (optimizer.param_groups[0]["lr"], {name: layer.scores.grad.clone() for name, layer in layers})
+                )
+
+        recorder = Recorder()
+        trainer = make_trainer(tmp_path, callbacks=[Listen(), recorder], max_steps=6, rows=24, weight_decay=0.1)
+        kind, options = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+        trainer.train()
+        alone = {name: torch.nn.Parameter(torch.zeros_like(value)) for name, value in gradients[0][1].items()}
+        optimizer = kind(alone.values(), **{**options, "weight_decay": 0.0})
+        for step, (rate, found) in enumerate(gradients, start=1):
+            optimizer.param_groups[0]["lr"] = rate
+            for name, parameter in alone.items():
+                parameter.grad = found[name]
+            optimizer.step()
+            for name, parameter in alone.items():
+                assert torch.equal(recorder.states[step][f"{name}.scores"], parameter)
 
     @pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta"])
     def test_checkpoints_have_the_logits_of_the_model_in_memory(self, kind: str, tmp_path: Path) -> None:
@@ -279,13 +311,14 @@ class TestDuringTraining:
 # -- accumulation and precision ----------------------------------------------------------------------------------------
 
 
-def run_accumulated(folder: Path, batch: int, accumulation: int) -> Recorder:
+def run_accumulated(folder: Path, method: str, batch: int, accumulation: int) -> Recorder:
     """Eight optimizer steps of 32 samples each, in float64 so that Adam does not magnify the noise of float32."""
     recorder = Recorder()
     make_trainer(
         folder,
         model=tiny_model().double(),
-        callback=MovementPruningCallback(0.7, warmup=0.3),  # Adam's first step makes all scores ±η: ties, to float32
+        # warm-up, because Adam's first step makes all movement scores ±η: ties, to float32
+        callback=MovementPruningCallback(0.7, method=method, warmup=0.3),
         callbacks=[recorder],
         rows=128,
         per_device_train_batch_size=batch,
@@ -297,14 +330,15 @@ def run_accumulated(folder: Path, batch: int, accumulation: int) -> Recorder:
     return recorder
 
 
-def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
-    whole = run_accumulated(tmp_path, 32, 1)
+@pytest.mark.parametrize("method", ["movement", "sensitivity"])
+def test_accumulation_equals_one_large_batch(method: str, tmp_path: Path) -> None:
+    whole = run_accumulated(tmp_path, method, 32, 1)
     for batch, accumulation in ((16, 2), (8, 4)):
-        parts = run_accumulated(tmp_path, batch, accumulation)
+        parts = run_accumulated(tmp_path, method, batch, accumulation)
         for step in whole.states:
             for name, tensor in whole.states[step].items():
                 # scores are float32, weights float64
-                tolerance = 1e-5 if name.endswith("scores") else 1e-9
+                tolerance = 1e-5 if name.endswith(("scores", "uncertainty")) else 1e-9
                 torch.testing.assert_close(parts.states[step][name], tensor, rtol=tolerance, atol=tolerance)
             assert_same(parts.masks[step], whole.masks[step])
 
@@ -344,33 +378,123 @@ class TestPrecision:
         assert_same(*states)
         assert counts[0] == counts[1]
 
-    def test_a_step_that_the_scaler_skips_leaves_weights_and_scores_alone(self, tmp_path: Path) -> None:
-        trainer = make_trainer(tmp_path, max_steps=10, weight_decay=0.1)
-        model, callback = trainer.model, pruning_callback(trainer)
-        optimizer = trainer.create_optimizer()
-        trainer.state.max_steps = 10
-        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-        events = {"model": model, "optimizer": optimizer}
-        callback.on_train_begin(trainer.args, trainer.state, trainer.control, **events)
-        moved = []
-        for step in range(1, 6):
-            model.zero_grad()
-            scaler.scale(model(**qa_batch(seed=step)).loss).backward()
-            if step == 4:
-                next(iter(masked_layers(model).values())).scores.grad[0, 0] = float("inf")
-            before = raw_state(model)
-            callback.on_pre_optimizer_step(trainer.args, trainer.state, trainer.control, **events)
-            scaler.step(optimizer)
-            callback.on_optimizer_step(trainer.args, trainer.state, trainer.control, **events)
-            scale = scaler.get_scale()
-            scaler.update()
-            trainer.state.global_step = step
-            callback.on_step_end(trainer.args, trainer.state, trainer.control, **events)
-            after = raw_state(model)
-            moved.append(any(not torch.equal(before[name], after[name]) for name in before))
-            assert (scaler.get_scale() < scale) is (step == 4)
-        assert moved == [True, True, True, False, True]
-        assert len(optimizer.param_groups) == 2
+    @pytest.mark.parametrize("clipped", [True, False])
+    @pytest.mark.parametrize("method", ["movement", "sensitivity"])
+    def test_a_step_that_the_scaler_skips_leaves_weights_and_scores_alone(
+        self, method: str, clipped: bool, tmp_path: Path
+    ) -> None:
+        """And what the scores receive does not depend on the scale, whether gradients are clipped or not."""
+        states = []
+        for scale in (4.0, 1.0):
+            callback = MovementPruningCallback(0.7, method=method)
+            trainer = make_trainer(
+                tmp_path, callback=callback, max_steps=10, weight_decay=0.1, max_grad_norm=1e9 if clipped else 0.0
+            )
+            model = trainer.model
+            scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+            optimizer = AcceleratedOptimizer(trainer.create_optimizer(), scaler=scaler)
+            trainer.state.max_steps = 10
+            events = {"model": model, "optimizer": optimizer}
+            callback.on_train_begin(trainer.args, trainer.state, trainer.control, **events)
+            moved = []
+            for step in range(1, 6):
+                model.zero_grad()
+                scaler.scale(model(**qa_batch(seed=step)).loss).backward()
+                if step == 4:
+                    next(iter(masked_layers(model).values())).weight.grad[0, 0] = float("inf")
+                before = raw_state(model)
+                if clipped:
+                    scaler.unscale_(optimizer.optimizer)  # as Trainer does before it clips
+                callback.on_pre_optimizer_step(trainer.args, trainer.state, trainer.control, **events)
+                scaled = scaler.get_scale()
+                optimizer.step()
+                callback.on_optimizer_step(trainer.args, trainer.state, trainer.control, **events)
+                trainer.state.global_step = step
+                callback.on_step_end(trainer.args, trainer.state, trainer.control, **events)
+                after = raw_state(model)
+                moved.append(any(not torch.equal(before[name], after[name]) for name in before))
+                assert (scaler.get_scale() < scaled) is (step == 4)
+            assert moved == [True, True, True, False, True]
+            assert len(optimizer.param_groups) == 2
+            states.append(raw_state(model))
+        for name, tensor in states[0].items():
+            torch.testing.assert_close(tensor, states[1][name], rtol=1e-5, atol=1e-9)
+
+
+class TestSensitivity:
+    def test_over_steps_it_is_the_reference(self, tmp_path: Path) -> None:
+        """Gradients of the masked weights included: removed ones go on being scored."""
+        received: list[dict[str, Tensor]] = []
+
+        class Listen(TrainerCallback):
+            def on_substep_end(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
+                raise AssertionError("one batch a step")
+
+        def listen(scores: Any) -> list[Tensor | None]:
+            gradients = take_gradients(scores)
+            received.append({name: g.clone() for name, g in zip(names, gradients, strict=True)})
+            return gradients
+
+        recorder = Recorder()
+        trainer = make_trainer(
+            tmp_path, callback=MovementPruningCallback(0.7), callbacks=[recorder, Listen()], max_steps=8, rows=32
+        )
+        names = list(masked_layers(trainer.model))
+        with mock.patch.object(callback_module, "take_gradients", listen):
+            trainer.train()
+        assert len(received) == 8
+        for step in range(1, 9):
+            for name in names:
+                mean, spread = naive_sensitivity([seen[name] for seen in received[:step]], 0.85, 0.95)
+                state = recorder.states[step]
+                torch.testing.assert_close(state[f"{name}.scores"].double(), mean, rtol=1e-4, atol=1e-12)
+                torch.testing.assert_close(state[f"{name}.uncertainty"].double(), spread, rtol=1e-4, atol=1e-12)
+                kept = int(recorder.masks[step][name].sum())
+                assert torch.equal(
+                    recorder.masks[step][name],
+                    naive_top_v(state[f"{name}.scores"] * state[f"{name}.uncertainty"], kept),
+                )
+        assert any(received[-1][name][~recorder.masks[7][name]].any() for name in names)
+
+    def test_takes_no_room_in_the_optimizer(self, tmp_path: Path) -> None:
+        trainer = make_trainer(tmp_path, callback=MovementPruningCallback(0.7), max_steps=3)
+        scores = [layer.scores for layer in masked_layers(trainer.model).values()]
+        trainer.train()
+        assert len(scores) == 6
+        assert not any(parameter in trainer.optimizer.state for parameter in scores)
+
+
+def test_masks_rest_between_their_updates(tmp_path: Path) -> None:
+    recorder = Recorder()
+    callback = MovementPruningCallback(0.7, mask_every=4, warmup=0.1, cooldown=0.25)
+    trainer = make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=20, rows=80)
+    trainer.train()
+    changes = [
+        step
+        for step in range(2, 21)
+        if any(not torch.equal(recorder.masks[step][n], recorder.masks[step - 1][n]) for n in recorder.masks[step])
+    ]
+    assert changes[:4] == [4, 8, 12, 15]  # the cool-down begins at 15, and begins at the final density
+    assert set(changes) <= {4, 8, 12, 15, 16, 20}
+    densities = [entry["density_encoder"] for entry in trainer.state.log_history if "loss" in entry]
+    assert densities[3] == densities[6] > densities[7]
+    assert densities[14] == pytest.approx(0.3, abs=1e-3)
+    assert_exact_density(trainer)
+    for name, mask in recorder.masks[20].items():  # the last one trained with is the one that is baked in
+        assert torch.equal(trainer.model.get_submodule(name).weight != 0, mask)
+
+
+def test_scores_that_start_at_the_rank_have_a_rate_of_their_own(tmp_path: Path) -> None:
+    """Adam moves a score by at most about its rate a step, however large the rate of the weights is."""
+    recorder = Recorder()
+    callback = MovementPruningCallback(0.7, method="movement", score_start="rank", score_learning_rate=0.01)
+    trainer = make_trainer(
+        tmp_path, callback=callback, callbacks=[recorder], max_steps=8, lr_scheduler_type="constant", learning_rate=0.5
+    )
+    trainer.train()
+    for name in recorder.masks[1]:
+        moved = (recorder.states[2][f"{name}.scores"] - recorder.states[1][f"{name}.scores"]).abs().max()
+        assert 0 < moved <= 0.011
 
 
 # -- stop and resume ---------------------------------------------------------------------------------------------------
@@ -391,10 +515,15 @@ RUN = {
 
 
 def full_run(
-    folder: Path, method: str, scope: str = "matrix", kind: str = "albert", **changes: int
+    folder: Path,
+    method: str,
+    scope: str = "matrix",
+    kind: str = "albert",
+    settings: Mapping[str, Any] | None = None,
+    **changes: int,
 ) -> tuple[Trainer, Recorder]:
     recorder = Recorder()
-    callback = MovementPruningCallback(0.7, method=method, scope=scope, warmup=0.25, cooldown=0.25)
+    callback = MovementPruningCallback(0.7, method=method, scope=scope, warmup=0.25, cooldown=0.25, **(settings or {}))
     model = tiny_model(kind, dropout=0.1)  # with dropout, the random state must come back too
     return make_trainer(folder, model=model, callback=callback, callbacks=[recorder], **{**RUN, **changes}), recorder
 
@@ -418,23 +547,35 @@ def assert_equal_trees(left: object, right: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "scope", "kind", "every", "steps"),
+    ("method", "settings", "scope", "kind", "every", "steps"),
     [
         # at the end of the warm-up, at the end of an epoch, where the cool-down begins, after the last step
-        ("movement", "matrix", "albert", 3, (3, 6, 9, 12)),
+        ("movement", {}, "matrix", "albert", 3, (3, 6, 9, 12)),
+        ("sensitivity", {}, "matrix", "albert", 3, (3, 6, 9, 12)),
         # in the warm-up, on the ramp in the middle of an epoch, in the cool-down
-        ("movement", "global", "palbert", 2, (2, 4, 10)),
-        ("magnitude", "matrix", "bert", 1, (1, 7)),
+        ("movement", {}, "global", "palbert", 2, (2, 4, 10)),
+        ("sensitivity", {"uncertainty_decay": None}, "global", "bert", 2, (4, 10)),
+        ("movement", {"score_start": "rank"}, "matrix", "bert", 5, (5,)),
+        ("movement", {"score_update": "sum"}, "matrix", "albert", 5, (5,)),
+        # between two updates of the masks, and at one
+        ("sensitivity", {"mask_every": 3}, "matrix", "albert", 1, (4, 5, 6, 8, 11)),
+        ("magnitude", {}, "matrix", "bert", 1, (1, 7)),
     ],
 )
 def test_stop_and_resume_is_bit_identical(
-    method: str, scope: str, kind: str, every: int, steps: tuple[int, ...], tmp_path: Path
+    method: str,
+    settings: dict[str, Any],
+    scope: str,
+    kind: str,
+    every: int,
+    steps: tuple[int, ...],
+    tmp_path: Path,
 ) -> None:
-    whole, recorder = full_run(tmp_path / "whole", method, scope, kind, save_steps=every)
+    whole, recorder = full_run(tmp_path / "whole", method, scope, kind, settings, save_steps=every)
     whole.train()
     assert sorted(recorder.states) == list(range(1, STEPS + 1))
     for step in steps:
-        resumed, again = full_run(tmp_path / f"from-{step}", method, scope, kind, save_steps=every)
+        resumed, again = full_run(tmp_path / f"from-{step}", method, scope, kind, settings, save_steps=every)
         for parameter in resumed.model.parameters():
             parameter.data.normal_()  # nothing may come from anywhere but the checkpoint
         resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))

@@ -14,16 +14,18 @@ from tests.pruning.helpers import Recorder, make_trainer, tiny_model
 from tests.references.processes import two_processes
 from transformers_palbert.pruning import MovementPruningCallback, masked_layers
 
+METHODS = ("movement", "sensitivity")
 EVALUATION = {"eval_strategy": "steps", "eval_steps": 2}
 
 
-def run(folder: Path, batch: int, seed: int, **options: Any) -> dict[str, Any]:
+def run(folder: Path, method: str, batch: int, seed: int, **options: Any) -> dict[str, Any]:
     """Eight steps in float64; parameters, masks and logs of all of them, and the model that is left."""
     recorder = Recorder()
+    guard = {"max_metric_drop": 1e9, "metric": "loss", "greater_is_better": False}
     trainer = make_trainer(
         folder,
         model=tiny_model(seed=seed).double(),
-        callback=MovementPruningCallback(0.7, warmup=0.3, max_metric_drop=1e9, metric="loss", greater_is_better=False),
+        callback=MovementPruningCallback(0.7, method=method, warmup=0.3, **guard),
         callbacks=[recorder],
         rows=64,
         per_device_train_batch_size=batch,
@@ -49,9 +51,14 @@ def run(folder: Path, batch: int, seed: int, **options: Any) -> dict[str, Any]:
 
 def test_two_processes_equal_one_with_double_batch(tmp_path: Path) -> None:
     with two_processes(__file__, tmp_path, timeout=120):
-        one = run(tmp_path / "one", batch=16, seed=0)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+        alone = {method: run(tmp_path / method, method, batch=16, seed=0) for method in METHODS}
+    for method, one in alone.items():
+        first, second = (torch.load(tmp_path / f"{method}-{rank}.pt", weights_only=True) for rank in range(2))
+        assert_same_run(one, first, second)
 
+
+def assert_same_run(one: dict[str, Any], first: dict[str, Any], second: dict[str, Any]) -> None:
+    """``one`` is the process alone; the two ranks agree bit for bit, and with it but for the order of sums."""
     assert (one["world"], first["world"], second["world"]) == (1, 2, 2)
     assert sorted(first["states"]) == list(range(1, 9))
     for step, masks in one["masks"].items():
@@ -60,7 +67,7 @@ def test_two_processes_equal_one_with_double_batch(tmp_path: Path) -> None:
             assert torch.equal(second["masks"][step][name], mask)
         for name, tensor in one["states"][step].items():
             assert torch.equal(first["states"][step][name], second["states"][step][name])
-            tolerance = 1e-5 if name.endswith("scores") else 1e-9  # scores are float32, weights float64
+            tolerance = 1e-5 if name.endswith(("scores", "uncertainty")) else 1e-9  # float32, weights float64
             torch.testing.assert_close(first["states"][step][name], tensor, rtol=tolerance, atol=tolerance)
     assert not all(mask.all() for mask in one["masks"][8].values())
     for name, tensor in one["final"].items():
@@ -72,4 +79,7 @@ def test_two_processes_equal_one_with_double_batch(tmp_path: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
-    torch.save(run(Path(sys.argv[1]) / "two", batch=8, seed=rank, ddp_backend="gloo"), Path(sys.argv[1]) / f"{rank}.pt")
+    folder = Path(sys.argv[1])
+    for method in METHODS:
+        result = run(folder / f"two-{method}", method, batch=8, seed=rank, ddp_backend="gloo")
+        torch.save(result, folder / f"{method}-{rank}.pt")

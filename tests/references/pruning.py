@@ -22,6 +22,8 @@ __all__ = [
     "naive_apportion",
     "naive_density",
     "naive_masked_linear",
+    "naive_rank",
+    "naive_sensitivity",
     "naive_shared_gradients",
     "naive_top_v",
 ]
@@ -162,3 +164,31 @@ class SortingMaskedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         mask = _SortedTopK.apply(self.scores, self.density)
         return functional.linear(input, self.weight * mask, self.bias)
+
+
+def naive_sensitivity(
+    gradients: Sequence[Tensor], decay: float, uncertainty_decay: float | None
+) -> tuple[Tensor, Tensor | None]:
+    """PLATON's moving means, entry by entry in float64: sensitivity and uncertainty after these ``G ⊙ W``."""
+    size = gradients[0].numel()
+    means, spreads = [0.0] * size, [0.0] * size
+    for gradient in gradients:
+        for place, value in enumerate(gradient.double().flatten().tolist()):
+            now = abs(value)
+            means[place] = decay * means[place] + (1 - decay) * now
+            if uncertainty_decay is not None:
+                spread = abs(now - means[place])
+                spreads[place] = uncertainty_decay * spreads[place] + (1 - uncertainty_decay) * spread
+    shape = gradients[0].shape
+    mean = torch.tensor(means, dtype=torch.float64).view(shape)
+    return mean, None if uncertainty_decay is None else torch.tensor(spreads, dtype=torch.float64).view(shape)
+
+
+def naive_rank(weight: Tensor) -> Tensor:
+    """Share of the entries of ``weight`` that come before each, by size and then by position."""
+    sizes = weight.abs().double().flatten().tolist()
+    ranks = [
+        sum((other, at) < (size, place) for at, other in enumerate(sizes)) / len(sizes)
+        for place, size in enumerate(sizes)
+    ]
+    return torch.tensor(ranks, dtype=torch.float64).view(weight.shape)

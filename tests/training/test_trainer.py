@@ -68,6 +68,38 @@ def read(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+def test_windows_are_batched_by_length_and_answered_in_order(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = questions().to_list()
+    for number, row in enumerate(rows):
+        row["context"] = row["context"][: 16 + 8 * number]
+        row["answers"] = {"text": [row["context"][3:5]], "answer_start": [3]}
+    examples = Dataset.from_list(rows)
+    options = {"per_device_eval_batch_size": 2, "metric": "cmrc2018"}
+    trainer = make_trainer(tmp_path / "sorted", tokenizer, examples, **options)
+    lengths: list[int] = []
+    monkeypatch.setattr(trainer, "data_collator", _measure(trainer.data_collator, lengths))
+    metrics = trainer.evaluate()
+    assert lengths == sorted(lengths, reverse=True)
+    assert len(set(lengths)) > 1
+    unsorted = make_trainer(tmp_path / "unsorted", tokenizer, examples, **options)
+    monkeypatch.setattr("transformers_palbert.training.trainer._longest_first", lambda _: None)
+    assert metrics["eval_f1"] == unsorted.evaluate()["eval_f1"]
+    assert read(tmp_path / "sorted" / "eval_predictions.json") == read(tmp_path / "unsorted" / "eval_predictions.json")
+
+
+def _measure(collate: Any, lengths: list[int]) -> Any:
+    """``collate``, which tells the width of every batch."""
+
+    def measured(rows: list[Any]) -> Any:
+        batch = collate(rows)
+        lengths.append(batch["input_ids"].shape[1])
+        return batch
+
+    return measured
+
+
 def test_evaluation_scores_exactly_what_it_writes(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     examples = questions()
     trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="cmrc2018")

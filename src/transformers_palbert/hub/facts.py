@@ -17,7 +17,7 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from ..machine import processor_name
-from ..pruning.masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY
+from ..pruning.masked_linear import TRAINING_KEYS
 from ..pruning.report import MatrixReport, Totals, in_encoder, pruning_report
 from .card import CardSizes, Evaluation
 
@@ -68,7 +68,7 @@ def fingerprint(model: nn.Module) -> str:
     """A checksum of the weights that the model computes with: equal for equal weights, pruned in training or baked."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
-        if name.rpartition(".")[2] in (PRUNED_WEIGHT_KEY, SCORES_KEY):
+        if name.rpartition(".")[2] in TRAINING_KEYS:
             continue
         values = tensor.detach().cpu().contiguous() + 0  # + 0, so that -0.0 counts as 0.0
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())

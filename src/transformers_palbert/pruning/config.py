@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import ConfigurationError
 from .granularity import GRANULARITIES
 from .schedules import SCHEDULES
-from .scores import SCORES
+from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
 __all__ = ["DEFAULT_EXCLUDE", "SCOPES", "PruningConfig"]
 
@@ -34,8 +35,9 @@ class PruningConfig:
 
     Args:
         target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1). 0.7 keeps 30 %.
-        method: How weights are scored, a key of :data:`~transformers_palbert.pruning.scores.SCORES`: ``"movement"``
-            (first order) or ``"magnitude"`` (zeroth order).
+        method: How weights are scored, a key of :data:`~transformers_palbert.pruning.scores.SCORES`:
+            ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order) or ``"movement"``
+            (first order, signed; the papers' method, for long runs).
         granularity: What is kept or removed as one, a key of
             :data:`~transformers_palbert.pruning.granularity.GRANULARITIES`: ``"element"``.
         scope: ``"matrix"`` gives every matrix the same density; ``"global"`` compares scores across matrices.
@@ -43,6 +45,16 @@ class PruningConfig:
         warmup: Fraction of the optimizer steps before pruning starts, in [0, 1).
         cooldown: Fraction of the optimizer steps after the final density is reached, in [0, 1); fine-tuning at the
             final density. ``warmup + cooldown`` must be below 1.
+        mask_every: Optimizer steps from one update of the masks to the next, at least 1; what is kept can recover in
+            between.
+        score_start: Where movement scores start: ``"zero"``, or the ``"rank"`` or ``"magnitude"`` of the weights. Only
+            for ``method="movement"``, as are the next two.
+        score_update: How movement scores accumulate: by the ``"optimizer"``, or plainly, as a ``"sum"``.
+        score_learning_rate: Their learning rate, at its peak; it follows the schedule of the model's. It matters only
+            where the scores do not start at zero. None means ``1 / optimizer steps of the run``: a score whose
+            gradient always points the same way then crosses the range of the ranks within one run.
+        sensitivity_decay: β₁ of ``method="sensitivity"``, in [0, 1): how long a sensitivity is remembered.
+        uncertainty_decay: β₂ of ``method="sensitivity"``, in [0, 1); None leaves the uncertainty out.
         targets: Regular expressions, searched in module names; a Linear that any of them matches is pruned. None takes
             every Linear except those that ``DEFAULT_EXCLUDE`` matches.
         exclude: Regular expressions of Linears to leave alone. None means ``DEFAULT_EXCLUDE`` when ``targets`` is None,
@@ -53,12 +65,18 @@ class PruningConfig:
     """
 
     target_sparsity: float
-    method: str = "movement"
+    method: str = "sensitivity"
     granularity: str = "element"
     scope: str = "matrix"
     schedule: str = "cubic"
     warmup: float = 0.1
     cooldown: float = 0.3
+    mask_every: int = 1
+    score_start: str = "zero"
+    score_update: str = "optimizer"
+    score_learning_rate: float | None = None
+    sensitivity_decay: float = 0.85
+    uncertainty_decay: float | None = 0.95
     targets: tuple[str, ...] | None = None
     exclude: tuple[str, ...] | None = None
 
@@ -73,13 +91,52 @@ class PruningConfig:
         _require_choice("granularity", self.granularity, GRANULARITIES)
         _require_choice("scope", self.scope, SCOPES)
         _require_choice("schedule", self.schedule, SCHEDULES)
-        for field in ("target_sparsity", "warmup", "cooldown"):
-            _require_fraction(field, getattr(self, field))
+        _require_choice("score_start", self.score_start, SCORE_STARTS)
+        _require_choice("score_update", self.score_update, SCORE_UPDATES)
+        for field in ("target_sparsity", "warmup", "cooldown", "sensitivity_decay", "uncertainty_decay"):
+            if field != "uncertainty_decay" or self.uncertainty_decay is not None:
+                _require_fraction(field, getattr(self, field))
+        self._require_effect()
+        if isinstance(self.mask_every, bool) or not isinstance(self.mask_every, int) or self.mask_every < 1:
+            raise ConfigurationError(f"mask_every={self.mask_every!r} must be a whole number of at least 1.")
         if self.warmup + self.cooldown >= 1:
             raise ConfigurationError(
                 f"warmup={self.warmup} + cooldown={self.cooldown} is not below 1: both are fractions of the run, and"
                 " no step is left to prune in. Lower one of them."
             )
+
+    def _require_effect(self) -> None:
+        """Settings that the method does not read, and those that contradict each other, are errors."""
+        belongs = {
+            "movement": ("score_start", "score_update", "score_learning_rate"),
+            "sensitivity": ("sensitivity_decay", "uncertainty_decay"),
+        }
+        defaults = {field.name: field.default for field in fields(self)}
+        for method, names in belongs.items():
+            for name in names:
+                if self.method != method and (value := getattr(self, name)) != defaults[name]:
+                    raise ConfigurationError(
+                        f"{name}={value!r} is a setting of method={method!r} and changes nothing with"
+                        f" method={self.method!r}: leave it out, or change the method."
+                    )
+        rate = self.score_learning_rate
+        if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
+            raise ConfigurationError(f"score_learning_rate={rate!r} must be a number above 0.")
+        if rate is not None and self.score_start == "zero":
+            raise ConfigurationError(
+                f"score_learning_rate={rate!r} changes nothing with score_start='zero': only the order of the scores is"
+                " used. Leave it out, or start elsewhere (score_start='rank')."
+            )
+        if rate is None and self.score_start != "zero" and self.score_update == "sum":
+            raise ConfigurationError(
+                f"score_start={self.score_start!r} with score_update='sum' adds gradients to sizes of weights, and no"
+                " rate suits every loss: give score_learning_rate, or use score_update='optimizer'."
+            )
+
+    @property
+    def score(self) -> Score:
+        """The score that these settings describe."""
+        return SCORES[self.method](self)
 
     @property
     def final_density(self) -> float:

@@ -17,7 +17,6 @@ from .config import DEFAULT_EXCLUDE, PruningConfig
 from .granularity import GRANULARITIES
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
-from .scores import SCORES
 
 __all__ = [
     "apply_density",
@@ -71,7 +70,7 @@ def is_prepared(model: nn.Module) -> bool:
 def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     """Replace the targeted Linears by :class:`MaskedLinear`, all weights kept at first.
 
-    Parameters keep their names and identities; movement pruning adds one parameter ``scores`` per layer. Call it
+    Parameters keep their names and identities; methods of first order add one parameter ``scores`` per layer. Call it
     before an optimizer is made.
 
     Returns:
@@ -84,7 +83,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
     if config.target_sparsity == 0:
         warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
-    score = SCORES[config.method]
+    score = config.score
     layers: dict[nn.Module, nn.Module] = {}
     weights: set[Tensor] = set()
     for name, linear in find_targets(model, config).items():
@@ -122,7 +121,7 @@ def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (th
 
 def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
     """Scores of the groups of one layer's weights, float32; higher means keep."""
-    scores = SCORES[config.method](layer.weight, layer.scores)
+    scores = config.score(layer.weight, layer.score_state)
     return GRANULARITIES[config.granularity].group_scores(scores)
 
 

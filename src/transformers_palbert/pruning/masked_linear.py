@@ -6,6 +6,7 @@ depth; :class:`MaskedLinear` builds it at the first application and shares it, t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,14 +15,18 @@ from torch.nn import functional
 
 from ..errors import PruningError
 from .masks import mask_weight
+from .scores import SCORES_KEY, UNCERTAINTY_KEY
 
-__all__ = ["PRUNED_WEIGHT_KEY", "SCORES_KEY", "MaskedLinear"]
+__all__ = ["MASK_KEY", "PRUNED_WEIGHT_KEY", "TRAINING_KEYS", "MaskedLinear"]
+
+MASK_KEY = "mask"
+"""Suffix of the checkpoint key that holds the mask."""
 
 PRUNED_WEIGHT_KEY = "pruned_weight"
 """Suffix of the checkpoint key that holds what the mask hides, ``W ⊙ (1 - M)``."""
 
-SCORES_KEY = "scores"
-"""Suffix of the checkpoint key that holds the learned scores."""
+TRAINING_KEYS = frozenset({MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, UNCERTAINTY_KEY})
+"""Suffixes of the checkpoint keys that only a run which goes on needs: whoever counts the model leaves them out."""
 
 
 class MaskedLinear(nn.Linear):
@@ -30,30 +35,45 @@ class MaskedLinear(nn.Linear):
     ``weight`` and ``bias`` are the Parameters of the Linear it replaces, under their own names.
 
     Checkpoints: the key ``weight`` holds the *effective* weight ``W ⊙ M``, so whoever loads the file, with or without
-    this package, computes what this layer computes; ``pruned_weight`` and ``scores`` beside it hold the rest, and
-    ``load_state_dict`` puts ``W`` together again, bit for bit (each entry stands in one of the two, zero in the other).
-    A plain dense checkpoint loads too; it lacks nothing but the scores.
+    this package, computes what this layer computes; ``pruned_weight``, ``mask`` and what the score remembers beside it
+    hold the rest, and ``load_state_dict`` puts ``W`` together again, bit for bit (each entry stands in one of the two,
+    zero in the other). A plain dense checkpoint loads too; it lacks nothing but the scores.
+
+    Args:
+        linear: The Linear to replace.
+        state: What the score remembers, from :meth:`~transformers_palbert.pruning.scores.Score.initial`.
 
     Attributes:
         weight: ``W``, ``[out, in]``.
-        scores: ``S``, ``[out, in]``, float32, learned; or None.
-        mask: ``M``, ``[out, in]``, bool; not in checkpoints, it follows from the scores and the density.
+        scores: ``[out, in]``, float32, a Parameter whose gradient is ``G ⊙ W``; or None.
+        mask: ``M``, ``[out, in]``, bool.
     """
 
     mask: Tensor
     scores: nn.Parameter | None
 
-    def __init__(self, linear: nn.Linear, scores: nn.Parameter | None = None) -> None:
+    def __init__(self, linear: nn.Linear, state: Mapping[str, Tensor] | None = None) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
-        self.register_parameter(SCORES_KEY, scores)
-        self.register_buffer("mask", torch.ones_like(linear.weight, dtype=torch.bool), persistent=False)
+        self.register_parameter(SCORES_KEY, None)
+        for name, tensor in (state or {}).items():
+            if name == SCORES_KEY:
+                self.scores = nn.Parameter(tensor)
+            else:
+                self.register_buffer(name, tensor)
+        self.register_buffer(MASK_KEY, torch.ones_like(linear.weight, dtype=torch.bool))
         self.train(linear.training)
         self._built: tuple[tuple[Any, ...], Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.linear(input, self.effective_weight(), self.bias)
+
+    @property
+    def score_state(self) -> dict[str, Tensor]:
+        """What the score remembers, by name; to be changed in place."""
+        state = {name: buffer for name, buffer in self.named_buffers(recurse=False) if name != MASK_KEY}
+        return state if self.scores is None else {SCORES_KEY: self.scores.data, **state}
 
     def effective_weight(self) -> Tensor:
         """``W ⊙ M`` in the dtype that the matrix product will use; the same tensor until something changes.
@@ -116,6 +136,7 @@ class MaskedLinear(nn.Linear):
                     " the two halves of one weight. Write it in one file, save_pretrained(…, max_shard_size='50GB')."
                 )
             state_dict[prefix + "weight"] = torch.where(pruned != 0, pruned, kept)
+        state_dict.setdefault(prefix + MASK_KEY, torch.ones_like(self.mask))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._built = None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..storage.files import StoredTensor, open_weights, read_headers, require_room, weight_files
 from ..storage.state import restore
-from .masked_linear import PRUNED_WEIGHT_KEY, SCORES_KEY, MaskedLinear
+from .masked_linear import TRAINING_KEYS, MaskedLinear
 
 __all__ = ["MatrixReport", "PruningReport", "Totals", "inspect_checkpoint", "pruning_report"]
 
@@ -142,9 +142,7 @@ def inspect_checkpoint(folder: str | Path) -> PruningReport:
         StorageError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
     """
     files = weight_files(folder)
-    stored = [
-        t for t in read_headers(files).values() if t.name.rpartition(".")[2] not in (PRUNED_WEIGHT_KEY, SCORES_KEY)
-    ]
+    stored = [t for t in read_headers(files).values() if t.name.rpartition(".")[2] not in TRAINING_KEYS]
     require_room(stored)
     return PruningReport.of(map(_measure_stored, stored), sum(file.stat().st_size for file in files))
 

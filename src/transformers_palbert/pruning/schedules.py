@@ -16,11 +16,12 @@ cool-down follow Sanh et al., "Movement Pruning" (arXiv 2005.07683), there as ab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ..errors import ConfigurationError
 
-__all__ = ["SCHEDULES", "density_at", "schedule_progress"]
+__all__ = ["SCHEDULES", "density_at", "last_update", "schedule_progress"]
 
 
 def _constant(_: float) -> float:
@@ -92,3 +93,14 @@ def density_at(
         return initial_density
     remaining = 1.0 - SCHEDULES[schedule](progress)
     return final_density + (initial_density - final_density) * remaining
+
+
+def last_update(step: int, total_steps: int, every: int = 1, *, cooldown: float = 0.0) -> int:
+    """The last step, at or before ``step``, at which the masks change.
+
+    They change at every multiple of ``every``, and at the first step of the cool-down, so that it starts at the final
+    density whatever ``every`` is.
+    """
+    regular = step - step % every
+    end = math.ceil((1.0 - cooldown) * total_steps)
+    return max(regular, end) if end <= step else regular

@@ -1,37 +1,73 @@
 """Scores: what makes a weight worth keeping. One small class per method, all of the same shape.
 
-=============  ======  ===================================================  =========================================
-method         order   score of a weight                                    strong where
-=============  ======  ===================================================  =========================================
-``magnitude``  zeroth  ``|W|``                                              30 % and more of the weights are kept
-``movement``   first   ``S``, learned: ``-Σ_t η_t · (∂L/∂W)_t · W_t``       less than 30 % is kept, while fine-tuning
-=============  ======  ===================================================  =========================================
+===============  ======  =======================================  =====================================================
+method           order   score of a weight                        use it
+===============  ======  =======================================  =====================================================
+``sensitivity``  first   moving mean of ``|W · ∂L/∂W|``, times    by default, in short runs and long ones
+                         its uncertainty
+``magnitude``    zeroth  ``|W|``                                  where half of the weights or more are kept: it learns
+                                                                  nothing and needs no memory
+``movement``     first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``       to reproduce the papers, in runs of tens of thousands
+                                                                  of steps; from ``S₀ = |W|``, in shorter ones
+===============  ======  =======================================  =====================================================
 
-The advice is from the results of Sanh et al. (arXiv 2005.07683, Table 2 and Figure 2) on BERT-base and SQuAD 1.1.
+Sources: Sanh et al., "Movement Pruning" (arXiv 2005.07683), for movement; Zhang et al., "PLATON" (ICML 2022, arXiv
+2206.12562), for sensitivity.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import PruningError
 
-__all__ = ["SCORES", "MagnitudeScore", "MovementScore", "Score"]
+if TYPE_CHECKING:
+    from .config import PruningConfig
+
+__all__ = [
+    "SCORES",
+    "SCORES_KEY",
+    "SCORE_STARTS",
+    "SCORE_UPDATES",
+    "UNCERTAINTY_KEY",
+    "MagnitudeScore",
+    "MovementScore",
+    "Score",
+    "SensitivityScore",
+]
+
+SCORES_KEY = "scores"
+"""Name of the tensor whose gradient is ``∂L/∂(W ⊙ M) ⊙ W``, where a method keeps one."""
+
+UNCERTAINTY_KEY = "uncertainty"
+"""Name of the tensor that holds the uncertainty of a sensitivity."""
 
 
 class Score(Protocol):
-    """A method of scoring: whether it learns a tensor of its own, and the scores it gives to a weight."""
+    """A method of scoring: what it remembers of a weight, how that changes, and the scores it gives.
+
+    Attributes:
+        learned: Whether it keeps a tensor ``scores``, to which every backward pass brings the gradient ``G ⊙ W``, with
+            ``G = ∂L/∂(W ⊙ M)``; accumulated, averaged over processes and unscaled like any other gradient.
+        by_optimizer: Whether the model's optimizer updates that tensor; if not, :meth:`update` does.
+    """
 
     learned: bool
+    by_optimizer: bool
 
-    def initial(self, weight: Tensor) -> nn.Parameter | None:
-        """The tensor to learn for ``weight``, or None where nothing is learned."""
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        """What to remember of ``weight`` at the start, by name: float32, of its shape; empty where nothing is."""
         ...
 
-    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        """Change ``state`` in place after an optimizer step, by the ``gradient`` that ``scores`` received."""
+        ...
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         """Scores of the entries of ``weight``, float32, of its shape; higher means keep."""
         ...
 
@@ -39,35 +75,121 @@ class Score(Protocol):
 class MagnitudeScore:
     """Zeroth order: the larger the weight, the more it matters."""
 
-    learned = False
+    learned = by_optimizer = False
 
-    def initial(self, weight: Tensor) -> None:
-        return None
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        return {}
 
-    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        raise PruningError("Magnitude pruning learns nothing, so it has nothing to update.")
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         return weight.detach().abs()
 
 
 class MovementScore:
-    """First order: the more a weight moves away from zero during fine-tuning, the more it matters.
+    """First order, signed: the more a weight moves away from zero during fine-tuning, the more it matters.
 
-    The scores start at zero and are updated by the model's own optimizer with the gradient of
-    :func:`~transformers_palbert.pruning.masks.mask_weight`. Only their order is used, and Adam's step does not depend
-    on the scale of the gradient, so they need no learning rate of their own.
+    From zero, the paper's method, it ranks lowest what moves towards zero fastest. In a short run these are large
+    weights that have not got there yet, and removing them destroys the model. From the size of the weights, movement
+    refines an order that is already good and needs many steps to overturn it.
+
+    Args:
+        start: Where the scores start, a key of :data:`SCORE_STARTS`.
+        update: Who sums them up, one of :data:`SCORE_UPDATES`. ``"optimizer"``: the model's own; Adam's step does not
+            depend on the scale of the gradient, and of scores that start at zero only the order is used, so then the
+            learning rate cancels. ``"sum"``: plainly, ``S ← S - η · G ⊙ W``, without momentum or state.
     """
 
     learned = True
 
-    def initial(self, weight: Tensor) -> nn.Parameter:
-        return nn.Parameter(torch.zeros_like(weight, dtype=torch.float32))
+    def __init__(self, start: str = "zero", update: str = "optimizer") -> None:
+        self.start = SCORE_STARTS[start]
+        self.by_optimizer = update == "optimizer"
 
-    def __call__(self, weight: Tensor, learned: Tensor | None) -> Tensor:
-        if learned is None:
-            raise PruningError(
-                "Movement scores are learned, and this layer holds none: it was prepared for another method. Call"
-                " prepare_pruning(model, config) with the config that prunes."
-            )
-        return learned.detach()
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        return {SCORES_KEY: self.start(weight.detach().float())}
+
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        state[SCORES_KEY].sub_(gradient, alpha=rate)
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        return _require_state(state)[SCORES_KEY].detach()
 
 
-SCORES: dict[str, Score] = {"magnitude": MagnitudeScore(), "movement": MovementScore()}
+class SensitivityScore:
+    """First order, unsigned: how much the loss would change, to first order, if the weight were zero.
+
+    With ``I_t = |G_t ⊙ W_t|`` after step ``t`` (PLATON, Eq. 3, 5-8)::
+
+        Ī_t = β₁ · Ī_{t-1} + (1 - β₁) · I_t              sensitivity, a moving mean over batches
+        Ū_t = β₂ · Ū_{t-1} + (1 - β₂) · |I_t - Ī_t|      its uncertainty
+        S_t = Ī_t · Ū_t                                  or Ī_t alone
+
+    A weight that is removed goes on being scored by the gradient that it would have, and may return.
+
+    Args:
+        decay: β₁, in [0, 1).
+        uncertainty_decay: β₂, in [0, 1); None leaves the uncertainty out.
+    """
+
+    learned, by_optimizer = True, False
+
+    def __init__(self, decay: float = 0.85, uncertainty_decay: float | None = 0.95) -> None:
+        self.decay, self.uncertainty_decay = decay, uncertainty_decay
+
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        names = [SCORES_KEY] if self.uncertainty_decay is None else [SCORES_KEY, UNCERTAINTY_KEY]
+        return {name: torch.zeros_like(weight, dtype=torch.float32) for name in names}
+
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        now = gradient.abs()
+        mean = state[SCORES_KEY].lerp_(now, 1.0 - self.decay)
+        if self.uncertainty_decay is not None:
+            state[UNCERTAINTY_KEY].lerp_(now.sub_(mean).abs_(), 1.0 - self.uncertainty_decay)
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        mean = _require_state(state)[SCORES_KEY].detach()
+        return mean if self.uncertainty_decay is None else mean * state[UNCERTAINTY_KEY]
+
+
+def _require_state(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if SCORES_KEY not in state:
+        raise PruningError(
+            "Scores of first order are learned, and this layer holds none: it was prepared for another method. Call"
+            " prepare_pruning(model, config) with the config that prunes."
+        )
+    return state
+
+
+def _rank(weight: Tensor) -> Tensor:
+    """Share of the entries that are smaller than each, in [0, 1): the smallest has 0; of equals, the first is lower."""
+    order = weight.abs().flatten().argsort(stable=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(order.numel(), device=order.device)
+    return (ranks.double() / max(1, order.numel())).to(torch.float32).view_as(weight)
+
+
+def _relative_magnitude(weight: Tensor) -> Tensor:
+    """``|W|`` over its mean, so that one learning rate suits every matrix."""
+    size = weight.abs()
+    return size / size.mean().clamp_min(torch.finfo(size.dtype).tiny)
+
+
+SCORE_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "zero": torch.zeros_like,
+    "rank": _rank,
+    "magnitude": _relative_magnitude,
+}
+"""Where movement scores start: at zero (the papers), at the rank of ``|W|`` in its matrix as a share of it, in [0, 1),
+or at ``|W|`` over its mean in the matrix."""
+
+SCORE_UPDATES = ("optimizer", "sum")
+"""How movement scores accumulate: by the model's optimizer, or plainly as the sum of ``-∂L/∂(W ⊙ M) ⊙ W``."""
+
+SCORES: dict[str, Callable[[PruningConfig], Score]] = {
+    "magnitude": lambda _: MagnitudeScore(),
+    "movement": lambda config: MovementScore(config.score_start, config.score_update),
+    "sensitivity": lambda config: SensitivityScore(config.sensitivity_decay, config.uncertainty_decay),
+}
+"""Name of a method -> what makes its score from the settings."""

@@ -125,17 +125,36 @@ class PruningArguments:
     """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
 
     target_sparsity: float | None = _option(None, "Share of the encoder's weights to remove, as in 0.7.")
-    pruning_method: str = _option("movement", "Score of a weight: movement (first order) or magnitude (zeroth order).")
+    pruning_method: str = _option(
+        "sensitivity",
+        "Score of a weight: sensitivity (first order, for any run), magnitude (zeroth order), or movement (first order,"
+        " signed; the paper's, for very long runs).",
+    )
     pruning_granularity: str = _option("element", "What is removed as one: element.")
     pruning_scope: str = _option("matrix", "matrix: the same density everywhere; global: matrices compete.")
     pruning_schedule: str = _option("cubic", "Way down to the final density: cubic, linear or constant.")
     pruning_warmup: float = _option(0.1, "Fraction of the run before pruning starts.")
     pruning_cooldown: float = _option(0.3, "Fraction of the run after the final density is reached.")
+    pruning_mask_every: int = _option(1, "Optimizer steps from one update of the masks to the next.")
+    pruning_score_start: str = _option(
+        "zero", "Where movement scores start: zero, or rank or magnitude of the weights."
+    )
+    pruning_score_update: str = _option("optimizer", "How movement scores accumulate: by the optimizer, or as a sum.")
+    pruning_score_learning_rate: float | None = _option(
+        None, "Learning rate of movement scores that do not start at zero; by default 1 / steps of the run."
+    )
+    pruning_sensitivity_decay: float = _option(0.85, "How long sensitivity remembers a batch: the decay of its mean.")
+    pruning_uncertainty_decay: float | None = _option(
+        0.95, "The decay of sensitivity's uncertainty; null, in a recipe, leaves the uncertainty out."
+    )
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
     )
     max_metric_drop: float | None = _option(
         None, "Stop at the last density whose evaluation lost no more than this of --pruning_metric, and restore it."
+    )
+    stop_on_collapse: bool = _option(
+        False, "Stop as well, and restore that state, when the training loss shows that pruning destroys the model."
     )
     pruning_metric: str = _option("f1", "Metric that --max_metric_drop watches.")
     pruning_dense_metric: float | None = _option(
@@ -181,6 +200,12 @@ class PruningArguments:
             schedule=self.pruning_schedule,
             warmup=self.pruning_warmup,
             cooldown=self.pruning_cooldown,
+            mask_every=self.pruning_mask_every,
+            score_start=self.pruning_score_start,
+            score_update=self.pruning_score_update,
+            score_learning_rate=self.pruning_score_learning_rate,
+            sensitivity_decay=self.pruning_sensitivity_decay,
+            uncertainty_decay=self.pruning_uncertainty_decay,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
         )
         return MovementPruningCallback(
@@ -188,6 +213,7 @@ class PruningArguments:
             max_metric_drop=self.max_metric_drop,
             metric=self.pruning_metric,
             dense_metric=self.pruning_dense_metric,
+            stop_on_collapse=self.stop_on_collapse,
             save_sparse=storage or False,
         )
 

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
 from transformers.trainer_utils import PredictionOutput, speed_metrics
@@ -121,13 +123,19 @@ class QuestionAnsweringTrainer(PushingTrainer):
                 f"{description} needs the windows and the questions they were cut from; give the Trainer"
                 " eval_dataset=build_features(questions, tokenizer, training=False) and eval_examples=questions."
             )
-        loader = self.get_eval_dataloader(features) if prefix == "eval" else self.get_test_dataloader(features)
+        order = _longest_first(features)
+        batches = features if order is None else features.select(order)
+        loader = self.get_eval_dataloader(batches) if prefix == "eval" else self.get_test_dataloader(batches)
         output = self.evaluation_loop(
             loader, description=description, prediction_loss_only=False, ignore_keys=ignore_keys,
             metric_key_prefix=prefix,
         )  # fmt: skip
         logits: Any = output.predictions
-        return postprocess_predictions(examples, features, (logits[0], logits[1]), **self.decoding), output
+        start, end = logits[0], logits[1]
+        if order is not None:
+            back = np.argsort(order)
+            start, end = start[back], end[back]
+        return postprocess_predictions(examples, features, (start, end), **self.decoding), output
 
     def _score(self, answers: QAPredictions, examples: Any, prefix: str) -> dict[str, float]:
         options: dict[str, Any] = {}
@@ -138,3 +146,14 @@ class QuestionAnsweringTrainer(PushingTrainer):
         if prefix == "eval":
             self.save_answers(answers, prefix)
         return {f"{prefix}_{name.lower()}": float(value) for name, value in scores.items()}
+
+
+def _longest_first(features: Any) -> np.ndarray | None:
+    """An order of the windows in which each batch has nearly one length and little padding; None for a fixed one.
+
+    The longest first, so that a batch that does not fit into memory fails at once.
+    """
+    if not isinstance(features, Dataset) or "input_ids" not in features.column_names:
+        return None
+    lengths = np.array([len(tokens) for tokens in features.with_format(None)["input_ids"]])
+    return np.argsort(-lengths, kind="stable")

