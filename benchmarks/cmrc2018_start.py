@@ -14,7 +14,7 @@ from transformers import AlbertConfig, AlbertForQuestionAnswering, BertTokenizer
 
 import transformers_palbert as palbert
 from transformers_palbert.qa.cloze import make_cloze_questions
-from transformers_palbert.training.initialization import initialize_for_lookup
+from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 
 __all__ = ["random_albert", "write_cloze"]
 

@@ -36,7 +36,7 @@ from transformers.utils import logging as transformers_logging
 import transformers_palbert as palbert
 from transformers_palbert.pruning import inspect_checkpoint
 from transformers_palbert.qa.features import build_features
-from transformers_palbert.training.initialization import initialize_for_lookup
+from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 MIN_F1 = 80.0  # what the dense model must reach on unseen facts,

@@ -41,14 +41,14 @@ from transformers.utils import logging as transformers_logging
 import transformers_palbert as palbert
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.training.arguments import ModelArguments, parse_arguments
-from transformers_palbert.training.initialization import initialize_for_lookup
+from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 from transformers_palbert.training.pretraining import (
     PreTrainingArguments,
     PreTrainingTrainer,
     make_collator,
     split_corpus,
 )
-from transformers_palbert.training.stopping import StopInTime
+from transformers_palbert.training.time_limit import StopInTime
 
 logger = logging.getLogger(__name__)
 

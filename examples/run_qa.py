@@ -51,7 +51,7 @@ from transformers_palbert.qa.features import build_features
 from transformers_palbert.qa.submission import write_predictions_csv
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
-from transformers_palbert.training.initialization import initialize_for_lookup
+from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 logger = logging.getLogger(__name__)

@@ -18,10 +18,11 @@ import transformers_palbert
 ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
-    {"errors", "machine", "secrets"},
-    {"storage"},
-    {"configuration_palbert", "layers", "modeling_palbert", "tokenization", "pruning", "qa", "baselines"},
-    {"hub", "pretraining"},
+    {"errors", "hub_tokens", "machine"},
+    {"model", "storage", "text"},
+    {"baselines", "qa"},
+    {"pretraining", "pruning"},
+    {"hub"},
     {"training"},
     {"pipelines", "export", "experiments"},
     {"analysis"},

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .baselines.configuration import BiLstmConfig, TextCnnConfig
     from .baselines.modeling import BiLstmForQuestionAnswering, TextCnnForQuestionAnswering
     from .baselines.tokenization import WordTokenizer
-    from .configuration_palbert import PalBertConfig
     from .hub import ModelCardCallback
-    from .modeling_palbert import (
+    from .model.configuration_palbert import PalBertConfig
+    from .model.modeling_palbert import (
         PalBertForMaskedLM,
         PalBertForMultipleChoice,
         PalBertForPreTraining,
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
         PalBertModel,
         PalBertPreTrainedModel,
     )
+    from .model.tokenization_palbert import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
     from .pipelines.question_answering import QuestionAnsweringPipeline
     from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning, pruning_report
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
-    from .tokenization import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
 
 __version__ = "0.1.0"
 
@@ -97,16 +97,16 @@ _LAZY = {
     "BiLstmForQuestionAnswering": "baselines.modeling",
     "ModelCardCallback": "hub",
     "MovementPruningCallback": "pruning",
-    "PalBertConfig": "configuration_palbert",
-    "PalBertForMaskedLM": "modeling_palbert",
-    "PalBertForMultipleChoice": "modeling_palbert",
-    "PalBertForPreTraining": "modeling_palbert",
-    "PalBertForQuestionAnswering": "modeling_palbert",
-    "PalBertForSequenceClassification": "modeling_palbert",
-    "PalBertForTokenClassification": "modeling_palbert",
-    "PalBertModel": "modeling_palbert",
-    "PalBertPreTrainedModel": "modeling_palbert",
-    "PalBertTokenizer": "tokenization",
+    "PalBertConfig": "model.configuration_palbert",
+    "PalBertForMaskedLM": "model.modeling_palbert",
+    "PalBertForMultipleChoice": "model.modeling_palbert",
+    "PalBertForPreTraining": "model.modeling_palbert",
+    "PalBertForQuestionAnswering": "model.modeling_palbert",
+    "PalBertForSequenceClassification": "model.modeling_palbert",
+    "PalBertForTokenClassification": "model.modeling_palbert",
+    "PalBertModel": "model.modeling_palbert",
+    "PalBertPreTrainedModel": "model.modeling_palbert",
+    "PalBertTokenizer": "model.tokenization_palbert",
     "PruningConfig": "pruning",
     "QuestionAnsweringPipeline": "pipelines.question_answering",
     "StorageConfig": "storage.config",
@@ -114,11 +114,11 @@ _LAZY = {
     "TextCnnForQuestionAnswering": "baselines.modeling",
     "WordTokenizer": "baselines.tokenization",
     "bake_masks": "pruning",
-    "check_tokenizer": "tokenization",
+    "check_tokenizer": "model.tokenization_palbert",
     "compute_metric": "qa.metrics",
     "disable_sparse_saving": "storage.saving",
     "enable_sparse_saving": "storage.saving",
-    "load_albert_tokenizer": "tokenization",
+    "load_albert_tokenizer": "model.tokenization_palbert",
     "load_metric": "qa.metrics",
     "load_qa_dataset": "qa.datasets",
     "prepare_pruning": "pruning",

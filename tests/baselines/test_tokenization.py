@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from tests.references.word_readers import CHINESE, chinese_words, english_words
-from transformers_palbert.baselines.segmentation import JiebaSegmenter
 from transformers_palbert.baselines.tokenization import SPECIAL_TOKENS, WordTokenizer, build_word_tokenizer
 from transformers_palbert.errors import TokenizerError
 from transformers_palbert.qa.datasets import FEATURES, load_qa_dataset
 from transformers_palbert.qa.features import build_features, encode_windows
+from transformers_palbert.text.segmentation import JiebaSegmenter
 
 TOKENIZER = chinese_words()
 NO_ANSWERS: dict[str, list[str]] = {"text": [], "answer_start": []}

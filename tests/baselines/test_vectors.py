@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from transformers_palbert.baselines.training import (
+from transformers_palbert.baselines.vector_training import (
     _Glove,
     count_cooccurrences,
     train_glove,
@@ -190,7 +190,7 @@ def test_glove_predicts_the_logarithm_of_counts() -> None:
             total += min(1.0, (x / 100) ** 0.75) * (guess - math.log(x)) ** 2
         return total / len(counts.count)
 
-    from transformers_palbert.baselines.training import _glove_epoch
+    from transformers_palbert.baselines.vector_training import _glove_epoch
 
     optimizer = torch.optim.Adagrad(model.parameters(), lr=0.05, initial_accumulator_value=1.0)
     first = naive_loss()

@@ -26,7 +26,7 @@ from tests.pretraining.helpers import tokenizer, write
 from tests.references.scripts import load_script
 from transformers_palbert.training.arguments import ModelArguments, parse_arguments
 from transformers_palbert.training.pretraining import PreTrainingArguments
-from transformers_palbert.training.stopping import StopInTime
+from transformers_palbert.training.time_limit import StopInTime
 
 RECIPES = sorted((EXAMPLES / "recipes").glob("pretrain_*"))
 
@@ -74,7 +74,7 @@ def end_time_at(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def end(step: int) -> None:
         steps = iter(range(1, 1000))
-        monkeypatch.setattr("transformers_palbert.training.stopping._any_process", lambda *_: next(steps) == step)
+        monkeypatch.setattr("transformers_palbert.training.time_limit._any_process", lambda *_: next(steps) == step)
 
     return end
 

@@ -17,7 +17,7 @@ from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import CONTEXT, logits, make_tokenizer, qa_trainer, stock_trainer
 from transformers_palbert import PalBertForQuestionAnswering
 from transformers_palbert.hub.push import folder_operations, snapshot_operations
-from transformers_palbert.pruning.guard import LAST_GOOD_FILE
+from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
 from transformers_palbert.storage.config import StorageConfig
 from transformers_palbert.storage.saving import enable_sparse_saving
 

@@ -35,8 +35,8 @@ from transformers_palbert.pruning import (
     masked_layers,
     prepare_pruning,
 )
-from transformers_palbert.pruning.guard import LAST_GOOD_FILE
 from transformers_palbert.pruning.masked_linear import MaskedLinear
+from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
 
 
 def density_of(trainer: Trainer) -> tuple[int, int]:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from ..qa.decoding import require_positive
+from ..qa.window_decoding import require_positive
 
 __all__ = [
     "LEVEL",

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from .configuration import BiLstmConfig, TextCnnConfig
 from .modeling import BiLstmForQuestionAnswering, TextCnnForQuestionAnswering, WordReaderForQuestionAnswering
 from .tokenization import SPECIAL_TOKENS, WordTokenizer
-from .training import VECTOR_METHODS, train_vectors
+from .vector_training import VECTOR_METHODS, train_vectors
 from .vectors import OovReport, WordVectors, embedding_matrix, load_word_vectors
 
 __all__ = ["MODEL_TYPES", "build_reader", "find_vectors", "spelling_table", "training_texts", "words_of"]

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from ..errors import TokenizerError
-from .segmentation import segmenter
+from ..text.segmentation import segmenter
 
 __all__ = ["SPECIAL_TOKENS", "WordTokenizer", "build_word_tokenizer"]
 

@@ -69,7 +69,7 @@ def load_pipeline(model: str, probe: str) -> Any:
     from transformers import pipeline
     from transformers.utils.logging import disable_progress_bar
 
-    from ..tokenization import check_tokenizer
+    from ..model.tokenization_palbert import check_tokenizer
 
     disable_progress_bar()
     task: Any = "question-answering"  # transformers' own types no longer list it

@@ -38,11 +38,11 @@ def train(
     Example: palbert vectors train train.json -o vectors.txt.gz --method glove
     """
     from ..baselines.building import training_texts, words_of
-    from ..baselines.segmentation import read_user_dictionary
     from ..baselines.tokenization import WordTokenizer, build_word_tokenizer
-    from ..baselines.training import train_vectors
+    from ..baselines.vector_training import train_vectors
     from ..baselines.vectors import save_word_vectors
     from ..qa.datasets import load_qa_dataset
+    from ..text.segmentation import read_user_dictionary
 
     texts = [text for file in files for text in training_texts(load_qa_dataset(file))]
     if tokenizer is not None:

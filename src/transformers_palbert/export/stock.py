@@ -8,9 +8,9 @@ import torch
 from transformers import AlbertConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..baselines.configuration import WordReaderConfig
-from ..configuration_palbert import PalBertConfig
 from ..errors import ConfigurationError, PruningError
-from ..modeling_palbert import PalBertPreTrainedModel
+from ..model.configuration_palbert import PalBertConfig
+from ..model.modeling_palbert import PalBertPreTrainedModel
 from ..pruning import is_prepared
 from ..storage.saving import dense_saving
 

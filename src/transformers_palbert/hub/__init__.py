@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .callback import ModelCardCallback as ModelCardCallback
 
-from ..secrets import redact
+from ..hub_tokens import redact
 from .card import CardSizes, Evaluation, PalBertCard
 
 __all__ = ["CardSizes", "Evaluation", "ModelCardCallback", "PalBertCard", "redact"]

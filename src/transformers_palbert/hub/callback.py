@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..secrets import hide_token
+from ..hub_tokens import hide_token
 from . import facts
 from .card import Evaluation, PalBertCard
 from .picture import draw_densities
@@ -32,7 +32,7 @@ class ModelCardCallback(TrainerCallback):
         trainer.push_to_hub()   # with README.md and density.png
 
     Two more things happen to the Trainer. The token in its arguments is kept out of their pickle
-    (:class:`~transformers_palbert.hub.secrets.SecretToken`), and a push waits for the one before it, since that
+    (:class:`~transformers_palbert.hub_tokens.SecretToken`), and a push waits for the one before it, since that
     one still reads the files. A PAL-BERT model takes the card along when its own ``push_to_hub`` is called.
 
     Args:

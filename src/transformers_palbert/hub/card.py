@@ -15,8 +15,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..hub_tokens import redact
 from ..pruning.report import MatrixReport
-from ..secrets import redact
 
 __all__ = ["HUB_METRICS", "CardSizes", "Evaluation", "PalBertCard", "table"]
 

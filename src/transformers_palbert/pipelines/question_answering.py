@@ -26,11 +26,11 @@ from torch.utils.data import Dataset
 from transformers.pipelines.base import Pipeline
 
 from ..errors import ConfigurationError, TokenizerError
-from ..qa.decoding import DecodedWindows, decode_windows, require_positive
+from ..model.tokenization_palbert import check_tokenizer
 from ..qa.features import IntArray, Windows, encode_windows
-from ..tokenization import check_tokenizer
+from ..qa.kernels import fast_linear, fuse_activations
+from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
 from .inputs import Example, blocks, checked_example, parse_inputs
-from .kernels import fast_linear, fuse_activations
 
 if TYPE_CHECKING:
     from tokenizers import Encoding

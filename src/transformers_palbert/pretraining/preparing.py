@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
-from ..baselines.segmentation import JiebaSegmenter
 from ..errors import ConfigurationError, DatasetFormatError, require
+from ..text.segmentation import JiebaSegmenter
 from .corpus import read_contexts, read_documents, sentence_starts
 from .tokens import ARRAYS, FACTS, FORMAT, TokenCorpus, tokenizer_fingerprint
 

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.trainer_callback import CallbackHandler
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
-from ..secrets import hide_token
+from ..hub_tokens import hide_token
 from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from .collapse import dense_loss, find_collapse
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
-from .guard import LAST_GOOD_FILE, MetricGuard
+from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
 from .report import in_encoder, pruning_report
 from .schedules import density_at, last_update, schedule_progress

@@ -62,8 +62,8 @@ class BaselineArguments:
         from transformers import AutoTokenizer
 
         from ..baselines.building import build_reader, find_vectors, training_texts
-        from ..baselines.segmentation import read_user_dictionary
         from ..baselines.tokenization import WordTokenizer, build_word_tokenizer
+        from ..text.segmentation import read_user_dictionary
 
         settings = dict(settings or {})
         texts = training_texts(questions)

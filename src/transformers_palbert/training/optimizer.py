@@ -1,8 +1,8 @@
 """Parameter groups for layer-wise learning rates: embeddings, encoder, head.
 
 ALBERT's layers are one set of weights, so the decay *between* layers is done by scaling gradients inside the model
-(:func:`transformers_palbert.layers.scale_gradient`). What lies below and above the layers has weights of its own, and
-gets ordinary groups: ``η_embeddings = η · ε^L`` and ``η_head = η`` (paper, Eq. 6-7, ``η^{l-1} = ε · η^l``).
+(:func:`transformers_palbert.model.layers.scale_gradient`). What lies below and above the layers has weights of its own,
+and gets ordinary groups: ``η_embeddings = η · ε^L`` and ``η_head = η`` (paper, Eq. 6-7, ``η^{l-1} = ε · η^l``).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
+from ..qa.evaluation_decoding import QAPredictions, postprocess_predictions
 from ..qa.metrics import compute_metric
-from ..qa.spans import QAPredictions, postprocess_predictions
 from .optimizer import parameter_groups
 from .pushing import PushingTrainer
 
@@ -34,7 +34,7 @@ class QuestionAnsweringTrainer(PushingTrainer):
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.
         metric: Name of the metric, see :func:`~transformers_palbert.qa.metrics.compute_metric`.
-        decoding: Keyword arguments of :func:`~transformers_palbert.qa.spans.postprocess_predictions`.
+        decoding: Keyword arguments of :func:`~transformers_palbert.qa.evaluation_decoding.postprocess_predictions`.
         args, kwargs: As for ``Trainer``.
     """
 
@@ -93,7 +93,10 @@ class QuestionAnsweringTrainer(PushingTrainer):
         metric_key_prefix: str = "test",
         test_examples: Any = None,
     ) -> PredictionOutput:
-        """Answer ``test_examples``; ``predictions`` is a :class:`~transformers_palbert.qa.spans.QAPredictions`."""
+        """Answer ``test_examples``.
+
+        ``predictions`` is a :class:`~transformers_palbert.qa.evaluation_decoding.QAPredictions`.
+        """
         answers, output = self._answer(test_dataset, test_examples, ignore_keys, metric_key_prefix, "Prediction")
         self.save_answers(answers, metric_key_prefix)
         scores = {}

@@ -12,7 +12,7 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from .errors import TokenizerError
+from ..errors import TokenizerError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

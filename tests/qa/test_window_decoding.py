@@ -7,7 +7,7 @@ import pytest
 
 from tests.references.answers import naive_spans
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.qa.decoding import decode_windows, top_spans
+from transformers_palbert.qa.window_decoding import decode_windows, top_spans
 
 TOKENS = 30
 

@@ -11,7 +11,7 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers.models.albert.configuration_albert import AlbertConfig
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 from .layers import LayerPool
 
 __all__ = ["MAX_GRADIENT_RATIO", "PRUNING_STATUSES", "QA_LAYER_POOLINGS", "PalBertConfig"]

@@ -9,7 +9,7 @@ from torch import nn
 from tests.pruning.helpers import assert_same, tiny_model
 from transformers_palbert.errors import ConfigurationError, PruningError
 from transformers_palbert.pruning import PruningConfig, apply_density, masked_layers, prepare_pruning
-from transformers_palbert.pruning.guard import LAST_GOOD_FILE, MetricGuard
+from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE, MetricGuard
 
 CONFIG = PruningConfig(0.7)
 

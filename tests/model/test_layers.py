@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.references.unshared import naive_pool
-from transformers_palbert.layers import LayerPool, scale_gradient
+from transformers_palbert.model.layers import LayerPool, scale_gradient
 
 
 def states(n: int) -> list[torch.Tensor]:

@@ -9,7 +9,7 @@ from transformers import AlbertForQuestionAnswering, BertConfig, BertForQuestion
 from tests.pruning.helpers import tiny_config
 from transformers_palbert import PalBertForQuestionAnswering
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.training.initialization import initialize_for_lookup, sinusoids
+from transformers_palbert.training.lookup_initialization import initialize_for_lookup, sinusoids
 
 
 @pytest.mark.parametrize("size", [6, 7])

@@ -8,8 +8,8 @@ from torch.nn import functional
 from transformers import AlbertConfig, AlbertForQuestionAnswering
 from transformers.activations import FastGELUActivation, NewGELUActivation
 
-from transformers_palbert.pipelines import kernels
-from transformers_palbert.pipelines.kernels import fast_linear, fuse_activations
+from transformers_palbert.qa import kernels
+from transformers_palbert.qa.kernels import fast_linear, fuse_activations
 
 CPU = torch.device("cpu")
 

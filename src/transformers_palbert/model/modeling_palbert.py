@@ -35,8 +35,8 @@ from transformers.models.albert.modeling_albert import (
 )
 from transformers.utils.generic import can_return_tuple
 
+from ..errors import ConfigurationError
 from .configuration_palbert import PalBertConfig
-from .errors import ConfigurationError
 from .layers import LayerPool, scale_gradient
 
 __all__ = [

@@ -3,7 +3,7 @@
 :func:`postprocess_predictions` follows the question-answering examples of transformers: the best starts of every
 window joined with its best ends, an n-best list, and a null score for unanswerable questions. All pairs of a few
 thousand windows are formed and ranked in one numpy operation each. The sibling module
-:mod:`transformers_palbert.qa.decoding` reads single questions as the pipeline does.
+:mod:`transformers_palbert.qa.window_decoding` reads single questions as the pipeline does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError, DatasetFormatError
-from .decoding import require_positive
+from .window_decoding import require_positive
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,8 +8,8 @@ import torch
 from transformers import TrainerControl, TrainerState
 
 from tests.pruning.helpers import training_arguments
+from transformers_palbert.hub_tokens import SecretToken, hide_token, redact
 from transformers_palbert.pruning import MovementPruningCallback
-from transformers_palbert.secrets import SecretToken, hide_token, redact
 
 TOKEN = "hf_" + "Ab1" * 11
 

@@ -9,8 +9,8 @@ import jieba
 import pytest
 from huggingface_hub.constants import HF_HOME
 
-from transformers_palbert.baselines.segmentation import JiebaSegmenter, read_user_dictionary, segmenter
 from transformers_palbert.errors import ConfigurationError, MissingExtraError
+from transformers_palbert.text.segmentation import JiebaSegmenter, read_user_dictionary, segmenter
 
 
 def words(text: str, *dictionary: str) -> list[str]:

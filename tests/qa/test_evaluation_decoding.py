@@ -9,8 +9,8 @@ from datasets import Dataset, Features, List, Value
 
 from tests.references.answers import naive_postprocess
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError
-from transformers_palbert.qa import spans
-from transformers_palbert.qa.spans import QAPredictions, postprocess_predictions
+from transformers_palbert.qa import evaluation_decoding as spans
+from transformers_palbert.qa.evaluation_decoding import QAPredictions, postprocess_predictions
 
 CONTEXT = "一二三四五六七八九十甲乙丙丁戊己庚辛壬癸" * 3
 SCHEMA = Features({"example_id": Value("string"), "offset_mapping": List(List(Value("int32"), length=2))})

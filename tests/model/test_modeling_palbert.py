@@ -15,7 +15,7 @@ import transformers_palbert as palbert
 from tests.references.tiny_models import SHAPE, tiny_batch
 from tests.references.unshared import unshared_gradients
 from transformers_palbert import ConfigurationError, PalBertConfig, PalBertForQuestionAnswering
-from transformers_palbert.modeling_palbert import PalBertLayer
+from transformers_palbert.model.modeling_palbert import PalBertLayer
 
 HEADS = [
     "Model",
@@ -352,7 +352,7 @@ def test_without_decay_no_operation_is_added(monkeypatch: pytest.MonkeyPatch) ->
     def fail(*_: Any) -> None:
         raise AssertionError("scaled")
 
-    monkeypatch.setattr("transformers_palbert.layers._ScaleGradient.apply", fail)
+    monkeypatch.setattr("transformers_palbert.model.layers._ScaleGradient.apply", fail)
     qa_model()(**BATCH, **INSIDE).loss.backward()
     with pytest.raises(AssertionError, match="scaled"):
         qa_model(layer_lr_decay=0.9)(**BATCH, **INSIDE)

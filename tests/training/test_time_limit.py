@@ -9,7 +9,7 @@ import torch
 from transformers import TrainerControl, TrainerState
 
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.training.stopping import StopInTime
+from transformers_palbert.training.time_limit import StopInTime
 
 ONE = SimpleNamespace(world_size=1, device="cpu")
 

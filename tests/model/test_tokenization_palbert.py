@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from transformers import AlbertConfig, AlbertTokenizer, AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
-from transformers_palbert import PalBertConfig, TokenizerError, check_tokenizer, load_albert_tokenizer, tokenization
+from transformers_palbert import PalBertConfig, TokenizerError, check_tokenizer, load_albert_tokenizer
+from transformers_palbert.model import tokenization_palbert as tokenization
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"今天气很好的一是。？", "the", "a", "b", "##b", "A"]
 SENTENCE = "今天天气很好。"

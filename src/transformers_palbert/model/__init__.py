@@ -1,0 +1,1 @@
+"""PAL-BERT: configuration, model, layers and tokenizer."""

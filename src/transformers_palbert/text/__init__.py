@@ -1,0 +1,1 @@
+"""Text into words: what reads characters and knows no model."""
