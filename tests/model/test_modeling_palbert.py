@@ -190,6 +190,15 @@ def test_removed_heads_leave_narrower_projections_that_round_trip(tmp_path: Path
         assert torch.equal(loaded(**BATCH).start_logits, model(**BATCH).start_logits)
 
 
+def test_heads_that_do_not_divide_the_hidden_size() -> None:
+    """``24 // 5`` is a head's width by itself, and five such heads are narrower than the hidden states."""
+    model = qa_model(num_attention_heads=5, attention_head_size=4)
+    attention = model.albert.encoder.albert_layer_groups[0].albert_layers[0].attention
+    assert attention.query.weight.shape == (20, 24)
+    assert attention.dense.weight.shape == (24, 20)
+    assert model(**BATCH).start_logits.isfinite().all()
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_a_head_whose_output_is_ignored_can_be_removed(attention: str) -> None:
     full = qa_model(attn_implementation=attention)

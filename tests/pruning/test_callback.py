@@ -36,7 +36,7 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.masked_linear import MaskedLinear
-from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
+from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE, MetricGuard
 
 
 def density_of(trainer: Trainer) -> tuple[int, int]:
@@ -220,6 +220,12 @@ def trainer_finished(trainer: Trainer) -> bool:
     return not is_prepared(trainer.model)
 
 
+@pytest.fixture
+def _interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the file of the last good state where it is, as a run does that does not come to its end."""
+    monkeypatch.setattr(MetricGuard, "finish", lambda *_: None)
+
+
 class TestMaxMetricDrop:
     VALUES: ClassVar = {1: 80.0, 2: 81.0, 3: 82.0, 4: 79.0, 5: 76.0, 6: 74.9, 7: 90.0, 8: 90.0, 9: 90.0, 10: 90.0}
 
@@ -292,6 +298,7 @@ class TestMaxMetricDrop:
         assert "instead of 0.300" in caplog.text
 
     @pytest.mark.parametrize("step", [2, 5])
+    @pytest.mark.usefixtures("_interrupted")
     def test_a_resumed_run_ends_in_the_same_state(self, step: int, tmp_path: Path) -> None:
         whole, _ = guarded(tmp_path, self.VALUES, save_strategy="steps", save_steps=1)
         whole.train()
@@ -301,6 +308,7 @@ class TestMaxMetricDrop:
         assert_same(resumed.model.state_dict(), whole.model.state_dict())
         assert resumed.model.config.pruning == whole.model.config.pruning
 
+    @pytest.mark.usefixtures("_interrupted")
     def test_a_resumed_run_still_has_its_last_good_state(self, tmp_path: Path) -> None:
         """The good state is from step 4 and the checkpoint from step 5, so only the file has it."""
         values = {2: 80.0, 4: 79.0, 6: 10.0}
@@ -312,6 +320,13 @@ class TestMaxMetricDrop:
         assert_same(resumed.model.state_dict(), whole.model.state_dict())
         assert torch.equal(resumed.model.qa_outputs.weight, seen[4]["qa_outputs.weight"])
 
+    def test_a_finished_run_leaves_no_dense_copy_behind(self, tmp_path: Path) -> None:
+        trainer, _ = guarded(tmp_path, self.VALUES)
+        trainer.train()
+        trainer.save_model()
+        assert not list(tmp_path.rglob("_*"))
+
+    @pytest.mark.usefixtures("_interrupted")
     def test_the_file_of_an_earlier_run_does_not_leak_into_a_new_one(self, tmp_path: Path) -> None:
         first, _ = guarded(tmp_path, dict.fromkeys(range(11), 99.0))
         first.train()

@@ -56,7 +56,7 @@ class PalBertAttention(AlbertAttention):
 
     def __init__(self, config: PalBertConfig) -> None:
         super().__init__(config)
-        if config.head_size == self.attention_head_size:
+        if config.head_size == self.attention_head_size and self.all_head_size == config.hidden_size:
             return
         self.attention_head_size = config.head_size
         self.all_head_size = config.num_attention_heads * config.head_size

@@ -363,6 +363,8 @@ class MovementPruningCallback(TrainerCallback):
         bake_masks(model)
         self._finished = True
         self._describe(model, "final")
+        if self.guard is not None:
+            self.guard.finish(_last_good_file(args), state.is_world_process_zero)
         if self.storage is not None and isinstance(model, PreTrainedModel):
             enable_sparse_saving(model, self.storage)
         logger.info("Pruned to density %.4f of the targeted weights.", final)

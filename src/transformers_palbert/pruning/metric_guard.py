@@ -89,6 +89,11 @@ class MetricGuard:
         elif self.step is None and owns_file:
             file.unlink(missing_ok=True)
 
+    def finish(self, file: Path, owns_file: bool = True) -> None:
+        """End a run: nothing goes back to ``file`` any more, and it is as large as the dense model."""
+        if owns_file:
+            file.unlink(missing_ok=True)
+
     def recall(self, file: Path, step: int) -> None:
         """Take baseline and last good state of an interrupted run from ``file``; no state from after ``step``."""
         if not file.is_file():
