@@ -19,7 +19,7 @@ from typing import Any
 
 from machine import describe_run, write_result
 
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 ROOT = Path(__file__).parent.parent
 NAME = "palbert_cmrc2018"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 __all__ = ["ROOT", "is_finished", "run_qa", "without_local_paths"]
 

@@ -34,8 +34,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 import transformers_palbert as palbert
-from transformers_palbert.pruning import inspect_checkpoint
 from transformers_palbert.qa.features import build_features
+from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 

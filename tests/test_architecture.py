@@ -19,8 +19,9 @@ ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
     {"errors", "hub_tokens", "machine"},
-    {"model", "storage", "text"},
-    {"baselines", "qa"},
+    {"model", "text"},
+    {"storage"},
+    {"baselines", "qa", "sizes"},
     {"pretraining", "pruning"},
     {"hub"},
     {"training"},

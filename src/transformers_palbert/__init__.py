@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     )
     from .model.tokenization_palbert import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
     from .pipelines.question_answering import QuestionAnsweringPipeline
-    from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning, pruning_report
+    from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
+    from .sizes import pruning_report
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
 
@@ -122,7 +123,7 @@ _LAZY = {
     "load_metric": "qa.metrics",
     "load_qa_dataset": "qa.datasets",
     "prepare_pruning": "pruning",
-    "pruning_report": "pruning",
+    "pruning_report": "sizes",
 }
 """Public name -> module that defines it and loads when the name is first used."""
 

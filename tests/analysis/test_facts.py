@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from transformers_palbert.analysis.facts import density_pictures, model_facts, weight_bytes
-from transformers_palbert.pruning import pruning_report
+from transformers_palbert.analysis.facts import density_pictures, model_facts, weights_on_disk
+from transformers_palbert.sizes import pruning_report
 
 DENSE = "bert.encoder.layer.0.intermediate.dense"
 
@@ -33,12 +33,12 @@ def test_bytes_of_shards(model, tmp_path):
     model.save_pretrained(tmp_path, max_shard_size="5KB")
     shards = list(tmp_path.glob("model-*.safetensors"))
     assert len(shards) > 1
-    assert weight_bytes(str(tmp_path)) == sum(shard.stat().st_size for shard in shards)
+    assert weights_on_disk(str(tmp_path)) == sum(shard.stat().st_size for shard in shards)
 
 
 @pytest.mark.parametrize("name", ["", "nobody/nothing", "not a name"])
 def test_bytes_of_nothing(name):
-    assert weight_bytes(name) is None
+    assert weights_on_disk(name) is None
 
 
 def naive_blocks(nonzero, rows, columns):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForQuestionAnswering
 
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 
 def size(folder: Path) -> int:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from transformers_palbert.cli.inspect import _split
-from transformers_palbert.pruning.report import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 
 @pytest.mark.parametrize(

@@ -52,5 +52,5 @@ def test_help_loads_neither_torch_nor_transformers():
 
 
 def test_a_programming_error_keeps_its_traceback(palbert, monkeypatch, saved_model):
-    monkeypatch.setattr("transformers_palbert.pruning.report.inspect_checkpoint", lambda _: 1 / 0)
+    monkeypatch.setattr("transformers_palbert.sizes.inspect_checkpoint", lambda _: 1 / 0)
     assert isinstance(palbert("inspect", saved_model).exception, ZeroDivisionError)

@@ -22,7 +22,7 @@ import transformers_palbert as palbert
 from tests.examples.conftest import PEOPLE, PLACES
 from tests.references.scripts import load_script
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE = (

@@ -14,7 +14,7 @@ import torch
 
 from tests.examples.test_run_qa import SHAPE, options
 from tests.references.scripts import load_script
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 
 ROOT = Path(__file__).parents[2]
 

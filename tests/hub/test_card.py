@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
 from transformers_palbert.hub.card import table
-from transformers_palbert.pruning.report import MatrixReport
+from transformers_palbert.sizes import MatrixReport
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformers_palbert.hub.picture import draw_densities
-from transformers_palbert.pruning.report import MatrixReport
+from transformers_palbert.sizes import MatrixReport
 
 MATRICES = [MatrixReport(f"layer.{index}.weight", (4, 4), 16, index, 64) for index in range(5)]
 

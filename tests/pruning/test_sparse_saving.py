@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel, Trainer
 from tests.pruning.helpers import make_trainer, qa_rows, tiny_model, training_arguments
 from tests.references.processes import two_processes
 from transformers_palbert import MovementPruningCallback, StorageConfig
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.storage.tensors import is_packed, packed_header
 
 CHECKPOINTS: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 1}

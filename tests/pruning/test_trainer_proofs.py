@@ -33,11 +33,11 @@ from transformers_palbert.pruning import (
     apply_density,
     masked_layers,
     masked_linear,
-    pruning_report,
 )
 from transformers_palbert.pruning import callback as callback_module
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 from transformers_palbert.pruning.optimizer import take_gradients
+from transformers_palbert.sizes import pruning_report
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.storage.helpers import (
     state_of,
 )
 from transformers_palbert import PruningConfig, StorageConfig, StorageError, enable_sparse_saving, prepare_pruning
-from transformers_palbert.pruning import inspect_checkpoint
+from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.storage import folders
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.folders import compress_folder, decompress_folder

@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from ..pruning.report import pruning_report
+from ..sizes import pruning_report, weight_bytes
 
-__all__ = ["MatrixPicture", "ModelFacts", "density_pictures", "model_facts", "weight_bytes"]
+__all__ = ["MatrixPicture", "ModelFacts", "density_pictures", "model_facts", "weights_on_disk"]
 
 GRID = 64
 """Blocks along the longer side of a matrix in its picture."""
 
 _BLOCK = 4  # smallest side of a block: with fewer than 16 weights in it, the picture would be noise
 _MIN_GRID = 6  # blocks along the shorter side, so that embeddings are more than a line
-_WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 _SIZES = {
     "layers": ("num_hidden_layers", "num_layers"),
     "hidden size": ("hidden_size", "dim"),
@@ -78,11 +77,11 @@ def model_facts(model: Any) -> ModelFacts:
         parameters=report.total.numel,
         nonzero=report.total.nonzero,
         encoder_density=report.encoder.density,
-        file_bytes=weight_bytes(getattr(model, "name_or_path", "")),
+        file_bytes=weights_on_disk(getattr(model, "name_or_path", "")),
     )
 
 
-def weight_bytes(name_or_path: str) -> int | None:
+def weights_on_disk(name_or_path: str) -> int | None:
     """Bytes of the files that hold the weights, all shards together; None if there are none on this machine.
 
     Args:
@@ -101,8 +100,7 @@ def weight_bytes(name_or_path: str) -> int | None:
         if config is None:
             return None
         folder = Path(config).parent
-    found = next((files for pattern in _WEIGHT_FILES if (files := sorted(folder.glob(pattern)))), [])
-    return sum(file.stat().st_size for file in found) or None
+    return weight_bytes(folder)
 
 
 def density_pictures(model: nn.Module) -> list[MatrixPicture]:

@@ -10,7 +10,7 @@ import typer
 from .output import JsonOption, format_bytes, make_table, show, write_json
 
 if TYPE_CHECKING:
-    from ..pruning.report import PruningReport
+    from ..sizes import PruningReport
 
 __all__ = ["compress", "decompress"]
 
@@ -64,7 +64,7 @@ def decompress(model: SourceArgument, out: TargetArgument, json: JsonOption = Fa
 
 
 def _report(before: Path, after: Path, json: bool) -> None:
-    from ..pruning.report import inspect_checkpoint
+    from ..sizes import inspect_checkpoint
 
     reports = {str(folder): inspect_checkpoint(folder) for folder in (before, after)}
     if json:

@@ -14,7 +14,7 @@ from .output import JsonOption, format_bytes, format_count, make_table, show, wr
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..pruning.report import MatrixReport, PruningReport, Totals
+    from ..sizes import MatrixReport, PruningReport, Totals
 
 COLUMNS = ("matrix", "shape", "parameters", "density", "dense", "stored")
 
@@ -32,7 +32,7 @@ def inspect(
 
     Example: palbert inspect ./my-model
     """
-    from ..pruning.report import inspect_checkpoint
+    from ..sizes import inspect_checkpoint
 
     report = inspect_checkpoint(model)
     if json:

@@ -25,6 +25,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..machine import describe_machine
+from ..sizes import weight_bytes
 from .grid import Trial
 from .outcome import Run, Status, classify, last_lines, read_runs, write_runs
 from .settings import Settings, to_arguments
@@ -190,7 +191,7 @@ def _collect(folder: Path) -> dict[str, float]:
     file = folder / "all_results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     metrics = {name: value for name, value in results.items() if isinstance(value, int | float)}
-    weights = sum(part.stat().st_size for part in folder.glob("*.safetensors"))
+    weights = weight_bytes(folder) or 0
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     return metrics | {"file_mb": weights / 1e6}

@@ -16,7 +16,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..hub_tokens import redact
-from ..pruning.report import MatrixReport
+from ..sizes import MatrixReport
 
 __all__ = ["HUB_METRICS", "CardSizes", "Evaluation", "PalBertCard", "table"]
 

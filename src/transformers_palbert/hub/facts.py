@@ -17,8 +17,10 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from ..machine import processor_name
-from ..pruning.masked_linear import TRAINING_KEYS
-from ..pruning.report import MatrixReport, Totals, in_encoder, pruning_report
+from ..model.pruning_state import PruningState, is_training_key
+from ..model.structure import known_structure
+from ..sizes import MatrixReport, Totals, pruning_report, weight_bytes
+from ..sizes import encoder_matrices as matrices_of_encoder
 from .card import CardSizes, Evaluation
 
 __all__ = [
@@ -44,7 +46,6 @@ TOLERANCE = 0.01  # of a density: rounding to whole groups of weights
 
 _NO_SCORE = re.compile(r"runtime|per_second|density_|pruning_progress|preparation_time|(^|_)(total|skip)$")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
-_WEIGHT_FILE = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 
 
 def scores(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -68,7 +69,7 @@ def fingerprint(model: nn.Module) -> str:
     """A checksum of the weights that the model computes with: equal for equal weights, pruned in training or baked."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
-        if name.rpartition(".")[2] in TRAINING_KEYS:
+        if is_training_key(name):
             continue
         values = tensor.detach().cpu().contiguous() + 0  # + 0, so that -0.0 counts as 0.0
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -79,24 +80,19 @@ def fingerprint(model: nn.Module) -> str:
 def model_sizes(model: nn.Module, folder: Path | None = None) -> CardSizes:
     """Counts and bytes of ``model``; bytes of its file if ``folder`` holds it."""
     report = pruning_report(model)
-    files = [] if folder is None else [file for file in _files(folder) if _WEIGHT_FILE.fullmatch(file.name)]
     return CardSizes(
         encoder=report.encoder.numel,
         encoder_density=report.encoder.density,
         parameters=report.total.numel,
         parameters_nonzero=report.total.nonzero,
         dense_bytes=report.total.bytes,
-        file_bytes=sum(file.stat().st_size for file in files) or None,
+        file_bytes=None if folder is None else weight_bytes(folder),
     )
-
-
-def _files(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
 
 
 def encoder_matrices(model: nn.Module) -> list[MatrixReport]:
     """The weight matrices of the encoder's layers."""
-    return [m for m in pruning_report(model).matrices if len(m.shape) == 2 and in_encoder(m.name)]
+    return matrices_of_encoder(pruning_report(model).matrices, known_structure(model))
 
 
 def is_plainly_stored(folder: Path) -> bool | None:
@@ -119,12 +115,13 @@ def pruning_settings(model: nn.Module) -> dict[str, Any]:
 
     Nothing if the weights are denser than that says: the model was pruned once, and trained on without masks.
     """
-    values = getattr(getattr(model, "config", None), "pruning", None) or {}
-    targets = {f"{name}.weight" for name in values.get("targets") or ()}
-    kept = Totals.of(matrix for matrix in pruning_report(model).matrices if matrix.name in targets)
-    if kept.density > values.get("density", 1.0) + TOLERANCE:
+    if (state := PruningState.of(model)) is None:
         return {}
-    return {name: value for name, value in values.items() if name not in ("targets", "exclude") and value is not None}
+    targets = {f"{name}.weight" for name in state.targets}
+    kept = Totals.of(matrix for matrix in pruning_report(model).matrices if matrix.name in targets)
+    if kept.density > state.density + TOLERANCE:
+        return {}
+    return {n: value for n, value in state.to_dict().items() if n not in ("targets", "exclude") and value is not None}
 
 
 def hyperparameters(args: TrainingArguments, state: TrainerState, config: Any = None) -> dict[str, Any]:

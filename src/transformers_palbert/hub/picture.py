@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..pruning.report import MatrixReport
+from ..sizes import MatrixReport
 
 __all__ = ["draw_densities"]
 

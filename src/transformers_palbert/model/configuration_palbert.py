@@ -13,14 +13,12 @@ from transformers.models.albert.configuration_albert import AlbertConfig
 
 from ..errors import ConfigurationError
 from .layers import LayerPool
+from .pruning_state import PruningState
 
-__all__ = ["MAX_GRADIENT_RATIO", "PRUNING_STATUSES", "QA_LAYER_POOLINGS", "PalBertConfig"]
+__all__ = ["MAX_GRADIENT_RATIO", "QA_LAYER_POOLINGS", "PalBertConfig"]
 
 QA_LAYER_POOLINGS = LayerPool.MODES
 """Ways to make one input of the question-answering head from several layer applications."""
-
-PRUNING_STATUSES = ("training", "final")
-"""A checkpoint from the middle of a pruning run, or one whose masks are baked in."""
 
 MAX_GRADIENT_RATIO = 1e6
 """Largest ratio of the learning rates of the last and the first application; float16 holds no wider span safely."""
@@ -38,8 +36,6 @@ _SIZES = (
     "type_vocab_size",
 )
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
-_PRUNING_STRINGS = ("method", "granularity", "scope")
-_PRUNING_SHARES = ("target_sparsity", "density")
 
 
 def _with_configuration_errors(cls: "type[PalBertConfig]") -> "type[PalBertConfig]":
@@ -149,7 +145,7 @@ class PalBertConfig(AlbertConfig):
         self._check_layers()
         self._check_layer_lr_decay()
         self._check_qa_layers()
-        self._check_pruning()
+        PruningState.of(self)  # raises if it is malformed
 
     def _check_ranges(self) -> None:
         """Check each field of ALBERT by itself."""
@@ -204,22 +200,6 @@ class PalBertConfig(AlbertConfig):
         if self.qa_layer_pooling == "last" and len(layers) > 1:
             allowed = f"one of {QA_LAYER_POOLINGS[1:]} with qa_layers={layers}; 'last' would ignore all but one"
             raise _wrong("qa_layer_pooling", self.qa_layer_pooling, allowed)
-
-    def _check_pruning(self) -> None:
-        """Check the shape of the pruning state; what it means is the pruning code's business."""
-        state = self.pruning or {}
-        for name in _PRUNING_STRINGS:
-            if not isinstance(state.get(name, ""), str):
-                raise _wrong(f"pruning[{name!r}]", state[name], "a string")
-        for name in _PRUNING_SHARES:
-            value = state.get(name)
-            if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-                raise _wrong(f"pruning[{name!r}]", value, "a number in [0, 1] or None")
-        if "status" in state:
-            _check_choice("pruning['status']", state["status"], PRUNING_STATUSES)
-        targets = state.get("targets", [])
-        if not isinstance(targets, list | tuple) or not all(isinstance(target, str) for target in targets):
-            raise _wrong("pruning['targets']", targets, "a list of module names")
 
 
 def _activations() -> tuple[str, ...]:

@@ -9,19 +9,15 @@ if TYPE_CHECKING:
 
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
-from .report import PruningReport, inspect_checkpoint, pruning_report
 
 __all__ = [
     "MovementPruningCallback",
     "PruningConfig",
-    "PruningReport",
     "apply_density",
     "bake_masks",
-    "inspect_checkpoint",
     "is_prepared",
     "masked_layers",
     "prepare_pruning",
-    "pruning_report",
 ]
 
 

@@ -18,6 +18,9 @@ from transformers.trainer_callback import CallbackHandler
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
 from ..hub_tokens import hide_token
+from ..model.pruning_state import PruningState
+from ..model.structure import known_structure, part_of
+from ..sizes import pruning_report
 from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from .collapse import dense_loss, find_collapse
@@ -25,7 +28,6 @@ from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
-from .report import in_encoder, pruning_report
 from .schedules import density_at, last_update, schedule_progress
 
 __all__ = ["MovementPruningCallback"]
@@ -406,9 +408,8 @@ class MovementPruningCallback(TrainerCallback):
     def _describe(self, model: nn.Module, status: str) -> None:
         """Write the pruning state into the model's config, as plain values."""
         self._targets = list(masked_layers(model)) or self._targets
-        if (config := getattr(model, "config", None)) is not None:
-            facts = {"targets": self._targets, "density": self.density, "status": status}
-            config.pruning = {**self.config.to_dict(), **facts}
+        settings = {name: value for name, value in self.config.to_dict().items() if name != "targets"}
+        PruningState(tuple(self._targets), self.density, status, settings).write(model)
 
 
 def _last_good_file(args: TrainingArguments) -> Path:
@@ -448,7 +449,8 @@ def _count(model: nn.Module) -> tuple[int, int, int]:
     """Targeted weights, weights of the encoder (and what else is targeted), and all parameters but the scores."""
     report = pruning_report(model)
     targets = {f"{name}.weight": layer.weight.numel() for name, layer in masked_layers(model).items()}
-    outside = sum(size for name, size in targets.items() if not in_encoder(name))
+    structure = known_structure(model)
+    outside = sum(size for name, size in targets.items() if part_of(name, structure) != "encoder")
     return sum(targets.values()), report.encoder.numel + outside, report.total.numel
 
 

@@ -14,19 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import PruningError
+from ..model.pruning_state import MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY
 from .masks import mask_weight
-from .scores import SCORES_KEY, UNCERTAINTY_KEY
 
-__all__ = ["MASK_KEY", "PRUNED_WEIGHT_KEY", "TRAINING_KEYS", "MaskedLinear"]
-
-MASK_KEY = "mask"
-"""Suffix of the checkpoint key that holds the mask."""
-
-PRUNED_WEIGHT_KEY = "pruned_weight"
-"""Suffix of the checkpoint key that holds what the mask hides, ``W ⊙ (1 - M)``."""
-
-TRAINING_KEYS = frozenset({MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, UNCERTAINTY_KEY})
-"""Suffixes of the checkpoint keys that only a run which goes on needs: whoever counts the model leaves them out."""
+__all__ = ["MaskedLinear"]
 
 
 class MaskedLinear(nn.Linear):
@@ -89,6 +80,11 @@ class MaskedLinear(nn.Linear):
                 weight.register_hook(self._forget)  # its graph is gone once the gradient has arrived
             self._built = (key, weight)
         return self._built[1]
+
+    def effective_parameters(self) -> dict[str, Tensor]:
+        """What the parameters amount to in the model: the masked weight and the bias, without the scores."""
+        weight = {"weight": self.weight.detach().masked_fill(~self.mask, 0.0)}
+        return weight if self.bias is None else {**weight, "bias": self.bias}
 
     def start_forward(self) -> None:
         """Drop what an earlier forward built, and build anew: called once per forward of the model."""

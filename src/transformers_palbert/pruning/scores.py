@@ -24,27 +24,20 @@ import torch
 from torch import Tensor
 
 from ..errors import PruningError
+from ..model.pruning_state import SCORES_KEY, UNCERTAINTY_KEY
 
 if TYPE_CHECKING:
     from .config import PruningConfig
 
 __all__ = [
     "SCORES",
-    "SCORES_KEY",
     "SCORE_STARTS",
     "SCORE_UPDATES",
-    "UNCERTAINTY_KEY",
     "MagnitudeScore",
     "MovementScore",
     "Score",
     "SensitivityScore",
 ]
-
-SCORES_KEY = "scores"
-"""Name of the tensor whose gradient is ``∂L/∂(W ⊙ M) ⊙ W``, where a method keeps one."""
-
-UNCERTAINTY_KEY = "uncertainty"
-"""Name of the tensor that holds the uncertainty of a sensitivity."""
 
 
 class Score(Protocol):

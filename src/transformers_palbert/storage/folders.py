@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import StorageError
+from ..model.pruning_state import PruningState
 from .config import LOSSLESS, StorageConfig
 from .files import INDEX_FILE, WEIGHTS_FILE, open_weights, read_headers, require_room, weight_files
 from .quantizer import QUANT_METHOD, SparseConfig, is_packed_config
@@ -149,8 +150,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _require_finished(source: Path, settings: dict[str, Any]) -> None:
-    pruning = settings.get("pruning")
-    if isinstance(pruning, dict) and pruning.get("status") == "training":
+    state = PruningState.of(settings)
+    if state is not None and not state.is_finished:
         raise StorageError(
             f"{source} is a checkpoint from the middle of pruning, with the scores and the weights that masks hide."
             " Finish the training and pack the model that it saves."

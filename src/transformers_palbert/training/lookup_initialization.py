@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AlbertPreTrainedModel
 
 from ..errors import ConfigurationError
+from ..model.structure import encoder_layers
 
 __all__ = ["initialize_for_lookup", "sinusoids"]
 
@@ -50,7 +51,6 @@ def initialize_for_lookup(model: AlbertPreTrainedModel, sharpness: float = 1.5) 
     positions = embeddings.position_embeddings.weight
     positions.copy_(sinusoids(*positions.shape) * (model.config.initializer_range * math.sqrt(2)))
     embeddings.token_type_embeddings.weight.mul_(0.5)
-    for group in encoder.encoder.albert_layer_groups:
-        for layer in group.albert_layers:
-            layer.attention.query.weight.mul_(sharpness)
-            layer.attention.key.weight.copy_(layer.attention.query.weight)
+    for layer in encoder_layers(encoder):
+        layer.query.weight.mul_(sharpness)
+        layer.key.weight.copy_(layer.query.weight)

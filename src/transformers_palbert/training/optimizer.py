@@ -12,6 +12,9 @@ from typing import Any
 
 from torch import nn
 
+from ..model.pruning_state import SCORES_KEY
+from ..model.structure import known_structure, part_of
+
 __all__ = ["parameter_groups"]
 
 
@@ -29,11 +32,12 @@ def parameter_groups(
     config = getattr(model, "config", None)
     epsilon = getattr(config, "layer_lr_decay", 1.0)
     below = learning_rate * epsilon ** getattr(config, "num_hidden_layers", 0)
+    structure = known_structure(model)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = below if "embed" in name else learning_rate
-        decays = name in decay_names and not name.endswith(".scores")
+        rate = below if part_of(name, structure) == "embeddings" else learning_rate
+        decays = name in decay_names and not name.endswith(f".{SCORES_KEY}")
         groups.setdefault((rate, weight_decay if decays else 0.0), []).append(parameter)
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]

@@ -16,11 +16,10 @@ from transformers_palbert.pruning import (
     PruningConfig,
     apply_density,
     bake_masks,
-    inspect_checkpoint,
     masked_layers,
     prepare_pruning,
-    pruning_report,
 )
+from transformers_palbert.sizes import inspect_checkpoint, pruning_report
 
 CONFIG = PruningConfig(0.7)
 

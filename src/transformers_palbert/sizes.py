@@ -1,11 +1,15 @@
-"""What pruning left: density, parameters and bytes per matrix, for the encoder, the whole model and the file.
+"""How large a model is: density, parameters and bytes per matrix, for the encoder, the whole model and the file.
 
 Density is ``non-zero / all``; sparsity is ``1 - density``. The three totals are reported beside each other because they
 tell different stories: with a vocabulary of 21,128 the embeddings are 70 % of ALBERT-tiny and 18 % of ALBERT-large.
+
+A module whose parameters are not what it computes with (masks, scores) has a method ``effective_parameters``, and is
+counted by what that returns; nothing here knows more of pruning.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,14 +18,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..storage.files import StoredTensor, open_weights, read_headers, require_room, weight_files
-from ..storage.state import restore
-from .masked_linear import TRAINING_KEYS, MaskedLinear
+from .model.pruning_state import is_training_key
+from .model.structure import Structure, known_structure, part_of
+from .storage.files import StoredTensor, open_weights, read_headers, require_room, weight_files
+from .storage.state import restore
 
-__all__ = ["MatrixReport", "PruningReport", "Totals", "inspect_checkpoint", "pruning_report"]
+__all__ = [
+    "MatrixReport",
+    "PruningReport",
+    "Totals",
+    "encoder_matrices",
+    "inspect_checkpoint",
+    "pruning_report",
+    "weight_bytes",
+]
 
-ENCODER = (".encoder.", ".transformer.layer.")
-EMBEDDING = "embed"  # ALBERT keeps its embedding projection inside the encoder module
+_WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 
 
 @dataclass(frozen=True)
@@ -88,11 +100,13 @@ class PruningReport:
     file_bytes: int | None = None
 
     @classmethod
-    def of(cls, measured: Iterable[MatrixReport], file_bytes: int | None = None) -> PruningReport:
-        """Add up what was ``measured``."""
+    def of(
+        cls, measured: Iterable[MatrixReport], structure: Structure | None, file_bytes: int | None = None
+    ) -> PruningReport:
+        """Add up what was ``measured`` of a model of this ``structure``."""
         matrices = list(measured)
-        encoder = [m for m in matrices if len(m.shape) == 2 and in_encoder(m.name)]
-        return cls(matrices, Totals.of(encoder), Totals.of(matrices), file_bytes)
+        encoder = Totals.of(encoder_matrices(matrices, structure))
+        return cls(matrices, encoder, Totals.of(matrices), file_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, densities included."""
@@ -104,9 +118,18 @@ class PruningReport:
         return [("encoder", self.encoder), ("total", self.total)]
 
 
-def in_encoder(name: str) -> bool:
-    """Whether the tensor called ``name`` belongs to the encoder's layers."""
-    return EMBEDDING not in name and any(part in f".{name}" for part in ENCODER)
+def encoder_matrices(measured: Iterable[MatrixReport], structure: Structure | None) -> list[MatrixReport]:
+    """The weight matrices of the encoder's layers."""
+    return [m for m in measured if len(m.shape) == 2 and part_of(m.name, structure) == "encoder"]
+
+
+def weight_bytes(folder: str | Path) -> int | None:
+    """Bytes of the files that hold the weights of the model in ``folder``, all shards together; None if there are none.
+
+    Other weights in the folder, such as those of checkpoints, do not count.
+    """
+    found = next((files for pattern in _WEIGHT_FILES if (files := list(Path(folder).glob(pattern)))), [])
+    return sum(file.stat().st_size for file in found) or None
 
 
 def _measure(name: str, tensor: Tensor) -> MatrixReport:
@@ -119,17 +142,19 @@ def pruning_report(model: nn.Module) -> PruningReport:
 
     Shared and tied parameters count once.
     """
-    return PruningReport.of(_measure(name, tensor) for name, tensor in _effective_parameters(model))
+    measured = [_measure(name, tensor) for name, tensor in _effective_parameters(model)]
+    return PruningReport.of(measured, known_structure(model))
 
 
 def _effective_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    masks = {id(m.weight): m.mask for m in model.modules() if isinstance(m, MaskedLinear)}
-    scores = {id(m.scores) for m in model.modules() if isinstance(m, MaskedLinear)}
-    for name, parameter in model.named_parameters():
-        if id(parameter) in scores:
-            continue
-        mask = masks.get(id(parameter))
-        yield name, parameter.detach() if mask is None else parameter.detach() * mask
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        effective = module.effective_parameters() if hasattr(module, "effective_parameters") else own
+        for name, tensor in effective.items():
+            if id(own[name]) not in seen:
+                seen.add(id(own[name]))
+                yield f"{path}.{name}" if path else name, tensor.detach()
 
 
 def inspect_checkpoint(folder: str | Path) -> PruningReport:
@@ -142,9 +167,18 @@ def inspect_checkpoint(folder: str | Path) -> PruningReport:
         StorageError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
     """
     files = weight_files(folder)
-    stored = [t for t in read_headers(files).values() if t.name.rpartition(".")[2] not in TRAINING_KEYS]
+    stored = [tensor for tensor in read_headers(files).values() if not is_training_key(tensor.name)]
     require_room(stored)
-    return PruningReport.of(map(_measure_stored, stored), sum(file.stat().st_size for file in files))
+    return PruningReport.of(map(_measure_stored, stored), _structure_in(Path(folder)), weight_bytes(folder))
+
+
+def _structure_in(folder: Path) -> Structure | None:
+    """What the config beside the weights says; None where there is none that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the weights can be counted without it
+        return None
+    return known_structure(str(config.get("model_type"))) if isinstance(config, dict) else None
 
 
 def _measure_stored(stored: StoredTensor) -> MatrixReport:
