@@ -25,7 +25,7 @@ from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from .collapse import dense_loss, find_collapse
 from .config import PruningConfig
-from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning, weight_scores
+from .convert import apply_density, bake_masks, is_prepared, kept_weights, masked_layers, prepare_pruning, weight_scores
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
 from .schedules import density_at, last_update, schedule_progress
@@ -127,6 +127,7 @@ class MovementPruningCallback(TrainerCallback):
         self.density = 1.0
         self._progress = -1.0
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
+        self._kept = 0  # of the targeted weights
         self._targets: list[str] = []  # names of the pruned modules
         self._separated: list[tuple[dict[str, Any], list[Any]]] = []
         self._gradients: list[torch.Tensor | None] = []
@@ -253,12 +254,13 @@ class MovementPruningCallback(TrainerCallback):
         plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
         self.density = self._density_at(state.global_step, state.max_steps)
+        self._kept = kept_weights(model, self.config, self.density)
         if self._changes_at(state):
             if self.density < 1:
                 self._check_scores(model)
             apply_density(model, self.config, self.density)
         elif resuming:
-            _require_masks(model, self.density)
+            _require_masks(model, self._kept)
         self._forget_denser_best(state)
         self._describe(model, "training")
 
@@ -303,7 +305,7 @@ class MovementPruningCallback(TrainerCallback):
         targeted, encoder, total = self._sizes
         if total == 0 or not (prefix or "loss" in logs):
             return
-        pruned = targeted - round(self.density * targeted)
+        pruned = targeted - self._kept
         facts = {
             f"{prefix}density_encoder": (encoder - pruned) / encoder,
             f"{prefix}density_total": (total - pruned) / total,
@@ -359,9 +361,9 @@ class MovementPruningCallback(TrainerCallback):
         model = kwargs["model"]
         final = self._final_density(model, state)
         self._check_finite(model)
-        if not _has_density(model, final):
+        self.density, self._kept = final, kept_weights(model, self.config, final)
+        if _kept_by_masks(model) != self._kept:
             apply_density(model, self.config, final)
-        self.density = final
         bake_masks(model)
         self._finished = True
         self._describe(model, "final")
@@ -430,18 +432,16 @@ def _scores(model: nn.Module) -> list[nn.Parameter]:
     return [layer.scores for layer in masked_layers(model).values() if layer.scores is not None]
 
 
-def _has_density(model: nn.Module, density: float) -> bool:
-    """Whether the masks keep exactly this share of the weights."""
-    masks = [layer.mask for layer in masked_layers(model).values()]
-    return sum(int(mask.sum()) for mask in masks) == round(density * sum(mask.numel() for mask in masks))
+def _kept_by_masks(model: nn.Module) -> int:
+    return sum(int(layer.mask.sum()) for layer in masked_layers(model).values())
 
 
-def _require_masks(model: nn.Module, density: float) -> None:
-    if not _has_density(model, density):
+def _require_masks(model: nn.Module, kept: int) -> None:
+    if (found := _kept_by_masks(model)) != kept:
         raise PruningError(
-            f"The checkpoint should hold masks of density {density:.4f}, and its masks have another: it was written"
-            " with other settings than those of this run, or the tensors called …mask were changed. Go on with the"
-            " settings of the run that wrote it."
+            f"The masks of the checkpoint should keep {kept} weights, and they keep {found}: it was written with other"
+            " settings than those of this run, or the tensors called …mask were changed. Go on with the settings of the"
+            " run that wrote it."
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import ConfigurationError
-from .granularity import GRANULARITIES
+from .granularity import Granularity, parse_granularity
 from .schedules import SCHEDULES
 from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
@@ -38,9 +38,11 @@ class PruningConfig:
         method: How weights are scored, a key of :data:`~transformers_palbert.pruning.scores.SCORES`:
             ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order) or ``"movement"``
             (first order, signed; the papers' method, for long runs).
-        granularity: What is kept or removed as one, a key of
-            :data:`~transformers_palbert.pruning.granularity.GRANULARITIES`: ``"element"``.
-        scope: ``"matrix"`` gives every matrix the same density; ``"global"`` compares scores across matrices.
+        granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any
+            size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Units other than
+            elements become zeros that stay in the file's shapes: smaller on the disk, not faster.
+        scope: ``"matrix"`` gives every matrix (every layer, for heads and feed-forward units) the same density;
+            ``"global"`` compares scores across them.
         schedule: Way from density 1 to the final density: ``"cubic"``, ``"linear"`` or ``"constant"``.
         warmup: Fraction of the optimizer steps before pruning starts, in [0, 1).
         cooldown: Fraction of the optimizer steps after the final density is reached, in [0, 1); fine-tuning at the
@@ -88,7 +90,7 @@ class PruningConfig:
             object.__setattr__(self, field, None if value is None else tuple(value))
             _require_patterns(field, getattr(self, field) or ())
         _require_choice("method", self.method, SCORES)
-        _require_choice("granularity", self.granularity, GRANULARITIES)
+        parse_granularity(self.granularity)
         _require_choice("scope", self.scope, SCOPES)
         _require_choice("schedule", self.schedule, SCHEDULES)
         _require_choice("score_start", self.score_start, SCORE_STARTS)
@@ -137,6 +139,11 @@ class PruningConfig:
     def score(self) -> Score:
         """The score that these settings describe."""
         return SCORES[self.method](self)
+
+    @property
+    def units(self) -> Granularity:
+        """What finds the units that these settings keep or remove."""
+        return parse_granularity(self.granularity)
 
     @property
     def final_density(self) -> float:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
 from .config import DEFAULT_EXCLUDE, PruningConfig
-from .granularity import GRANULARITIES
+from .granularity import Units, matrices
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
 
@@ -23,8 +22,10 @@ __all__ = [
     "bake_masks",
     "find_targets",
     "is_prepared",
+    "kept_weights",
     "masked_layers",
     "prepare_pruning",
+    "pruning_units",
     "weight_scores",
 ]
 
@@ -86,7 +87,15 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     score = config.score
     layers: dict[nn.Module, nn.Module] = {}
     weights: set[Tensor] = set()
-    for name, linear in find_targets(model, config).items():
+    targets = find_targets(model, config)
+    sets = config.units.units(model, targets)
+    if not sets:
+        raise PruningError(
+            f"The targets of {type(model).__name__} have no units of granularity={config.granularity!r}. They are"
+            f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
+        )
+    _require_equal_units(sets, config)
+    for name, linear in ((name, targets[name]) for name in matrices(sets)):
         if linear.weight in weights:
             raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
         weights.add(linear.weight)
@@ -119,29 +128,51 @@ def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (th
         layer.start_forward()
 
 
+def _require_equal_units(sets: list[Units], config: PruningConfig) -> None:
+    sizes = sorted({units.weights for units in sets})
+    if config.scope == "global" and len(sizes) > 1:
+        raise PruningError(
+            f"scope='global' compares units with each other, and those of granularity={config.granularity!r} have"
+            f" different sizes here ({', '.join(map(str, sizes))} weights): keeping a share of them would keep another"
+            " share of the weights. Use scope='matrix', or targets=[…] of one shape."
+        )
+
+
+def pruning_units(model: nn.Module, config: PruningConfig) -> list[Units]:
+    """The sets of units of a prepared model."""
+    return config.units.units(model, masked_layers(model))
+
+
 def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
-    """Scores of the groups of one layer's weights, float32; higher means keep."""
-    scores = config.score(layer.weight, layer.score_state)
-    return GRANULARITIES[config.granularity].group_scores(scores)
+    """Scores of one layer's weights, ``[out, in]``, float32; higher means keep."""
+    return config.score(layer.weight, layer.score_state)
+
+
+def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
+    """Number of weights that :func:`apply_density` keeps."""
+    sets = pruning_units(model, config)
+    kept = apportion(density, [units.count for units in sets])
+    return sum(units.weights * count for units, count in zip(sets, kept, strict=True))
 
 
 @torch.no_grad()
 def apply_density(model: nn.Module, config: PruningConfig, density: float) -> None:
-    """Give every prunable layer the mask that keeps the best-scored share ``density`` of the weights, exactly.
+    """Give every prunable layer the mask that keeps the best-scored share ``density`` of the units, exactly.
 
-    Over all layers ``round(density · N)`` of ``N`` groups are kept; each matrix has that share to within one group
-    (scope ``matrix``), or the layers compete (scope ``global``).
+    Over all sets ``round(density · N)`` of ``N`` units are kept; each set has that share to within one unit (scope
+    ``matrix``), or the sets compete (scope ``global``).
     """
-    layers = list(masked_layers(model).values())
-    scores = [weight_scores(layer, config) for layer in layers]
-    kept = apportion(density, [score.numel() for score in scores])
+    layers, sets = masked_layers(model), pruning_units(model, config)
+    by_matrix = {name: weight_scores(layer, config) for name, layer in layers.items()}
+    scores = [units.scores(by_matrix) for units in sets]
+    kept = apportion(density, [units.count for units in sets])
     if config.scope == "global":
         masks = top_v_global(scores, sum(kept))
     else:
         masks = [top_v(score, count) for score, count in zip(scores, kept, strict=True)]
-    to_weight: Callable[..., Tensor] = GRANULARITIES[config.granularity].weight_mask
-    for layer, mask in zip(layers, masks, strict=True):
-        layer.set_mask(to_weight(mask, layer.weight.shape))
+    for units, mask in zip(sets, masks, strict=True):
+        for name, of_weights in units.masks(mask).items():
+            layers[name].set_mask(of_weights)
 
 
 def bake_masks(model: nn.Module) -> nn.Module:

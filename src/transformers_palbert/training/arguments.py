@@ -130,7 +130,9 @@ class PruningArguments:
         "Score of a weight: sensitivity (first order, for any run), magnitude (zeroth order), or movement (first order,"
         " signed; the paper's, for very long runs).",
     )
-    pruning_granularity: str = _option("element", "What is removed as one: element.")
+    pruning_granularity: str = _option(
+        "element", "What is removed as one: element, row, column, block:32x32 (any size), head or ffn_unit."
+    )
     pruning_scope: str = _option("matrix", "matrix: the same density everywhere; global: matrices compete.")
     pruning_schedule: str = _option("cubic", "Way down to the final density: cubic, linear or constant.")
     pruning_warmup: float = _option(0.1, "Fraction of the run before pruning starts.")
