@@ -35,6 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 import transformers_palbert as palbert
 from transformers_palbert.qa.features import build_features
+from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.training.lookup_initialization import initialize_for_lookup
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
@@ -146,7 +147,8 @@ def fit(
     callback: palbert.MovementPruningCallback | None = None,
 ) -> dict[str, float]:
     """Train ``model`` on ``questions``, save it as ``name``, and return its scores on ``test``."""
-    windows = {"tokenizer": tokenizer, "max_seq_length": 160, "doc_stride": 32}
+    decoding = AnsweringSettings(max_seq_length=160, doc_stride=32)
+    windows = {"tokenizer": tokenizer, **decoding.windows}
     trainer = QuestionAnsweringTrainer(
         model=model,
         args=TrainingArguments(
@@ -168,6 +170,7 @@ def fit(
         eval_dataset=None if test is None else build_features(test, training=False, **windows),
         eval_examples=test,
         metric="cmrc2018",
+        decoding=decoding,
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         callbacks=[callback] if callback else None,

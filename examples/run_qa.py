@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from transformers_palbert.export.stock import export_stock, require_stock
 from transformers_palbert.hub import PalBertCard
 from transformers_palbert.qa.cloze import make_cloze_questions
 from transformers_palbert.qa.features import build_features
+from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.qa.submission import write_predictions_csv
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
@@ -271,14 +273,9 @@ def make_features(
         )
 
 
-def decoding_options(data: DataArguments) -> dict[str, Any]:
-    """How logits become answers."""
-    return {
-        "n_best_size": data.n_best_size,
-        "max_answer_length": data.max_answer_length,
-        "version_2_with_negative": data.version_2_with_negative,
-        "null_score_diff_threshold": data.null_score_diff_threshold,
-    }
+def decoding_options(data: DataArguments) -> AnsweringSettings:
+    """How windows are cut and logits become answers; saved with the model."""
+    return AnsweringSettings(**{field.name: getattr(data, field.name) for field in fields(AnsweringSettings)})
 
 
 def _set_up_logging(args: TrainingArguments) -> None:

@@ -1,4 +1,4 @@
-"""Questions with known answers, and a pipeline that gives known ones."""
+"""Questions with known answers, and a reader that gives known ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
+from transformers_palbert.qa.evaluation_decoding import QAPredictions
+from transformers_palbert.qa.settings import AnsweringSettings
+
 TEXT = "《红楼梦》的作者是曹雪芹,写于清代。"
-ROWS = {  # id: question, reference, what the pipeline answers with which score, best first
+ROWS = {  # id: question, reference, what the reader answers with which score, best first
     "right": ("谁写了《红楼梦》?", "曹雪芹", [("曹雪芹", 0.9), ("作者", 0.05)]),
     "partial": ("《红楼梦》写于什么时候?", "清代", [("写于清代", 0.4), ("清代", 0.3)]),
     "missed": ("为什么写它?", "红楼梦", [("清代", 0.1)]),
@@ -26,25 +29,26 @@ def record(key: str, question: str, context: str, *answers: str) -> dict[str, An
 RECORDS = [record(key, question, TEXT, answer) for key, (question, answer, _) in ROWS.items()]
 
 
-class FixedPipe:
+class FixedReader:
     """Answers that are known beforehand: ``{question: [(text, score), …]}``; texts must be in the context."""
 
     device = "cpu"
+    settings = AnsweringSettings()
 
     def __init__(self, model: Any, answers: dict[str, list[tuple[str, float]]]) -> None:
         self.model, self.answers, self.calls = model, answers, []
 
-    def __call__(self, examples: list[dict[str, str]], *, top_k: int, **options: Any) -> Any:
-        self.calls.append((len(examples), options))
-        found = [self._answer(example, top_k) for example in examples]
-        return found[0] if len(found) == 1 else found  # as the pipeline does
+    def answer(self, records: list[dict[str, Any]], *, batch_size: int) -> QAPredictions:
+        self.calls.append((len(records), batch_size))
+        nbest = {row["id"]: self._candidates(row) for row in records}
+        return QAPredictions({key: entries[0]["text"] for key, entries in nbest.items()}, nbest, {})
 
-    def _answer(self, example: dict[str, str], top_k: int) -> Any:
-        answers = []
-        for text, score in self.answers[example["question"]][:top_k]:
-            start = example["context"].index(text)
-            answers.append({"score": score, "start": start, "end": start + len(text), "answer": text})
-        return answers[0] if len(answers) == 1 else answers
+    def _candidates(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for text, score in self.answers[row["question"]]:
+            start = row["context"].index(text)
+            found.append({"text": text, "probability": score, "start": start, "end": start + len(text)})
+        return found
 
 
 @pytest.fixture
@@ -60,6 +64,6 @@ def model() -> BertForQuestionAnswering:
 
 
 @pytest.fixture
-def pipe(model: Any) -> FixedPipe:
+def reader(model: Any) -> FixedReader:
     """Answers of :data:`ROWS`."""
-    return FixedPipe(model, {question: answers for question, _, answers in ROWS.values()})
+    return FixedReader(model, {question: answers for question, _, answers in ROWS.values()})

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.analysis.conftest import RECORDS, FixedPipe, record
-from transformers_palbert.analysis.answering import Answering
+from tests.analysis.conftest import RECORDS, FixedReader, record
 from transformers_palbert.analysis.page import question_type_rules, render_page
 from transformers_palbert.analysis.report import report_data
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.qa.statistics import QUESTION_TYPES, question_type
 
 HOSTILE = """</script><script>alert(1)</script><!-- <img src=x onerror="alert(1)"> {{script}} &lt; \u2028 ' " \\"""
@@ -36,31 +36,31 @@ class Tags(HTMLParser):
             self.raw.append(data)
 
 
-def make(pipe, records=RECORDS, name="model", source="dev.json"):
-    return report_data(pipe, records, name=name, source=source, metric="palbert_qa", answering=Answering(top_k=2))
+def make(reader, records=RECORDS, name="model", source="dev.json"):
+    return report_data(reader, records, name=name, source=source, metric="palbert_qa", top_k=2)
 
 
 @pytest.fixture
 def hostile(model):
     row = record(HOSTILE, HOSTILE, f"{HOSTILE} 答 {HOSTILE}", "答", HOSTILE) | {"title": HOSTILE}
-    return make(FixedPipe(model, {HOSTILE: [(HOSTILE, 0.5), ("答", 0.1)]}), [row], name=HOSTILE, source=HOSTILE)
+    return make(FixedReader(model, {HOSTILE: [(HOSTILE, 0.5), ("答", 0.1)]}), [row], name=HOSTILE, source=HOSTILE)
 
 
 def embedded(page: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
-def test_the_data_is_all_there(pipe):
-    data = make(pipe)
+def test_the_data_is_all_there(reader):
+    data = make(reader)
     assert embedded(render_page(data)) == {**data, "rules": question_type_rules()}
 
 
-def test_the_same_data_makes_the_same_page(pipe):
-    assert render_page(make(pipe)) == render_page(make(pipe))
+def test_the_same_data_makes_the_same_page(reader):
+    assert render_page(make(reader)) == render_page(make(reader))
 
 
-def test_hostile_texts_are_no_markup(pipe, hostile):
-    calm, page = Tags(render_page(make(pipe))), render_page(hostile)
+def test_hostile_texts_are_no_markup(reader, hostile):
+    calm, page = Tags(render_page(make(reader))), render_page(hostile)
     assert Tags(page).tags == calm.tags
     assert embedded(page)["questions"][0]["text"] == HOSTILE
     assert (
@@ -69,8 +69,8 @@ def test_hostile_texts_are_no_markup(pipe, hostile):
     )
 
 
-def test_nothing_is_loaded(pipe):
-    tags = Tags(render_page(make(pipe)))
+def test_nothing_is_loaded(reader):
+    tags = Tags(render_page(make(reader)))
     assert not {"link", "img", "iframe", "object", "embed", "base", "a"} & set(tags.tags)
     assert not {"src", "href", "srcset", "style", "action"} & {name for name, _ in tags.attributes}
     assert not [name for name, _ in tags.attributes if name.startswith("on")]
@@ -83,8 +83,8 @@ def test_nothing_is_loaded(pipe):
     )
 
 
-def test_the_policy_allows_this_style_and_this_script_alone(pipe):
-    tags = Tags(render_page(make(pipe)))
+def test_the_policy_allows_this_style_and_this_script_alone(reader):
+    tags = Tags(render_page(make(reader)))
     (policy,) = (value for name, value in tags.attributes if name == "content" and "default-src" in (value or ""))
     assert policy.startswith("default-src 'none'; ")
     digests = re.findall(r"'sha256-(.+?)'", policy)
@@ -102,6 +102,7 @@ def test_rules_are_read_off_the_documentation():
         assert question_type(re.split(r"[ ,]", chinese)[0] + "呢，").replace("_", " ") == kind
 
 
-def test_what_json_lacks_is_refused(pipe):
-    with pytest.raises(ValueError, match="JSON"):
-        render_page({**make(pipe), "best": float("nan")})
+def test_what_json_lacks_is_refused(reader):
+    for value in (float("nan"), object()):
+        with pytest.raises(ConfigurationError, match="JSON"):
+            render_page({**make(reader), "best": value})

@@ -13,8 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.analysis.browser import BROWSER, Page, open_page
-from tests.analysis.conftest import RECORDS, ROWS, TEXT, FixedPipe, record
-from transformers_palbert.analysis.answering import Answering
+from tests.analysis.conftest import RECORDS, ROWS, TEXT, FixedReader, record
 from transformers_palbert.analysis.page import render_page
 from transformers_palbert.analysis.report import report_data
 
@@ -31,8 +30,8 @@ def file(model, tmp_path: Path) -> Path:
     answers = {question: found for question, _, found in ROWS.values()} | {HOSTILE: [("东京", 0.8), (HOSTILE, 0.1)]}
     records += [record(f"more-{number}", "为什么写它?", TEXT, "红楼梦") for number in range(40)]
     data = report_data(
-        FixedPipe(model, answers), records, name=HOSTILE, source="dev.json", metric="cmrc2018",
-        answering=Answering(top_k=2),
+        FixedReader(model, answers), records, name=HOSTILE, source="dev.json", metric="cmrc2018",
+        top_k=2,
     )  # fmt: skip
     file = tmp_path / "report.html"
     file.write_text(render_page(data), encoding="utf-8")

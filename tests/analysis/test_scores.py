@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.analysis.conftest import RECORDS, record
-from transformers_palbert.analysis.scores import default_metric, score_each
+from transformers_palbert.analysis.scores import default_metric, score_all, score_each
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError
 from transformers_palbert.qa.metrics import METRICS, compute_metric
 
@@ -26,6 +26,14 @@ def test_means_are_the_metric(metric):
     assert whole[exact] > 0
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_together_is_the_metric_to_the_last_digit(metric):
+    exact, f1, factor = KEYS[metric]
+    texts = dict(zip([r["id"] for r in RECORDS], ANSWERS, strict=True))
+    whole = compute_metric(metric, texts, RECORDS)
+    assert score_all(metric, texts, RECORDS) == {"em": factor * whole[exact], "f1": factor * whole[f1]}
+
+
 def test_each_question_by_itself():
     scores = score_each("cmrc2018", ANSWERS, RECORDS)
     assert scores.tolist() == [[100, 100], [0, pytest.approx(100 * 2 / 3)], [0, 0]]
@@ -36,7 +44,7 @@ def test_nothing_to_score():
 
 
 def test_answers_and_questions_must_match():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ConfigurationError, match="1 predictions cannot be scored against 3 questions"):
         score_each("squad", ["a"], RECORDS)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -76,3 +77,23 @@ def test_an_empty_text_is_refused(palbert, saved_model):
     result = palbert("answer", saved_model, "-q", QUESTION, "-c", "")
     assert result.exit_code == 1
     assert "context" in result.stderr
+
+
+def test_the_settings_of_the_model_are_the_default(palbert, saved_model, tmp_path):
+    model = shutil.copytree(saved_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "question_answering": {"max_answer_length": 1}}))
+    arguments = ["-q", QUESTION, "-c", CONTEXT, "-k", 20, "--json"]
+    lengths = {a["end"] - a["start"] for a in json.loads(palbert("answer", model, *arguments).stdout)}
+    assert lengths == {1}
+    longer = palbert("answer", model, *arguments, "--max-answer-length", 5)
+    assert max(a["end"] - a["start"] for a in json.loads(longer.stdout)) > 1
+
+
+def test_settings_that_cannot_be_read(palbert, saved_model, tmp_path):
+    model = shutil.copytree(saved_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "question_answering": {"stride": 1}}))
+    result = palbert("answer", model, "-q", QUESTION, "-c", CONTEXT)
+    assert result.exit_code == 1
+    assert "'stride' is no answering setting" in result.stderr

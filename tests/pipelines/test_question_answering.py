@@ -99,7 +99,12 @@ def assert_same(results: list[Any], expected: list[list[dict[str, Any]]]) -> Non
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"top_k": 3, "handle_impossible_answer": True}, {"top_k": 4, "align_to_words": False, "max_answer_len": 3}],
+    [
+        {},
+        {"top_k": 3, "handle_impossible_answer": True},
+        {"top_k": 4, "align_to_words": False, "max_answer_len": 3},
+        {"top_k": 2, "align_to_words": True},
+    ],
     ids=str,
 )
 def test_same_answers_as_the_naive_reference(kind: str, batch_size: int, settings: dict[str, Any]) -> None:
@@ -122,7 +127,7 @@ def test_answers_are_exact_slices_of_the_context() -> None:
 
 @pytest.mark.parametrize("batch_size", [2, 3, 16])
 def test_batches_change_nothing(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(question_answering, "_BATCHES_AHEAD", 1)
+    monkeypatch.setattr(question_answering, "BATCHES_AHEAD", 1)
     pipe, window = make()
     single = [pipe(example, **window) for example in EXAMPLES]
     together = pipe(EXAMPLES[::-1], batch_size=batch_size, **window)[::-1]
@@ -199,7 +204,7 @@ def test_one_question_gives_one_answer_whatever_its_form() -> None:
 
 
 def test_streams_are_read_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(question_answering, "_BATCHES_AHEAD", 2)
+    monkeypatch.setattr(question_answering, "BATCHES_AHEAD", 2)
     pipe, _ = make()
     read: list[int] = []
 
@@ -346,6 +351,7 @@ BAD_CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "max_answer_len": (lambda pipe: pipe("a", "b", max_answer_len=0), "`max_answer_len` must be at least 1"),
     "batch_size": (lambda pipe: pipe("a", "b", batch_size=0), "`batch_size` must be at least 1"),
     "padding": (lambda pipe: pipe("a", "b", padding="left"), "`padding` must be one of .*'left'"),
+    "align_to_words": (lambda pipe: pipe("a", "b", align_to_words="yes"), "`align_to_words` must be one of .*'yes'"),
     "doc_stride": (lambda pipe: pipe("a", "b", max_seq_len=20, doc_stride=20), "`doc_stride` below 16"),
 }
 

@@ -168,3 +168,14 @@ def test_input_that_does_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         postprocess_predictions(examples, features, logits, **settings)
+
+
+def test_logits_behind_a_window_change_nothing() -> None:
+    """Whatever a model says to padding, and however far a batch was padded."""
+    examples, features, (start, end) = evaluation_set(6)
+    expected = postprocess_predictions(examples, features, (start, end), n_best_size=3)
+    wide = np.full((2, len(features), start.shape[1] + 9), 1e4, dtype=np.float32)
+    for row, feature in enumerate(features):
+        length = len(feature["offset_mapping"])
+        wide[:, row, :length] = start[row, :length], end[row, :length]
+    assert postprocess_predictions(examples, features, (wide[0], wide[1]), n_best_size=3) == expected

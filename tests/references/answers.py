@@ -54,14 +54,15 @@ def naive_postprocess(
         for feature, start, end in zip(features, starts, ends, strict=True):
             if feature["example_id"] != example["id"]:
                 continue
+            offsets = feature["offset_mapping"]
+            start, end = start[: len(offsets)], end[: len(offsets)]  # padding is no part of a window
             if null is None or start[0] + end[0] < null["score"]:
                 null = {"score": start[0] + end[0], "start": start[0], "end": end[0], "text": ""}
             best_starts = sorted(range(len(start)), key=lambda t: (start[t], t), reverse=True)[:n_best_size]
             best_ends = sorted(range(len(end)), key=lambda t: (end[t], t), reverse=True)[:n_best_size]
-            offsets = feature["offset_mapping"]
             for first in best_starts:
                 for last in best_ends:
-                    if max(first, last) >= len(offsets) or offsets[first] is None or offsets[last] is None:
+                    if offsets[first] is None or offsets[last] is None:
                         continue
                     if last < first or last - first + 1 > max_answer_length:
                         continue
@@ -122,7 +123,7 @@ def naive_pipeline(
     max_seq_len: int = 384,
     max_answer_len: int = 15,
     handle_impossible_answer: bool = False,
-    align_to_words: bool = True,
+    align_to_words: bool | str = "auto",
 ) -> list[dict[str, Any]]:
     """One question, one window after the other, as the pipeline of transformers 4 decodes it."""
     context_id = 1 if tokenizer.padding_side == "right" else 0
@@ -150,6 +151,14 @@ def naive_pipeline(
             if align_to_words and encoding.word_ids[first] is not None and encoding.word_ids[last] is not None:
                 begin = min(encoding.offsets[t][0] for t in inside if encoding.word_ids[t] == encoding.word_ids[first])
                 stop = max(encoding.offsets[t][1] for t in inside if encoding.word_ids[t] == encoding.word_ids[last])
+                if align_to_words == "auto" and any(
+                    "\u4e00" <= c <= "\u9fff" for c in _word_at(encoding, context, first)
+                ):
+                    begin = encoding.offsets[first][0]
+                if align_to_words == "auto" and any(
+                    "\u4e00" <= c <= "\u9fff" for c in _word_at(encoding, context, last)
+                ):
+                    stop = encoding.offsets[last][1]
             else:
                 begin, stop = encoding.offsets[first][0], encoding.offsets[last][1]
             text = context[begin:stop]
@@ -161,3 +170,12 @@ def naive_pipeline(
     if handle_impossible_answer:
         answers.append({"score": min(nulls), "start": 0, "end": 0, "answer": ""})
     return sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]
+
+
+def _word_at(encoding: Any, context: str, token: int) -> str:
+    """The text of the word that a token is part of."""
+    sequence, word = encoding.sequence_ids[token], encoding.word_ids[token]
+    tokens = [
+        t for t, ids in enumerate(zip(encoding.sequence_ids, encoding.word_ids, strict=True)) if ids == (sequence, word)
+    ]
+    return context[encoding.offsets[tokens[0]][0] : encoding.offsets[tokens[-1]][1]]

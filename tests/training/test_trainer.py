@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from transformers import BertTokenizer, DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import AutoConfig, BertTokenizer, DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from tests.pruning.helpers import tiny_config, training_arguments
 from transformers_palbert import MovementPruningCallback, PalBertForQuestionAnswering
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.qa.features import build_features
 from transformers_palbert.qa.metrics import compute_metric
+from transformers_palbert.qa.settings import AnsweringSettings, read_settings
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 PEOPLE = ["李明", "王芳", "张伟", "刘洋", "陈静", "杨帆"]
@@ -84,7 +86,7 @@ def test_windows_are_batched_by_length_and_answered_in_order(
     assert lengths == sorted(lengths, reverse=True)
     assert len(set(lengths)) > 1
     unsorted = make_trainer(tmp_path / "unsorted", tokenizer, examples, **options)
-    monkeypatch.setattr("transformers_palbert.training.trainer._longest_first", lambda _: None)
+    monkeypatch.setattr("transformers_palbert.training.trainer._lengths", lambda _: None)
     assert metrics["eval_f1"] == unsorted.evaluate()["eval_f1"]
     assert read(tmp_path / "sorted" / "eval_predictions.json") == read(tmp_path / "unsorted" / "eval_predictions.json")
 
@@ -138,7 +140,8 @@ def test_training_with_pruning_improves_and_ends_exactly(tmp_path: Path, tokeniz
 
 def test_unanswerable_questions(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     examples = questions(answerable=False)
-    decoding = {"version_2_with_negative": True, "null_score_diff_threshold": -1e9}  # always answer nothing
+    # always answer nothing
+    decoding = AnsweringSettings(version_2_with_negative=True, null_score_diff_threshold=-1e9)
     trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="squad_v2", decoding=decoding)
     metrics = trainer.evaluate()
     assert set(read(tmp_path / "out" / "eval_predictions.json").values()) == {""}
@@ -162,16 +165,58 @@ def test_prediction_writes_its_own_files_and_scores_where_it_can(
     assert not (tmp_path / "out" / "eval_predictions.json").exists()
 
 
+def test_any_prefix_evaluates_and_writes_its_own_files(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = questions()
+    trainer = make_trainer(tmp_path / "out", tokenizer, examples, metric="cmrc2018")
+    expected = trainer.evaluate()
+    monkeypatch.setattr(trainer, "get_test_dataloader", None)  # would fail if it were used
+    found = trainer.evaluate(metric_key_prefix="dev")
+    assert found["dev_f1"] == expected["eval_f1"]
+    assert read(tmp_path / "out" / "dev_predictions.json") == read(tmp_path / "out" / "eval_predictions.json")
+
+
+def test_the_settings_are_saved_with_every_checkpoint(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    decoding = AnsweringSettings(max_seq_length=32, doc_stride=8, max_answer_length=3)
+    options = {"decoding": decoding, "max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    trainer = make_trainer(tmp_path / "out", tokenizer, questions(), **options)
+    trainer.train()
+    for folder in ("checkpoint-1", "checkpoint-2"):
+        assert read_settings(AutoConfig.from_pretrained(tmp_path / "out" / folder)) == decoding
+
+
+def test_what_the_model_says_holds_where_nothing_is_given(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions())
+    assert trainer.decoding == AnsweringSettings()
+    assert read_settings(trainer.model.config) is None  # how the windows were cut is not known
+    trainer.model.config.question_answering = {"max_answer_length": 1}
+    assert trainer.decoding.max_answer_length == 1
+    trainer.evaluate()
+    assert {len(text) for text in read(tmp_path / "eval_predictions.json").values()} == {1}
+
+
+def test_windows_of_other_settings_are_refused(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions(), decoding=AnsweringSettings(max_seq_length=24))
+    with pytest.raises(ConfigurationError, match="holds 32 tokens, but decoding says max_seq_length=24"):
+        trainer.evaluate()
+
+
+def test_decoding_is_settings_and_no_dictionary(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ConfigurationError, match=r"decoding={'n_best_size': 3} must be settings"):
+        make_trainer(tmp_path, tokenizer, questions(), decoding={"n_best_size": 3})
+
+
 def test_a_metric_that_does_not_exist(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     trainer = make_trainer(tmp_path, tokenizer, questions(), metric="accuracy")
-    with pytest.raises(ValueError, match="accuracy"):
+    with pytest.raises(ConfigurationError, match="accuracy"):
         trainer.evaluate()
 
 
 def test_evaluation_without_questions_names_the_cure(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     trainer = make_trainer(tmp_path, tokenizer, questions())
     trainer.eval_examples = None
-    with pytest.raises(ValueError, match="eval_examples=questions"):
+    with pytest.raises(ConfigurationError, match="eval_examples=questions"):
         trainer.evaluate()
 
 

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import torch
 
 from ..errors import ConfigurationError
-from .answering import Answering, question_blocks
+from ..qa.answering import Reader, question_blocks
+from ..qa.evaluation_decoding import QAPredictions
+from ..qa.settings import AnsweringSettings
 from .bootstrap import RESAMPLES, SMALL_SAMPLE, Difference, Estimate, bootstrap_means, difference_of, estimate_of
 from .facts import ModelFacts, model_facts
-from .scores import score_each
+from .scores import score_all, score_each
 from .timing import timed_in_turns
 
 __all__ = ["Comparison", "ModelResult", "compare_models"]
@@ -42,6 +44,7 @@ class ModelResult:
         f1: F1 in percent, likewise.
         em_difference: To the first model, in points of percent; None for the first model itself.
         f1_difference: Likewise.
+        settings: How it answered.
         facts: Parameters and bytes.
         latency: Median of the seconds from one question to its answer, one window at a time.
         questions_per_second: Over all questions, in batches.
@@ -52,6 +55,7 @@ class ModelResult:
     f1: Estimate
     em_difference: Difference | None
     f1_difference: Difference | None
+    settings: AnsweringSettings
     facts: ModelFacts
     latency: float
     questions_per_second: float
@@ -77,11 +81,11 @@ class Comparison:
 
 
 def compare_models(
-    pipes: Mapping[str, Any],
+    readers: Mapping[str, Reader],
     records: Sequence[dict[str, Any]],
     *,
     metric: str,
-    answering: Answering,
+    batch_size: int = 16,
     resamples: int = RESAMPLES,
     seed: int = 0,
     watch: Watch = lambda items, _: items,
@@ -91,10 +95,11 @@ def compare_models(
     The models take turns block by block, so that whatever else the machine does hits all of them alike.
 
     Args:
-        pipes: Question-answering pipelines by the name that the table shows; the first is compared with the others.
+        readers: The models by the name that the table shows; the first is compared with the others. Each answers with
+            its own settings, and its scores are those that training's evaluation reports with them.
         records: Questions in the SQuAD schema.
         metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
-        answering: How to ask.
+        batch_size: Windows that pass through a model at once.
         resamples: Draws of the bootstrap.
         seed: Of the bootstrap.
         watch: For a progress bar.
@@ -102,8 +107,8 @@ def compare_models(
     Raises:
         ConfigurationError: if there is no model or no question.
     """
-    if not pipes or not records:
-        raise ConfigurationError(f"Nothing to compare: {len(pipes)} models and {len(records)} questions.")
+    if not readers or not records:
+        raise ConfigurationError(f"Nothing to compare: {len(readers)} models and {len(records)} questions.")
     if len(records) < SMALL_SAMPLE:
         warnings.warn(
             f"{len(records)} questions are few: below {SMALL_SAMPLE} the intervals are wide and uncertain themselves."
@@ -111,65 +116,66 @@ def compare_models(
             UserWarning,
             stacklevel=2,
         )
-    latency, sample = _latencies(list(pipes.values()), records, answering, watch)
-    scores, seconds = _scores(list(pipes.values()), records, answering, metric, watch)
+    models = list(readers.values())
+    latency, sample = _latencies(models, records, watch)
+    predictions, seconds = _answers(models, records, batch_size, watch)
+    totals = [score_all(metric, texts, records) for texts in predictions]
+    scores = np.stack([score_each(metric, list(texts.values()), records) for texts in predictions], axis=1)
     drawn = bootstrap_means(scores.reshape(len(records), -1), resamples=resamples, seed=seed)
-    drawn = drawn.reshape(resamples, len(pipes), 2)
+    drawn = drawn.reshape(resamples, len(models), 2)
     rows = [
         ModelResult(
             name,
-            **_estimates(scores, drawn, number),
-            facts=model_facts(pipe.model),
+            **_estimates(totals, drawn, number),
+            settings=reader.settings,
+            facts=model_facts(reader.model),
             latency=latency[number],
             questions_per_second=len(records) / seconds[number],
         )
-        for number, (name, pipe) in enumerate(pipes.items())
+        for number, (name, reader) in enumerate(readers.items())
     ]
     return Comparison(
         metric,
         questions=len(records),
         latency_questions=sample,
-        batch_size=answering.batch_size,
+        batch_size=batch_size,
         resamples=resamples,
         seed=seed,
-        device=str(next(iter(pipes.values())).device),
+        device=str(models[0].device),
         threads=torch.get_num_threads(),
         models=rows,
     )
 
 
-def _estimates(scores: FloatArray, drawn: FloatArray, number: int) -> dict[str, Any]:
+def _estimates(totals: Sequence[dict[str, float]], drawn: FloatArray, number: int) -> dict[str, Any]:
     """Both scores of one model with their intervals, and their differences to the first model."""
     found: dict[str, Any] = {}
     for column, name in enumerate(("em", "f1")):
-        means = scores[:, :, column].mean(axis=0)
-        found[name] = estimate_of(float(means[number]), drawn[:, number, column])
-        difference = difference_of(float(means[number] - means[0]), drawn[:, number, column] - drawn[:, 0, column])
+        value = totals[number][name]
+        found[name] = estimate_of(value, drawn[:, number, column])
+        difference = difference_of(value - totals[0][name], drawn[:, number, column] - drawn[:, 0, column])
         found[f"{name}_difference"] = difference if number else None
     return found
 
 
-def _latencies(
-    pipes: Sequence[Any], records: Sequence[dict[str, Any]], answering: Answering, watch: Watch
-) -> tuple[list[float], int]:
+def _latencies(readers: Sequence[Reader], records: Sequence[dict[str, Any]], watch: Watch) -> tuple[list[float], int]:
     """Median seconds of every model for one question, and the number of questions asked."""
     sample = min(LATENCY_QUESTIONS, len(records))
     chosen = [[records[at]] for at in np.linspace(0, len(records) - 1, sample).astype(int)]
-    asking = [partial(answering.ask, pipe, batch_size=1) for pipe in pipes]
+    asking = [partial(reader.answer, batch_size=1) for reader in readers]
     timed_in_turns(asking, chosen[:_WARM_UP])
     _, seconds = timed_in_turns(asking, watch(chosen, "one by one"))
     return [float(median) for median in np.median(seconds, axis=1)], sample
 
 
-def _scores(
-    pipes: Sequence[Any], records: Sequence[dict[str, Any]], answering: Answering, metric: str, watch: Watch
-) -> tuple[FloatArray, list[float]]:
-    """Exact match and F1, ``(questions, models, 2)``, and the seconds that every model took for all questions."""
-    asking = [partial(answering.ask, pipe) for pipe in pipes]
-    items = watch(question_blocks(records, answering.batch_size), "in batches")
-    results, seconds = timed_in_turns(asking, items)
-    columns = []
-    for blocks in results:
-        texts = [answers[0]["answer"] for block in blocks for answers in block]
-        columns.append(score_each(metric, texts, records))
-    return np.stack(columns, axis=1), [float(total) for total in seconds.sum(axis=1)]
+def _answers(
+    readers: Sequence[Reader], records: Sequence[dict[str, Any]], batch_size: int, watch: Watch
+) -> tuple[list[dict[str, str]], list[float]]:
+    """Every model's answers by question id, and the seconds that it took for all questions."""
+    asking = [partial(reader.answer, batch_size=batch_size) for reader in readers]
+    results, seconds = timed_in_turns(asking, watch(question_blocks(records, batch_size), "in batches"))
+    return [_joined(blocks) for blocks in results], [float(total) for total in seconds.sum(axis=1)]
+
+
+def _joined(blocks: Sequence[QAPredictions]) -> dict[str, str]:
+    return {key: text for block in blocks for key, text in block.predictions.items()}

@@ -15,6 +15,7 @@ import re
 from importlib.resources import files
 from typing import Any
 
+from ..errors import ConfigurationError
 from ..qa import statistics
 
 __all__ = ["question_type_rules", "render_page"]
@@ -27,11 +28,10 @@ def render_page(data: dict[str, Any]) -> str:
     """The page that shows ``data``, of :func:`~transformers_palbert.analysis.report.report_data`; the same each time.
 
     Raises:
-        ValueError: if ``data`` holds what JSON lacks.
+        ConfigurationError: if ``data`` holds what JSON lacks.
     """
     style, script = _template("report.css"), _template("report.js")
-    content = json.dumps({**data, "rules": question_type_rules()}, ensure_ascii=False, allow_nan=False,
-                         separators=(",", ":"))  # fmt: skip
+    content = _json({**data, "rules": question_type_rules()})
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)};"
         " base-uri 'none'; form-action 'none'"
@@ -60,6 +60,15 @@ def question_type_rules() -> list[list[str]]:
         else:
             rows[-1] = [" ".join(filter(None, pair)) for pair in zip(rows[-1], cells, strict=True)]
     return rows
+
+
+def _json(data: dict[str, Any]) -> str:
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"The data of the page holds what JSON lacks: {error}. Render what report_data returns, as it is."
+        ) from error
 
 
 def _template(name: str) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from .answering import Answering, question_blocks
+from ..qa.answering import Reader, best_candidates, question_blocks
 from .bootstrap import estimates
 from .breakdown import Breakdown, breakdowns
 from .facts import MatrixPicture, density_pictures, model_facts
-from .scores import score_each
+from .scores import score_all, score_each
 
 __all__ = ["report_data"]
 
@@ -24,24 +24,26 @@ FULL = 0.999
 
 
 def report_data(
-    pipe: Any,
+    reader: Reader,
     records: Sequence[dict[str, Any]],
     *,
     name: str,
     source: str,
     metric: str,
-    answering: Answering,
+    batch_size: int = 16,
+    top_k: int = 1,
     watch: Callable[[Iterable[Any], str], Iterable[Any]] = lambda items, _: items,
 ) -> dict[str, Any]:
     """Ask every question, score the answers, and gather what :func:`~.page.render_page` shows.
 
     Args:
-        pipe: A question-answering pipeline.
+        reader: The model, which answers as training's evaluation does, with its own settings.
         records: Questions in the SQuAD schema.
         name: Of the model.
         source: Of the questions, as the page names it.
         metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
-        answering: How to ask; its ``top_k`` best answers are shown.
+        batch_size: Windows that pass through the model at once.
+        top_k: How many candidates of each question are shown, the prediction first; no score depends on it.
         watch: For a progress bar.
 
     Returns:
@@ -54,30 +56,49 @@ def report_data(
     """
     if not records:
         raise ConfigurationError(f"{source}: there is no question to report on.")
-    blocks = watch(question_blocks(records, answering.batch_size), "answering")
-    answers = [found for block in blocks for found in answering.ask(pipe, block)]
-    ranked = _score_ranks(metric, answers, records, answering.top_k)
+    predictions, answers = _answers(reader, records, batch_size, top_k, watch)
+    total = score_all(metric, predictions, records)
+    ranked = _score_ranks(metric, answers, records, top_k)
     scores = ranked[:, 0]
     best = np.nanmax(ranked, axis=1)
     em, f1, em_of_best, f1_of_best = estimates(np.concatenate([scores, best], axis=1))
+    intervals = {"em": replace(em, value=total["em"]), "f1": replace(f1, value=total["f1"])}
     parts = breakdowns(records, [found[0]["score"] for found in answers], scores)
     contexts, context_of = _distinct([(record["title"], record["context"]) for record in records])
     return {
         "model": name,
         "source": source,
         "metric": metric,
-        "topK": answering.top_k,
-        "facts": model_facts(pipe.model).to_dict(),
-        "scores": {key: _rounded(value) for key, value in (("em", em), ("f1", f1))},
+        "topK": top_k,
+        "settings": asdict(reader.settings),
+        "facts": model_facts(reader.model).to_dict(),
+        "scores": {key: [value.value, *_rounded(value)[1:]] for key, value in intervals.items()},
         "best": {"em": round(em_of_best.value, 2), "f1": round(f1_of_best.value, 2)},
         "breakdowns": [_breakdown(part) for part in parts],
-        "matrices": [_matrix(picture) for picture in density_pictures(pipe.model)],
+        "matrices": [_matrix(picture) for picture in density_pictures(reader.model)],
         "contexts": [{"title": title, "text": text} for title, text in contexts],
         "questions": [
             _question(record, context_of[row], [part.of[row] for part in parts], answers[row], ranked[row])
             for row, record in enumerate(records)
         ],
     }
+
+
+def _answers(
+    reader: Reader,
+    records: Sequence[dict[str, Any]],
+    batch_size: int,
+    top_k: int,
+    watch: Callable[[Iterable[Any], str], Iterable[Any]],
+) -> tuple[dict[str, str], list[list[dict[str, Any]]]]:
+    """The predictions by question id, and the best candidates of every question."""
+    predictions: dict[str, str] = {}
+    candidates = []
+    for block in watch(question_blocks(records, batch_size), "answering"):
+        found = reader.answer(block, batch_size=batch_size)
+        predictions |= found.predictions
+        candidates += [best_candidates(found, record["id"], top_k) for record in block]
+    return predictions, candidates
 
 
 def _score_ranks(

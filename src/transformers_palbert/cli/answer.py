@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import PalBertError
-from .models import load_pipeline
+from .models import (
+    ImpossibleOption,
+    MaxAnswerOption,
+    MaxQuestionOption,
+    MaxSequenceOption,
+    NBestOption,
+    StrideOption,
+    ThresholdOption,
+    load_reader,
+)
 from .output import JsonOption, make_table, show, write_json
+
+_BATCH_SIZE = 16  # windows of a long text that pass through the model at once
 
 
 def answer(
@@ -19,17 +31,35 @@ def answer(
     context_file: Annotated[
         Path | None, typer.Option("--context-file", "-f", exists=True, dir_okay=False, help="A UTF-8 file with it.")
     ] = None,
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="How many answers to show, best first.")] = 1,
-    impossible: Annotated[
-        bool, typer.Option("--impossible", help="Let the model say that the text does not hold the answer.")
-    ] = False,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", min=1, help="How many answers to show, best first, at most --n-best-size.")
+    ] = 1,
+    max_seq_length: MaxSequenceOption = None,
+    doc_stride: StrideOption = None,
+    max_question_length: MaxQuestionOption = None,
+    max_answer_length: MaxAnswerOption = None,
+    n_best_size: NBestOption = None,
+    impossible: ImpossibleOption = None,
+    null_score_diff_threshold: ThresholdOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from a text. An answer is an exact slice of the text: context[start:end].
 
+    Windows are cut and answers decoded as when the model was evaluated in training. The score is the probability of an
+    answer among the best --n-best-size candidates.
+
     Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
     """
-    answers = _ask(model, question, _read_context(context, context_file), top_k=top_k, impossible=impossible)
+    given = {
+        "max_seq_length": max_seq_length,
+        "doc_stride": doc_stride,
+        "max_question_length": max_question_length,
+        "max_answer_length": max_answer_length,
+        "n_best_size": n_best_size,
+        "version_2_with_negative": impossible,
+        "null_score_diff_threshold": null_score_diff_threshold,
+    }
+    answers = _ask(model, question, _read_context(context, context_file), given, top_k)
     if json:
         write_json(answers)
     else:
@@ -48,11 +78,14 @@ def _read_context(context: str | None, file: Path | None) -> str:
         raise PalBertError(f"{file} is not UTF-8 text: {error}. Convert it, for example with iconv.") from error
 
 
-def _ask(model: str, question: str, context: str, *, top_k: int, impossible: bool) -> list[dict[str, Any]]:
+def _ask(model: str, question: str, context: str, given: Mapping[str, Any], top_k: int) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
-    pipe = load_pipeline(model, probe=question)
-    found = pipe(question=question, context=context, top_k=top_k, handle_impossible_answer=impossible)
-    return found if isinstance(found, list) else [found]
+    from ..pipelines.inputs import checked_example
+    from ..qa.answering import best_candidates
+
+    record = {"id": "asked", **checked_example({"question": question, "context": context})}
+    reader = load_reader(model, question, given)
+    return best_candidates(reader.answer([record], batch_size=_BATCH_SIZE), "asked", top_k)
 
 
 def _table(answers: list[dict[str, Any]]) -> Any:

@@ -13,12 +13,17 @@ from ..errors import ConfigurationError
 from .models import (
     BatchSizeOption,
     DataOption,
+    ImpossibleOption,
     LimitOption,
     MaxAnswerOption,
+    MaxQuestionOption,
     MaxSequenceOption,
     MetricOption,
-    load_pipeline,
+    NBestOption,
+    StrideOption,
+    ThresholdOption,
     load_questions,
+    load_reader,
     probe_text,
     watch,
 )
@@ -37,8 +42,13 @@ def compare(
     metric: MetricOption = None,
     limit: LimitOption = None,
     batch_size: BatchSizeOption = 16,
-    max_answer_length: MaxAnswerOption = 30,
     max_seq_length: MaxSequenceOption = None,
+    doc_stride: StrideOption = None,
+    max_question_length: MaxQuestionOption = None,
+    max_answer_length: MaxAnswerOption = None,
+    n_best_size: NBestOption = None,
+    impossible: ImpossibleOption = None,
+    null_score_diff_threshold: ThresholdOption = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=100, help="Draws of the bootstrap.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     json: JsonOption = False,
@@ -47,24 +57,36 @@ def compare(
 ) -> None:
     """Compare models on the same questions: scores, sizes and speed on this machine.
 
-    Any model that AutoModelForQuestionAnswering loads. Intervals are 95 % bootstrap confidence; differences are to the
-    first model, by paired bootstrap, with a two-sided p-value. Latency is the median time for one question, speed
-    that of all questions in batches; models take turns, so that other work on the machine slows all of them alike.
+    Any model that AutoModelForQuestionAnswering loads. Each cuts windows and decodes answers as it was evaluated in
+    training, so that its scores are those of its card, and of palbert evaluate on its predictions. Intervals are 95 %
+    bootstrap confidence; differences are to the first model, by paired bootstrap, with a two-sided p-value. Latency is
+    the median time for one question, speed that of all questions in batches; models take turns, so that other work on
+    the machine slows all of them alike.
 
     Example: palbert compare ./dense ./pruned --data cmrc2018_dev.json
     """
     if json + csv + markdown > 1:
         raise typer.BadParameter("--json, --csv and --markdown exclude each other")
-    from ..analysis.answering import Answering
     from ..analysis.comparing import compare_models
 
+    given = {
+        "max_seq_length": max_seq_length,
+        "doc_stride": doc_stride,
+        "max_question_length": max_question_length,
+        "max_answer_length": max_answer_length,
+        "n_best_size": n_best_size,
+        "version_2_with_negative": impossible,
+        "null_score_diff_threshold": null_score_diff_threshold,
+    }
     names = _names(models)
     records, chosen = load_questions(data, limit, metric)
-    probe = probe_text(records)
-    pipes = {name: load_pipeline(model, probe) for name, model in zip(names, models, strict=True)}
-    answering = Answering(batch_size, max_answer_length, max_seq_length, impossible=chosen == "squad_v2")
+    probe, negative = probe_text(records), chosen == "squad_v2"
+    readers = {
+        name: load_reader(model, probe, given, may_be_impossible=negative)
+        for name, model in zip(names, models, strict=True)
+    }
     result = compare_models(
-        pipes, records, metric=chosen, answering=answering, resamples=bootstrap, seed=seed, watch=watch
+        readers, records, metric=chosen, batch_size=batch_size, resamples=bootstrap, seed=seed, watch=watch
     )
     if json:
         write_json({"data": str(data), **result.to_dict()})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -12,22 +12,32 @@ from rich.progress import track
 
 from ..errors import ConfigurationError, PalBertError
 
+if TYPE_CHECKING:
+    from ..qa.answering import Reader
+
 __all__ = [
     "BatchSizeOption",
     "DataOption",
+    "ImpossibleOption",
     "LimitOption",
     "MaxAnswerOption",
+    "MaxQuestionOption",
     "MaxSequenceOption",
     "Metric",
     "MetricOption",
-    "load_pipeline",
+    "NBestOption",
+    "StrideOption",
+    "ThresholdOption",
     "load_questions",
+    "load_reader",
     "probe_text",
     "watch",
 ]
 
 PROBED = 20
 """Questions whose words a tokenizer must know something of."""
+
+_DEFAULT = "by default what is saved with the model"
 
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
@@ -44,41 +54,66 @@ MetricOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Use only this many questions, the first.")]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Windows in one batch.")]
-MaxAnswerOption = Annotated[int, typer.Option("--max-answer-length", min=1, help="Longest answer, in tokens.")]
 MaxSequenceOption = Annotated[
+    int | None, typer.Option("--max-seq-length", min=8, help=f"Tokens of a window; {_DEFAULT}, else 384.")
+]
+StrideOption = Annotated[
     int | None,
-    typer.Option("--max-seq-length", min=8, help="Tokens of a window; by default 384 or what the tokenizer allows."),
+    typer.Option("--doc-stride", min=0, help=f"Tokens that neighbouring windows share; {_DEFAULT}, else 128."),
+]
+MaxQuestionOption = Annotated[
+    int | None,
+    typer.Option("--max-question-length", min=1, help=f"Longest question, in tokens; {_DEFAULT}, else 64."),
+]
+MaxAnswerOption = Annotated[
+    int | None, typer.Option("--max-answer-length", min=1, help=f"Longest answer, in tokens; {_DEFAULT}, else 30.")
+]
+NBestOption = Annotated[
+    int | None,
+    typer.Option("--n-best-size", min=1, help=f"Candidates considered of each question; {_DEFAULT}, else 20."),
+]
+ImpossibleOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--impossible/--no-impossible",
+        help=f"Whether the model may say that the text does not hold the answer; {_DEFAULT}, else no, but yes where the"
+        " metric is squad_v2.",
+    ),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--null-score-diff-threshold",
+        help=f"With --impossible: how far the score of no answer must exceed the best answer's; {_DEFAULT}, else 0.",
+    ),
 ]
 
 
-def load_pipeline(model: str, probe: str) -> Any:
-    """Load a question-answering pipeline from a folder or the Hub.
+def load_reader(model: str, probe: str, given: Mapping[str, Any], *, may_be_impossible: bool = False) -> Reader:
+    """Load a model that answers with the settings saved with it.
 
     Args:
         model: Folder or name on the Hub.
         probe: Text in the language of the questions; an answer from unknown tokens alone would be noise.
+        given: Settings that replace those of the model; None stands for one that was not given.
+        may_be_impossible: Whether a question may have no answer, where the model does not say.
 
     Raises:
         PalBertError: if there is no such model, or it cannot answer questions.
         TokenizerError: if the tokenizer knows nothing of ``probe``.
+        ConfigurationError: if the model's own settings, or those given, are not allowed.
     """
-    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
-        raise PalBertError(
-            f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
-        )
-    from transformers import pipeline
-    from transformers.utils.logging import disable_progress_bar
+    from ..qa.answering import Reader
+    from ..qa.settings import settings_for
 
-    from ..model.tokenization_palbert import check_tokenizer
-
-    disable_progress_bar()
-    task: Any = "question-answering"  # transformers' own types no longer list it
-    try:
-        pipe = pipeline(task, model=model)
-    except (OSError, ValueError) as error:
-        raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
-    check_tokenizer(pipe.tokenizer, probe=probe)
-    return pipe
+    pipe = _load_pipeline(model, probe)
+    settings = settings_for(
+        pipe.model.config,
+        longest=pipe.tokenizer.model_max_length,
+        fallback={"version_2_with_negative": may_be_impossible},
+        given={name: value for name, value in given.items() if value is not None},
+    )
+    return Reader(pipe.model, pipe.tokenizer, settings)
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -105,7 +140,7 @@ def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[l
 
 
 def probe_text(records: list[dict[str, Any]]) -> str:
-    """Words of the questions, for the ``probe`` of :func:`load_pipeline`."""
+    """Words of the questions, for the ``probe`` of :func:`load_reader`."""
     return " ".join(record["question"] for record in records[:PROBED])
 
 
@@ -113,3 +148,24 @@ def watch(items: Iterable[Any], name: str) -> Iterable[Any]:
     """Pass ``items`` on, with a progress bar on stderr where that is a terminal."""
     console = Console(stderr=True)
     return track(items, name, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _load_pipeline(model: str, probe: str) -> Any:
+    """Load a question-answering pipeline, which chooses the device; see :func:`load_reader`."""
+    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
+        raise PalBertError(
+            f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
+        )
+    from transformers import pipeline
+    from transformers.utils.logging import disable_progress_bar
+
+    from ..model.tokenization_palbert import check_tokenizer
+
+    disable_progress_bar()
+    task: Any = "question-answering"  # transformers' own types no longer list it
+    try:
+        pipe = pipeline(task, model=model)
+    except (OSError, ValueError) as error:
+        raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
+    check_tokenizer(pipe.tokenizer, probe=probe)
+    return pipe

@@ -19,6 +19,7 @@ from transformers import TrainerState, TrainingArguments
 from ..machine import processor_name
 from ..model.pruning_state import PruningState, is_training_key
 from ..model.structure import known_structure
+from ..qa.settings import CONFIG_FIELD
 from ..sizes import MatrixReport, Totals, pruning_report, weight_bytes
 from ..sizes import encoder_matrices as matrices_of_encoder
 from .card import CardSizes, Evaluation
@@ -125,7 +126,7 @@ def pruning_settings(model: nn.Module) -> dict[str, Any]:
 
 
 def hyperparameters(args: TrainingArguments, state: TrainerState, config: Any = None) -> dict[str, Any]:
-    """The settings that make a run what it was, and the optimizer steps it really took."""
+    """The settings that make a run what it was, the optimizer steps it really took, and how its answers were made."""
     return {
         "learning_rate": args.learning_rate,
         "train_batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
@@ -142,6 +143,7 @@ def hyperparameters(args: TrainingArguments, state: TrainerState, config: Any = 
         "qa_layers": getattr(config, "qa_layers", None),
         "hidden_act": getattr(config, "hidden_act", None),
         "seed": args.seed,
+        **(getattr(config, CONFIG_FIELD, None) or {}),
     }
 
 

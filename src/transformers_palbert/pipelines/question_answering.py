@@ -13,10 +13,9 @@ are scored by one numpy expression.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from inspect import Parameter, signature
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,8 @@ from transformers.pipelines.base import Pipeline
 
 from ..errors import ConfigurationError, TokenizerError
 from ..model.tokenization_palbert import check_tokenizer
+from ..qa.answering import BATCHES_AHEAD, padded_batch, prepare_model, span_logits, window_batches
 from ..qa.features import IntArray, Windows, encode_windows
-from ..qa.kernels import fast_linear, fuse_activations
 from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
 from .inputs import Example, blocks, checked_example, parse_inputs
 
@@ -37,10 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["QuestionAnsweringPipeline"]
 
-_BATCHES_AHEAD = 16  # a block holds this many examples per window of a batch: enough to sort windows by length
 _PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
 _PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
 _POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
+_ALIGNMENTS = (True, False, "auto")
+# Letters of scripts that are written without spaces: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class QuestionAnsweringPipeline(Pipeline):
     - ``max_question_len`` holds for fast tokenizers too, and whitespace in front of a question is dropped.
     - Windows are padded on the right whatever the tokenizer's side. Where that is the left, the question, which then
       comes second, cannot be the answer, and the null score is read at ``[CLS]``.
+    - Answers are not extended to whole words where a script has no spaces, see ``align_to_words``.
     - Improbable spans keep their order where probabilities round to zero, equal scores are ordered by position, and
       half-precision logits are read in float32.
     - A context without a single token gives the empty answer with score 0 instead of an empty list.
@@ -102,8 +106,7 @@ class QuestionAnsweringPipeline(Pipeline):
             )
         if self.model.config.model_type in ("albert", "palbert"):
             check_tokenizer(self.tokenizer)  # stock AutoTokenizer makes a useless one of a WordPiece folder
-        self.model.eval()  # a model fresh from training would roll dice with every answer
-        fuse_activations(self.model)
+        prepare_model(self.model)
 
     def __call__(self, *args: Any, num_workers: int | None = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Answer one or many questions.
@@ -125,8 +128,10 @@ class QuestionAnsweringPipeline(Pipeline):
             max_question_len (int): Longer questions lose their last tokens; 64 by default.
             handle_impossible_answer (bool): Whether ``""`` may be the answer, scored by the probability of ``[CLS]``
                 (the smallest among the windows); False by default.
-            align_to_words (bool): Extend answers to whole words, as the tokenizer splits them; True by default.
-                No effect on Chinese with BERT's tokenizer, where every character is a word.
+            align_to_words (bool | str): Extend answers to whole words, as the tokenizer splits them. By default
+                ``"auto"``, which extends no end of an answer to a word with letters of a script without spaces, such
+                as Chinese: what a SentencePiece tokenizer calls a word there may be a whole clause. Words of other
+                letters, and numbers, are extended to in any context. True extends in all scripts.
             padding (bool | str): ``"max_length"`` pads every window to ``max_seq_len``, for models that want one
                 shape; all else pads to the longest window of a batch.
 
@@ -160,6 +165,8 @@ class QuestionAnsweringPipeline(Pipeline):
         given = {name: value for name, value in kwargs.items() if value is not None}
         if given.get("padding", False) not in _PADDINGS:
             raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
+        if given.get("align_to_words", "auto") not in _ALIGNMENTS:
+            raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
         require_positive(**{name: given[name] for name in ("top_k", "max_answer_len") if name in given})
         preprocess = {name: given[name] for name in _PREPROCESS if name in given}
         return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
@@ -179,10 +186,13 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> Iterator[Any]:
         """Yield the answers to ``inputs`` in their order, reading ahead one block."""
         require_positive(batch_size=batch_size)
-        ahead = _BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
+        ahead = BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
         for examples in blocks(inputs, batch_size * ahead):
             block = self.preprocess(examples, **preprocess_params)
-            logits = [self._logits(block, batch, forward_params) for batch in _batches(block.windows, batch_size)]
+            logits = [
+                self._logits(block, batch, forward_params)
+                for batch in window_batches(_lengths(block.windows), batch_size)
+            ]
             yield from self.postprocess((block, logits), **postprocess_params)
 
     def preprocess(  # type: ignore[override]
@@ -213,31 +223,14 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
-        inputs = _padded(block.windows, batch, self.tokenizer, block.length)
+        inputs = padded_batch(block.windows, batch, self.tokenizer, block.length)
         return batch, self.forward(inputs, **forward_params)["logits"].numpy()
 
     def _forward(  # type: ignore[override]
         self, input_tensors: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """Run the model on one batch of windows."""
-        accepted = _named_parameters(type(self.model).forward)
-        inputs: dict[str, Any] = input_tensors
-        if "input_ids" in accepted:
-            inputs = {name: tensor for name, tensor in input_tensors.items() if name in accepted}
-        if "use_cache" in accepted:
-            inputs = {**inputs, "use_cache": False}
-        with fast_linear(self.model, self.device):
-            outputs = self.model(**inputs)
-        if isinstance(outputs, tuple):
-            start, end = outputs[:2]
-        elif "start_logits" in outputs and "end_logits" in outputs:
-            start, end = outputs["start_logits"], outputs["end_logits"]
-        else:
-            raise ConfigurationError(
-                f"{type(self.model).__name__} returns {', '.join(outputs)}, but no `start_logits` and `end_logits`."
-                " Load the model with `AutoModelForQuestionAnswering`."
-            )
-        return {"logits": torch.stack((start, end)).float()}
+        return {"logits": span_logits(self.model, input_tensors, self.device)}
 
     def postprocess(  # type: ignore[override]
         self,
@@ -245,7 +238,7 @@ class QuestionAnsweringPipeline(Pipeline):
         top_k: int = 1,
         max_answer_len: int = 15,
         handle_impossible_answer: bool = False,
-        align_to_words: bool = True,
+        align_to_words: bool | str = "auto",
     ) -> list[Any]:
         """Answers to all examples of a block."""
         block, logits = model_outputs
@@ -264,7 +257,7 @@ class QuestionAnsweringPipeline(Pipeline):
         return results
 
     def _answers(
-        self, windows: Windows, decoded: DecodedWindows, which: range, context: str, align_to_words: bool
+        self, windows: Windows, decoded: DecodedWindows, which: range, context: str, align_to_words: bool | str
     ) -> list[dict[str, Any]]:
         """Candidate answers from the windows of one example; those with the same text become one."""
         sequence = 1 if self.tokenizer.padding_side == "right" else 0
@@ -274,48 +267,38 @@ class QuestionAnsweringPipeline(Pipeline):
             for first, last, score in zip(*(column.tolist() for column in columns), strict=True):
                 if first < 0:  # no more spans in this window
                     break
-                start, end = _characters(windows.encodings[window], first, last, sequence, align_to_words)
+                span = windows.encodings[window], first, last, sequence
+                start, end = _characters(*span, context, align_to_words)
                 text = context[start:end]
                 known = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
                 known["score"] += score
         return list(answers.values())
 
 
-def _characters(encoding: Encoding, first: int, last: int, sequence: int, align_to_words: bool) -> tuple[int, int]:
+def _characters(
+    encoding: Encoding, first: int, last: int, sequence: int, context: str, align_to_words: bool | str
+) -> tuple[int, int]:
     """Characters of a span of tokens, or of the words that it touches where the tokenizer knows words."""
-    if align_to_words:
-        first_word, last_word = encoding.token_to_word(first), encoding.token_to_word(last)
-        if first_word is not None and last_word is not None:
-            start, end = encoding.word_to_chars(first_word, sequence), encoding.word_to_chars(last_word, sequence)
-            if start is not None and end is not None:
-                return start[0], end[1]
     characters = encoding.token_to_chars(first), encoding.token_to_chars(last)
-    return (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
+    start, end = (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
+    words = _word(encoding, first, sequence), _word(encoding, last, sequence)
+    if not align_to_words or words[0] is None or words[1] is None:
+        return start, end
+    if align_to_words is True or not _UNSPACED.search(context, *words[0]):
+        start = words[0][0]
+    if align_to_words is True or not _UNSPACED.search(context, *words[1]):
+        end = words[1][1]
+    return start, end
 
 
-def _batches(windows: Windows, batch_size: int) -> list[IntArray]:
-    """Numbers of the windows in batches, sorted by length so that neighbours need little padding.
-
-    The longest come first: if memory runs out, it does so at once.
-    """
-    lengths = np.array([len(ids) for ids in windows.inputs["input_ids"]])
-    order = np.argsort(-lengths, kind="stable")
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+def _word(encoding: Encoding, token: int, sequence: int) -> tuple[int, int] | None:
+    """Characters of the word that a token is part of, if the tokenizer knows one."""
+    word = encoding.token_to_word(token)
+    return None if word is None else encoding.word_to_chars(word, sequence)
 
 
-def _padded(windows: Windows, batch: IntArray, tokenizer: Any, length: int) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch, each of shape ``(batch, tokens)``, padded on the right to ``length`` at least."""
-    lengths = [len(windows.inputs["input_ids"][window]) for window in batch]
-    shape = len(batch), max(*lengths, length)
-    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    arrays = {"attention_mask": np.zeros(shape, dtype=np.int64)}
-    for row, tokens in enumerate(lengths):
-        arrays["attention_mask"][row, :tokens] = 1
-    for name in windows.inputs.keys() - arrays:
-        arrays[name] = np.full(shape, padding.get(name, 0), dtype=np.int64)
-        for row, (tokens, window) in enumerate(zip(lengths, batch, strict=True)):
-            arrays[name][row, :tokens] = windows.inputs[name][window]
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _lengths(windows: Windows) -> list[int]:
+    return [len(ids) for ids in windows.inputs["input_ids"]]
 
 
 def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, max_answer_len: int) -> DecodedWindows:
@@ -339,10 +322,3 @@ def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, m
         probability=np.concatenate([part.probability for part in parts])[order],
         null=np.concatenate([part.null for part in parts])[order],
     )
-
-
-@lru_cache(maxsize=64)
-def _named_parameters(forward: Callable[..., Any]) -> frozenset[str]:
-    """Names that a model's forward spells out; empty for a wrapper that passes on whatever it gets."""
-    parameters = signature(forward).parameters.values()
-    return frozenset(p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))

@@ -1,9 +1,13 @@
-"""From the logits of an evaluation set to its answers, without a Python loop over tokens.
+"""The evaluation decoding: from the logits of many questions to their answers, n-best lists and null scores.
 
-:func:`postprocess_predictions` follows the question-answering examples of transformers: the best starts of every
-window joined with its best ends, an n-best list, and a null score for unanswerable questions. All pairs of a few
-thousand windows are formed and ranked in one numpy operation each. The sibling module
-:mod:`transformers_palbert.qa.window_decoding` reads single questions as the pipeline does.
+There are two decodings, and each has one purpose. This one makes every figure that is reported, in training and after
+it: exact spans of tokens, as in the question-answering examples of transformers. It is called through
+:func:`transformers_palbert.qa.answering.decode_answers`. The sibling :mod:`transformers_palbert.qa.window_decoding` is
+that of the pipeline ``question-answering``, whose probabilities, merging of equal texts and alignment to words callers
+of the old task know; no figure is made of it.
+
+:func:`postprocess_predictions` joins the best starts of every window with its best ends. All pairs of a few thousand
+windows are formed and ranked in one numpy operation each, without a Python loop over tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from .window_decoding import require_positive
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["QAPredictions", "postprocess_predictions"]
+__all__ = ["FloatArray", "QAPredictions", "postprocess_predictions"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -68,8 +72,9 @@ def postprocess_predictions(
     equal logits, the later token ranks first; of equal spans, the one that these rankings meet first.
 
     These are the semantics of ``postprocess_qa_predictions`` in the examples of transformers
-    (``examples/pytorch/question-answering/utils_qa.py``), but for one thing: a question without any candidate gets
-    the answer ``""`` rather than the word "empty".
+    (``examples/pytorch/question-answering/utils_qa.py``), but for two things: a question without any candidate gets
+    the answer ``""`` rather than the word "empty", and the logits of padding are never among the best, so that the
+    answers do not depend on what shared a batch.
 
     Args:
         examples: The questions, with columns ``id`` and ``context``.
@@ -90,6 +95,7 @@ def postprocess_predictions(
     example = _example_of_window(ids, _column(features, "example_id"))
     starts, ends = (_checked_logits(array, len(example)) for array in logits)
     offsets = _Offsets.read(features, starts.shape[1])
+    starts, ends = offsets.without_padding(starts), offsets.without_padding(ends)
     candidates = _candidates(starts, ends, offsets, n_best_size, max_answer_length)
     candidates = candidates[_best_of_group(example[candidates["window"]], candidates["score"], n_best_size)]
     bounds = np.searchsorted(example[candidates["window"]], np.arange(len(ids) + 1))
@@ -223,6 +229,11 @@ class _Offsets:
         found[behind] = -1
         return found
 
+    def without_padding(self, logits: FloatArray) -> FloatArray:
+        """The logits with ``-inf`` behind the end of every window but at token 0, which scores the null answer."""
+        behind = np.arange(logits.shape[1]) >= np.maximum(np.diff(self.begin), 1)[:, None]
+        return np.where(behind, np.float32(-np.inf), logits)
+
     @classmethod
     def read(cls, features: Rows, width: int) -> _Offsets:
         """Read the column ``offset_mapping``, straight from Arrow where its type allows."""
@@ -248,6 +259,9 @@ def _offsets_from_arrow(features: Rows) -> tuple[npt.NDArray[np.int32], IntArray
 
 def _offsets_from_rows(rows: Iterable[Any]) -> tuple[npt.NDArray[np.int32], IntArray]:
     """Likewise from lists of pairs, where None stands for a token outside the context."""
+    rows = list(rows)
+    if rows and all(isinstance(row, np.ndarray) for row in rows):
+        return np.concatenate(rows).astype(np.int32), np.array([len(row) for row in rows], dtype=np.int64)
     rows = [[(-1, -1) if pair is None else pair for pair in row] for row in rows]
     flat = np.array([pair for row in rows for pair in row], dtype=np.int32).reshape(-1, 2)
     return flat, np.array([len(row) for row in rows], dtype=np.int64)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["OUTSIDE", "Windows", "build_features", "encode_windows"]
+__all__ = ["OUTSIDE", "IntArray", "Windows", "build_features", "encode_windows", "offset_mapping"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -30,7 +30,7 @@ OUTSIDE = -1
 """Both character offsets of a token that does not belong to the context, in ``offset_mapping``."""
 
 _TOKENIZER_LOCK = threading.Lock()  # a call changes the truncation that its tokenizer's other users rely on
-_FORMAT = 1  # part of the cache key: raise it whenever the features of unchanged data change
+_FORMAT = 2  # part of the cache key: raise it whenever the features of unchanged data change
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def build_features(
     ``token_type_ids``. Training features add ``start_positions`` and ``end_positions``: the first and the last token
     that share a character with the first answer, or the ``[CLS]`` token where the question has no answer or the
     window does not hold all of it. Evaluation features add ``example_id`` and ``offset_mapping``, the characters
-    ``[start, end]`` of the context behind every token, ``[-1, -1]`` (:data:`OUTSIDE`) for any other token.
+    ``[start, end]`` of the context behind every token, ``[-1, -1]`` (:data:`OUTSIDE`) for any other token but padding
+    on the right, which has none.
 
     The result is cached by ``datasets``; the key depends on the data, the tokenizer and the settings alone, not on
     what the tokenizer was used for before.
@@ -178,6 +179,18 @@ def build_features(
     )
 
 
+def offset_mapping(windows: Windows, window: int) -> npt.NDArray[np.int32]:
+    """Offsets of the tokens of a window, shape ``(tokens, 2)``, :data:`OUTSIDE` for those that are not context.
+
+    Padding on the right has none, so that decoding cannot tell how far a window was padded.
+    """
+    attended = np.flatnonzero(windows.encodings[window].attention_mask)
+    mapping = np.full((int(attended[-1]) + 1 if len(attended) else 0, 2), OUTSIDE, dtype=np.int32)
+    start = int(windows.context_start[window])
+    mapping[start : start + int(windows.context_length[window])] = windows.context_offsets(window)
+    return mapping
+
+
 def _features_of_batch(
     batch: Mapping[str, list[Any]], tokenizer: PreTrainedTokenizerBase, training: bool, **settings: Any
 ) -> dict[str, list[Any]]:
@@ -191,7 +204,7 @@ def _features_of_batch(
         features["end_positions"] = [end for _, end in labels]
     else:
         features["example_id"] = [batch["id"][example] for example in windows.example]
-        features["offset_mapping"] = [_offset_mapping(windows, window) for window in range(len(windows))]
+        features["offset_mapping"] = [offset_mapping(windows, window) for window in range(len(windows))]
     return features
 
 
@@ -222,14 +235,6 @@ def _label(windows: Windows, window: int, span: tuple[int, int] | None) -> tuple
         return nothing
     start = int(windows.context_start[window])
     return start + first, start + last
-
-
-def _offset_mapping(windows: Windows, window: int) -> npt.NDArray[np.int32]:
-    """Offsets of all tokens of a window, shape ``(tokens, 2)``, :data:`OUTSIDE` for those that are not context."""
-    mapping = np.full((len(windows.encodings[window]), 2), OUTSIDE, dtype=np.int32)
-    start = int(windows.context_start[window])
-    mapping[start : start + int(windows.context_length[window])] = windows.context_offsets(window)
-    return mapping
 
 
 def _schema(tokenizer: PreTrainedTokenizerBase, training: bool) -> Features:

@@ -1,7 +1,10 @@
-"""The most probable spans of a window, as the question-answering pipeline reads them.
+"""The decoding of the pipeline ``question-answering``: the most probable spans of a window.
 
-Pure numpy functions over batches of windows: every span of the context is scored, by the probability of its start
-times that of its end, and no Python loop runs over tokens. A span is an inclusive pair of tokens.
+It is that of the old task of transformers, for those who ask: every span of the context is scored, by the probability
+of its start times that of its end. Figures are made by the other decoding, which says how the two divide the work:
+:mod:`transformers_palbert.qa.evaluation_decoding`.
+
+Pure numpy functions over batches of windows; no Python loop runs over tokens. A span is an inclusive pair of tokens.
 """
 
 from __future__ import annotations

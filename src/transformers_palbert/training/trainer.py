@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
-from ..qa.evaluation_decoding import QAPredictions, postprocess_predictions
+from ..errors import ConfigurationError
+from ..qa.answering import decode_answers, longest_first
+from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
+from ..qa.settings import AnsweringSettings, read_settings, write_settings
 from .optimizer import parameter_groups
 from .pushing import PushingTrainer
 
@@ -34,7 +37,9 @@ class QuestionAnsweringTrainer(PushingTrainer):
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.
         metric: Name of the metric, see :func:`~transformers_palbert.qa.metrics.compute_metric`.
-        decoding: Keyword arguments of :func:`~transformers_palbert.qa.evaluation_decoding.postprocess_predictions`.
+        decoding: How the windows were cut and how logits become answers. It is saved with the model, so that whoever
+            scores it later gets the same figures. None takes what the model's configuration says, or else the
+            defaults, which are then not saved, since nobody said how the windows were cut.
         args, kwargs: As for ``Trainer``.
     """
 
@@ -43,11 +48,38 @@ class QuestionAnsweringTrainer(PushingTrainer):
         *args: Any,
         eval_examples: Any = None,
         metric: str = "squad",
-        decoding: dict[str, Any] | None = None,
+        decoding: AnsweringSettings | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(decoding, AnsweringSettings | None):
+            raise ConfigurationError(
+                f"decoding={decoding!r} must be settings that are saved with the model, as in"
+                " decoding=AnsweringSettings(max_seq_length=384, doc_stride=128)."
+            )
         super().__init__(*args, **kwargs)
-        self.eval_examples, self.metric, self.decoding = eval_examples, metric, decoding or {}
+        self.eval_examples, self.metric = eval_examples, metric
+        self._given = decoding
+        self._note_settings()
+
+    @property
+    def decoding(self) -> AnsweringSettings:
+        """The settings in use: those given, those of the model, or the defaults."""
+        return self._given or read_settings(getattr(self.model, "config", None)) or AnsweringSettings()
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As ``Trainer`` does, with the answering settings in the configuration, also that of a model made anew."""
+        self._note_settings()
+        super().save_model(output_dir, _internal_call)
+
+    def _note_settings(self) -> None:
+        """Write the settings that were given into the model's configuration."""
+        config = getattr(self.model, "config", None)
+        if self._given is None or config is None:
+            return
+        saved = read_settings(config)
+        if saved not in (None, self._given):
+            logger.warning("The model was saved with %s; it is now used with %s.", saved, self._given)
+        write_settings(config, self._given)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""
@@ -73,11 +105,18 @@ class QuestionAnsweringTrainer(PushingTrainer):
         metric_key_prefix: str = "eval",
         eval_examples: Any = None,
     ) -> dict[str, float]:
-        """Answer the evaluation questions and score them; ``eval_examples`` belong to ``eval_dataset``."""
+        """Answer the evaluation questions, write ``{metric_key_prefix}_predictions.json`` and score them.
+
+        ``eval_examples`` belong to ``eval_dataset``.
+
+        Raises:
+            ConfigurationError: if windows or questions are missing, or the metric is unknown.
+        """
         features: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.eval_examples if eval_examples is None else eval_examples
         start = time.time()
-        answers, output = self._answer(features, examples, ignore_keys, metric_key_prefix, "Evaluation")
+        answers, output = self._answer(features, examples, ignore_keys, metric_key_prefix, self.get_eval_dataloader)
+        self.save_answers(answers, metric_key_prefix)
         scores = self._score(answers, examples, metric_key_prefix)
         metrics = {**output.metrics, **scores}
         steps = -(-len(features) // max(1, self.args.eval_batch_size * self.args.world_size))
@@ -97,7 +136,8 @@ class QuestionAnsweringTrainer(PushingTrainer):
 
         ``predictions`` is a :class:`~transformers_palbert.qa.evaluation_decoding.QAPredictions`.
         """
-        answers, output = self._answer(test_dataset, test_examples, ignore_keys, metric_key_prefix, "Prediction")
+        loader = self.get_test_dataloader
+        answers, output = self._answer(test_dataset, test_examples, ignore_keys, metric_key_prefix, loader)
         self.save_answers(answers, metric_key_prefix)
         scores = {}
         if any(row["text"] for row in test_examples["answers"]):
@@ -118,45 +158,48 @@ class QuestionAnsweringTrainer(PushingTrainer):
             file.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
     def _answer(
-        self, features: Any, examples: Any, ignore_keys: list[str] | None, prefix: str, description: str
+        self, features: Any, examples: Any, ignore_keys: list[str] | None, prefix: str, make_loader: Callable[..., Any]
     ) -> tuple[QAPredictions, Any]:
         """Run the model over ``features`` and decode its logits into answers to ``examples``."""
         if features is None or examples is None:
-            raise ValueError(
-                f"{description} needs the windows and the questions they were cut from; give the Trainer"
-                " eval_dataset=build_features(questions, tokenizer, training=False) and eval_examples=questions."
+            raise ConfigurationError(
+                f"The {prefix} answers need the windows and the questions they were cut from; give the Trainer"
+                " eval_dataset=build_features(questions, tokenizer, training=False) and eval_examples=questions, or"
+                " predict(windows, test_examples=questions)."
             )
-        order = _longest_first(features)
-        batches = features if order is None else features.select(order)
-        loader = self.get_eval_dataloader(batches) if prefix == "eval" else self.get_test_dataloader(batches)
+        lengths = _lengths(features)
+        order = None if lengths is None else longest_first(lengths)
+        self._require_windows_of_settings(lengths or [])
         output = self.evaluation_loop(
-            loader, description=description, prediction_loss_only=False, ignore_keys=ignore_keys,
+            make_loader(features if order is None else features.select(order)),
+            description=f"Answering ({prefix})",
+            prediction_loss_only=False,
+            ignore_keys=ignore_keys,
             metric_key_prefix=prefix,
-        )  # fmt: skip
+        )
         logits: Any = output.predictions
-        start, end = logits[0], logits[1]
-        if order is not None:
-            back = np.argsort(order)
-            start, end = start[back], end[back]
-        return postprocess_predictions(examples, features, (start, end), **self.decoding), output
+        return decode_answers(examples, features, (logits[0], logits[1]), self.decoding, order), output
+
+    def _require_windows_of_settings(self, lengths: list[int]) -> None:
+        """Refuse windows that cannot have been cut as the settings say that are saved with the model."""
+        if self._given is not None and max(lengths, default=0) > self._given.max_seq_length:
+            raise ConfigurationError(
+                f"A window holds {max(lengths)} tokens, but decoding says max_seq_length={self._given.max_seq_length},"
+                " and the model would be saved with that. Cut the windows with"
+                " build_features(…, **decoding.windows)."
+            )
 
     def _score(self, answers: QAPredictions, examples: Any, prefix: str) -> dict[str, float]:
         options: dict[str, Any] = {}
         if self.metric == "squad_v2" and answers.null_odds:  # odds serve as well: the script only compares them
-            threshold = self.decoding.get("null_score_diff_threshold", 0.0)
+            threshold = self.decoding.null_score_diff_threshold
             options = {"no_answer_probabilities": answers.null_odds, "no_answer_threshold": threshold}
         scores = compute_metric(self.metric, answers.predictions, examples, **options)
-        if prefix == "eval":
-            self.save_answers(answers, prefix)
         return {f"{prefix}_{name.lower()}": float(value) for name, value in scores.items()}
 
 
-def _longest_first(features: Any) -> np.ndarray | None:
-    """An order of the windows in which each batch has nearly one length and little padding; None for a fixed one.
-
-    The longest first, so that a batch that does not fit into memory fails at once.
-    """
+def _lengths(features: Any) -> list[int] | None:
+    """Tokens of every window, padding included; None where they cannot be told without reading all of it."""
     if not isinstance(features, Dataset) or "input_ids" not in features.column_names:
         return None
-    lengths = np.array([len(tokens) for tokens in features.with_format(None)["input_ids"]])
-    return np.argsort(-lengths, kind="stable")
+    return [len(tokens) for tokens in features.with_format(None)["input_ids"]]
