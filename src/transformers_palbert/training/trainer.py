@@ -107,7 +107,9 @@ class QuestionAnsweringTrainer(PushingTrainer):
     ) -> dict[str, float]:
         """Answer the evaluation questions, write ``{metric_key_prefix}_predictions.json`` and score them.
 
-        ``eval_examples`` belong to ``eval_dataset``.
+        ``eval_examples`` belong to ``eval_dataset``. With ``bf16`` or ``fp16``, the model is evaluated in that
+        precision, and a few answers may differ from those that ``palbert compare`` and ``palbert report`` get in
+        float32; without, all figures are equal.
 
         Raises:
             ConfigurationError: if windows or questions are missing, or the metric is unknown.
