@@ -18,7 +18,7 @@ import transformers_palbert
 ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
-    {"errors", "hub_tokens", "machine"},
+    {"errors", "hub_tokens", "machine", "trainer_callback"},
     {"model", "storage", "text"},
     {"baselines", "qa"},
     {"pretraining", "pruning"},
