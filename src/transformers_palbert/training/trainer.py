@@ -13,23 +13,24 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..qa.evaluation_decoding import QAPredictions, postprocess_predictions
 from ..qa.metrics import compute_metric
 from .optimizer import parameter_groups
-from .pushing import PushingTrainer
+from .pushing import PushingMixin
 
 __all__ = ["QuestionAnsweringTrainer"]
 
 logger = logging.getLogger(__name__)
 
 
-class QuestionAnsweringTrainer(PushingTrainer):
+class QuestionAnsweringTrainer(PushingMixin, Trainer):
     """``Trainer`` whose ``evaluate`` and ``predict`` return the metrics of extracted answers.
 
     It writes a model card of what it measured, and pushes whole, see
-    :class:`~transformers_palbert.training.pushing.PushingTrainer`.
+    :class:`~transformers_palbert.training.pushing.PushingMixin`.
 
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.
