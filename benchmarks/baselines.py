@@ -5,7 +5,7 @@
 What it does not know, here the last two options, goes to `examples/run_qa.py`.
 
 Nothing is pre-trained elsewhere: words and vectors come from the training file. Its last contexts are held out; each
-recipe (`examples/recipes/*_cmrc2018.yaml`) keeps the epoch that answers those best, and only then answers the dev set,
+recipe (`*_cmrc2018.yaml` of the package) keeps the epoch that answers those best, and only then answers the dev set,
 once. Seconds are those of the processor as well as the clock's, as other processes may share the machine. Finished
 runs are kept and skipped when the command is repeated.
 """
@@ -54,7 +54,7 @@ def run_recipe(name: str, recipe: str, work: Path, options: dict[str, Any], furt
     """Run one recipe, unless it is finished, and collect what it measured."""
     folder = work / recipe
     arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    script = ["examples/run_qa.py", f"examples/recipes/{recipe}_cmrc2018.yaml", *arguments, "--do_predict", *further]
+    script = ["examples/run_qa.py", f"{recipe}_cmrc2018.yaml", *arguments, "--do_predict", *further]
     if not (folder / "test_results.json").is_file():
         clock, processor = time.monotonic(), _child_seconds()
         subprocess.run([sys.executable, *script, "--output_dir", str(folder)], check=True, cwd=ROOT)

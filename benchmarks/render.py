@@ -19,6 +19,7 @@ from typing import Any
 
 from transformers_palbert.experiments.grid import load_grid
 from transformers_palbert.experiments.outcome import read_runs
+from transformers_palbert.experiments.reproduction import GRIDS
 from transformers_palbert.experiments.tables import caption, markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -167,7 +168,7 @@ def experiment(name: str) -> str:
     """Table and caption of a grid that `examples/reproduce_paper.py --results benchmarks/results` has run."""
     runs = read_runs(RESULTS / f"{name}.jsonl")
     about = runs[0].grid
-    grid = load_grid(ROOT / "examples" / "experiments" / f"{name}.yaml", about["scale"])
+    grid = load_grid(GRIDS / f"{name}.yaml", about["scale"])
     return f"{markdown_table(grid, runs)}\n\n{caption(replace(grid, caption=about['caption']), runs)}"
 
 

@@ -2,7 +2,7 @@
 
     python examples/demo.py                      # or: make demo
 
-1. Write a small Chinese question-answering set about invented people (`demo_data.py`): only reading finds the answers.
+1. Write a small Chinese question-answering set about invented people: only reading finds the answers.
 2. Train a small ALBERT on it, from random weights.
 3. Prune it to 70 % sparsity while it trains on.
 4. Compare both on facts that neither has seen, and ask the pruned one three questions.
@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from demo_data import make_cloze, make_questions, write_squad
 from rich.console import Console
 from rich.table import Table
 from transformers import (
@@ -35,6 +34,7 @@ from transformers.utils import logging as transformers_logging
 
 import transformers_palbert as palbert
 from transformers_palbert.qa.features import build_features
+from transformers_palbert.qa.invented_facts import make_cloze, make_questions, write_squad
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.training.lookup_initialization import initialize_for_lookup

@@ -1,197 +1,24 @@
-"""Run the experiments of the PAL-BERT paper, and ours beside them: one command, a table and a plot.
+"""Run the experiments of the PAL-BERT paper, and ours beside them: what `palbert reproduce` does.
 
     python examples/reproduce_paper.py --list
-    python examples/reproduce_paper.py table7 table8              # the paper's model: a GPU and the Hub
     python examples/reproduce_paper.py table7 --scale small       # minutes a run on a CPU, and the caption says so
-    python examples/reproduce_paper.py all --jobs 2 --set train_file=train.json --set validation_file=dev.json
 
-An experiment is a file in examples/experiments; the path of one of your own does as well. Every run is a process of
-`run_qa.py`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
-interrupted. A run that does not fit into memory is "—" in the table; one that fails otherwise is reported at the end.
-Each experiment leaves NAME.jsonl (a line per run), NAME.md, NAME.csv and NAME.png.
+A grid of your own is a YAML file; `transformers_palbert.experiments.grid` explains it, and its path stands where the
+name of an experiment does. A training script of your own, such as a changed run_qa.py, is given with --script: it has
+to take `--option=value` and go on from its last checkpoint.
 
-More than one GPU:
-
-    python examples/reproduce_paper.py table7 --launcher "accelerate launch --num_processes 2"
+    python examples/reproduce_paper.py my_grid.yaml --script examples/run_qa.py
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import shlex
-import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from transformers.utils import cached_file
-
-from transformers_palbert.errors import ConfigurationError, MissingExtraError
-from transformers_palbert.experiments.grid import Grid, Trial, load_grid
-from transformers_palbert.experiments.outcome import Run, Status, write_runs
-from transformers_palbert.experiments.plots import plot
-from transformers_palbert.experiments.runner import Runner
-from transformers_palbert.experiments.settings import load_settings, parse_overrides
-from transformers_palbert.experiments.tables import caption, csv_table, markdown_table
-
-HERE = Path(__file__).parent
-EXPERIMENTS = HERE / "experiments"
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the script; returns the exit status: 1 if a run failed."""
-    args = parse(argv)
-    console = Console()
-    if args.list or not args.tables:
-        for name, file in known_experiments().items():
-            console.print(f"{name:20} {load_settings(file)['title']}", highlight=False)
-        return 0
-    grids = [
-        load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
-        for name in (known_experiments() if args.tables == ["all"] else args.tables)
-    ]
-    launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
-    runner = Runner(args.script, args.work / "runs", args.jobs, launcher)
-    if args.dry_run:
-        show_plan(grids, runner, console)
-        return 0
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
-        signal.signal(number, interrupt)
-    command = shlex.join(["python", os.path.relpath(__file__), *argv])
-    failed = []
-    for grid in grids:
-        runs = run_grid(grid, runner, console)
-        about = {"name": grid.name, "scale": grid.scale, "caption": grid.caption, "command": command}
-        runs = [replace(run, grid=about) for run in runs]
-        write_results(grid, runs, args.results or args.work / args.scale, console)
-        failed += [run for run in runs if not run.final]
-    for run in failed:
-        console.print(f"\n[red]{run.status}[/]: {describe(run.labels, run.seed)}\n{run.reason}", highlight=False)
-        console.print(f"  whole log: {runner.work / run.key / 'log.txt'}", highlight=False)
-    return 1 if failed else 0
-
-
-def interrupt(*_: Any) -> None:
-    """End everything in order, so that it can be resumed."""
-    raise KeyboardInterrupt
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of experiments, grid files, or all")
-    parser.add_argument("--list", action="store_true", help="list the experiments")
-    parser.add_argument("--scale", default="paper", help="paper, or small: minutes a run on one core of a CPU")
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="option of run_qa.py")
-    parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
-    parser.add_argument("--start", help="checkpoint that runs start from which would else make one first")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument("--launcher", help='instead of python, as "accelerate launch --num_processes 2"')
-    parser.add_argument("--dry-run", action="store_true", help="show what would be run")
-    parser.add_argument("--work", type=Path, default=Path("outputs/experiments"), help="folder for models and records")
-    parser.add_argument("--results", type=Path, help="folder for the tables; by default WORK/SCALE")
-    script = Path(os.path.relpath(HERE / "run_qa.py"))  # records should not hold the folders of a machine
-    parser.add_argument("--script", type=Path, default=script, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
-
-
-def known_experiments() -> dict[str, Path]:
-    """Name -> grid file; a file without a title is the base of others."""
-    return {file.stem: file for file in sorted(EXPERIMENTS.glob("*.yaml")) if "title" in load_settings(file)}
-
-
-def experiment_file(name: str) -> Path:
-    """The grid file of that name or path."""
-    known = known_experiments()
-    if name not in known and not Path(name).is_file():
-        raise ConfigurationError(f"There is no experiment {name!r}; there are {', '.join(known)}, and grid files.")
-    return known.get(name, Path(name))
-
-
-def weights_at_hand(name: str) -> bool:
-    """Whether a model can be loaded: a folder, in the cache, or on the Hub if that can be reached."""
-    try:
-        return cached_file(name, "config.json") is not None
-    except OSError:
-        return False
-
-
-def run_grid(grid: Grid, runner: Runner, console: Console) -> list[Run]:
-    """Run what is not known of a grid, with a progress bar."""
-    trials = grid.trials()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    pending = [trial for trial in chain_of(trials).values() if not runner.is_known(trial)]
-    console.rule(f"{grid.name}: {len(trials)} runs, {len(pending)} processes to start")
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(grid.name, total=len(pending))
-        keys = {trial.key for trial in pending}
-
-        def on_end(trial: Trial, run: Run) -> None:
-            if trial.key in keys:
-                scores = " ".join(
-                    f"{name} {run.value(key):.2f}" for name, key in grid.metrics.items() if run.value(key)
-                )
-                progress.console.print(f"{describe(trial.labels, run.seed)}: {run.status} {scores}", highlight=False)
-                progress.advance(bar)
-
-        return runner.run(trials, on_end)
-
-
-def chain_of(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """Key -> trial, of the trials and all that they start from, in the order they run."""
-    chain: dict[str, Trial] = {}
-    starts = [trial.start for trial in trials if trial.start is not None]
-    if starts:
-        chain |= chain_of(starts)
-    return chain | {trial.key: trial for trial in trials}
-
-
-def show_plan(grids: Sequence[Grid], runner: Runner, console: Console) -> None:
-    """Every process that would be started, as a command."""
-    trials = chain_of([trial for grid in grids for trial in grid.trials()])
-    for trial in trials.values():
-        state = "known" if runner.is_known(trial) else "to run"
-        console.print(f"{state}: {describe(trial.labels, trial.settings.get('seed'))}", highlight=False)
-        if state == "to run":
-            console.print(f"  {shlex.join(runner.command(trial))}", highlight=False, soft_wrap=True)
-
-
-def describe(labels: dict[str, str], seed: Any) -> str:
-    """A run in words."""
-    return ", ".join([*(f"{axis} {label}" for axis, label in labels.items()), f"seed {seed}"] if labels else ["start"])
-
-
-def write_results(grid: Grid, runs: Sequence[Run], folder: Path, console: Console) -> None:
-    """Write the records, the table in two forms, and the plot; show the table."""
-    write_runs(folder / f"{grid.name}.jsonl", runs)
-    table = f"{markdown_table(grid, runs)}\n\n{caption(grid, runs)}\n"
-    (folder / f"{grid.name}.md").write_text(table, encoding="utf-8")
-    (folder / f"{grid.name}.csv").write_text(csv_table(grid, runs), encoding="utf-8")
-    if any(run.status is Status.DONE for run in runs):
-        try:
-            plot(grid, runs, folder / f"{grid.name}.png")
-        except MissingExtraError as error:
-            console.print(f"No plot: {error}")
-    console.print(
-        f"\n{table}\nwritten to {folder / grid.name}.jsonl, .md, .csv, .png\n", highlight=False, soft_wrap=True
-    )
-
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.experiments.reproduction import main
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(sys.argv[1:], description=__doc__ or "", prog="python examples/reproduce_paper.py"))
     except ConfigurationError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted: call it again to go on.")

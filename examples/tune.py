@@ -1,300 +1,33 @@
-"""Search for settings that give a high F1 *and* a small file: `Trainer.hyperparameter_search` with two objectives.
+"""Search for settings of a high F1 and a small file: what `palbert tune` does, over a space of one's own.
 
-    python examples/tune.py examples/recipes/small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
+    python examples/tune.py small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
 
-takes the options of run_qa.py and tries learning rate, ε, batch size, warm-up, dropout and sparsity (or what --space
-names) with Optuna. Trials are kept in OUTPUT_DIR/study.db: called again with the same settings, it goes on until there
-are --trials of them. The trials that no other beats in both, F1 and bytes of the packed file, are the Pareto front:
-OUTPUT_DIR/trials.md, trials.csv and trials.png show them.
-
-A space is a YAML mapping from option to a list of choices or to {low, high, log}:
-
-    learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true}
-    per_device_train_batch_size: [8, 16]
-
-With --backend ray, Ray Tune spreads the trials over the cores, GPUs and machines of a Ray cluster (`ray start`), and
-`{grid: [8, 16]}` makes it try every value instead of drawing some.
+A space maps an option of `palbert train`, or dropout, to a list of choices or to {low, high, log}. With --space
+file.yaml it is read from a file, and `palbert tune --help` says the rest.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from datasets import Dataset
-from rich.console import Console
-from run_qa import decoding_options, load_config, load_model, load_questions, load_tokenizer, make_features
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
-from transformers.utils import logging as transformers_logging
-
-from transformers_palbert.errors import ConfigurationError, MissingExtraError, require
-from transformers_palbert.experiments.settings import load_settings, settings_key
-from transformers_palbert.pruning import MovementPruningCallback, prepare_pruning
-from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
-from transformers_palbert.training.trainer import QuestionAnsweringTrainer
-
-Space = Mapping[str, Any]
+from transformers_palbert.experiments.pareto import Trial, pareto_front, write_results
+from transformers_palbert.experiments.tuning import Space, parse, search
 
 SPACE: Space = {
     "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
-    "layer_lr_decay": {"low": 0.8, "high": 1.0},
-    "per_device_train_batch_size": [8, 16, 32],
-    "warmup_steps": {"low": 0.0, "high": 0.2},
-    "dropout": {"low": 0.0, "high": 0.2},
     "target_sparsity": {"low": 0.3, "high": 0.9},
+    "per_device_train_batch_size": [8, 16, 32],
 }
-"""What is searched unless --space names something else."""
-
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
-BEYOND_TRAINING_ARGUMENTS = ("dropout", "layer_lr_decay", "target_sparsity")
-
-
-@dataclass
-class TuneArguments:
-    """How the search goes."""
-
-    trials: int = 20
-    space: str | None = None
-    backend: str = "optuna"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What was tried and what it gave: ``f1`` in percent, ``bytes`` of the packed weights."""
-
-    settings: dict[str, Any]
-    f1: float
-    bytes: float
-
-
-class TuningTrainer(QuestionAnsweringTrainer):
-    """Starts every trial with a new model and a new pruning callback, and measures the file as well."""
-
-    def __init__(self, *args: Any, pruning: PruningArguments, space: Space, **kwargs: Any) -> None:
-        self.pruning, self.space = pruning, space
-        super().__init__(*args, **kwargs)
-
-    def call_model_init(self, trial: Any = None) -> PreTrainedModel:
-        """A model with the trial's dropout and ε, made ready for the trial's sparsity."""
-        values = {} if trial is None else suggest(trial, self.space)
-        model = self.model_init(values)
-        sparsity = values.get("target_sparsity", self.pruning.target_sparsity)
-        if trial is not None and sparsity:
-            self._prune(model, sparsity)
-        return model
-
-    def _prune(self, model: PreTrainedModel, sparsity: float) -> None:
-        """A callback has one run; so each trial has its own, in front of the reporters that log what it adds."""
-        callback = replace(self.pruning, target_sparsity=sparsity).callback()
-        prepare_pruning(model, callback.config)
-        others = [other for other in self.callback_handler.callbacks if not isinstance(other, MovementPruningCallback)]
-        self.callback_handler.callbacks = [callback, *others]
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        metrics = super().evaluate(*args, **kwargs)
-        return metrics | {"eval_bytes": float(packed_bytes(self.model))}
-
-
-def packed_bytes(model: PreTrainedModel) -> int:
-    """Bytes of the weights as ``save_pretrained`` writes them: packed, where the model was pruned."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
-
-
-def new_model(
-    options: ModelArguments, tokenizer: PreTrainedTokenizerBase, values: Mapping[str, Any]
-) -> PreTrainedModel:
-    """The model to fine-tune, with the ε and the dropout in ``values``."""
-    config = load_config(replace(options, layer_lr_decay=values.get("layer_lr_decay", options.layer_lr_decay)))
-    for name in DROPOUTS:
-        setattr(config, name, values.get("dropout", getattr(config, name, None)))
-    return load_model(options, config, tokenizer)
-
-
-def suggest(trial: Any, space: Space) -> dict[str, Any]:
-    """The values of a trial; Optuna draws them on the first call and repeats them on the next, Ray's are drawn."""
-    if isinstance(trial, Mapping):
-        return {name: trial[name] for name in space}
-    return {name: _suggest(trial, name, domain) for name, domain in space.items()}
-
-
-def _suggest(trial: Any, name: str, domain: Any) -> Any:
-    if isinstance(domain, list) or "grid" in domain:
-        return trial.suggest_categorical(name, domain if isinstance(domain, list) else domain["grid"])
-    return trial.suggest_float(name, float(domain["low"]), float(domain["high"]), log=domain.get("log", False))
-
-
-def optuna_space(trial: Any, space: Space) -> dict[str, Any]:
-    """What the Trainer itself has to set for a trial."""
-    values = suggest(trial, space)
-    return {name: value for name, value in values.items() if name not in BEYOND_TRAINING_ARGUMENTS}
-
-
-def ray_space(_: Any, space: Space) -> dict[str, Any]:
-    """The space in Ray Tune's terms."""
-    tune = require("ray.tune", "ray")
-    domains: dict[str, Any] = {}
-    for name, domain in space.items():
-        if isinstance(domain, list):
-            domains[name] = tune.choice(domain)
-        elif "grid" in domain:
-            domains[name] = tune.grid_search(domain["grid"])
-        else:
-            draw = tune.loguniform if domain.get("log") else tune.uniform
-            domains[name] = draw(float(domain["low"]), float(domain["high"]))
-    return domains
-
-
-def both_objectives(metrics: Mapping[str, float]) -> tuple[float, float]:
-    """F1, to be maximised, and bytes, to be minimised."""
-    return metrics["eval_f1"], metrics["eval_bytes"]
-
-
-def only_f1(metrics: Mapping[str, float]) -> float:
-    """The one objective that Ray Tune reports by."""
-    return metrics["eval_f1"]
-
-
-def search_with_optuna(trainer: TuningTrainer, tune: TuneArguments, name: str) -> list[Trial]:
-    """Try until the study has ``tune.trials`` finished trials; all of them."""
-    optuna = require("optuna", "tune")
-    storage = f"sqlite:///{Path(trainer.args.output_dir) / 'study.db'}"
-    known = {"study_name": name, "storage": storage}
-    study = optuna.create_study(directions=["maximize", "minimize"], load_if_exists=True, **known)
-    finished = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
-    if finished < tune.trials:
-        trainer.hyperparameter_search(
-            backend="optuna",
-            hp_space=partial(optuna_space, space=trainer.space),
-            compute_objective=both_objectives,
-            direction=["maximize", "minimize"],
-            n_trials=tune.trials - finished,
-            load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=trainer.args.seed + finished),  # not the same draws again
-            **known,
-        )
-    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    return [Trial(trial.params, *trial.values) for trial in done]
-
-
-def search_with_ray(trainer: TuningTrainer, tune: TuneArguments) -> list[Trial]:
-    """Let Ray Tune spread the trials; all that finished."""
-    require("ray.tune", "ray")
-    best = trainer.hyperparameter_search(
-        backend="ray",
-        hp_space=partial(ray_space, space=trainer.space),
-        compute_objective=only_f1,
-        direction="maximize",
-        n_trials=tune.trials,
-        storage_path=str(Path(trainer.args.output_dir).resolve()),
-        name="ray",
-    )
-    results = [(trial.config, trial.last_result) for trial in best.run_summary.trials]
-    return [
-        Trial({name: config[name] for name in trainer.space}, *both_objectives(result))
-        for config, result in results
-        if "eval_bytes" in result
-    ]
-
-
-def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that no other beats: none has a higher F1 in no more bytes, or as high an F1 in fewer; by bytes."""
-    front: list[Trial] = []
-    for trial in sorted(trials, key=lambda trial: (trial.bytes, -trial.f1)):
-        if not front or trial.f1 > front[-1].f1:
-            front.append(trial)
-    return front
 
 
 def main(argv: Sequence[str]) -> list[Trial]:
-    """Run the search; returns the Pareto front."""
-    model_args, data, pruning, tune, args = parse_arguments(
-        (ModelArguments, DataArguments, PruningArguments, TuneArguments, TrainingArguments), argv, __doc__ or ""
-    )
-    if tune.backend not in ("optuna", "ray"):
-        raise ConfigurationError(f"backend={tune.backend!r} must be optuna or ray.")
-    space = load_settings(Path(tune.space)) if tune.space else SPACE
-    settings = {**asdict(model_args), **asdict(data), **asdict(pruning), **json.loads(args.to_json_string())}
-    args.set_save(strategy="no").set_evaluate(strategy="no")  # a trial is judged when it is over, and pruned
-    args.warmup_steps = float(args.warmup_steps)  # the Trainer casts a trial's value to the type that stands here
-    transformers_logging.set_verbosity_warning()
-    set_seed(args.seed)
-    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-    trainer = make_trainer(model_args, data, pruning, args, space)
-    if tune.backend == "ray":
-        trials = search_with_ray(trainer, tune)
-    else:
-        trials = search_with_optuna(trainer, tune, settings_key({**settings, "space": space}))
-    write_results(trials, Path(args.output_dir))
+    """Run the search; returns the trials that no other beats in both, by bytes."""
+    arguments = parse(argv, description=__doc__ or "")
+    trials = search(arguments, arguments.tune.read_space() if arguments.tune.space else SPACE)
+    write_results(trials, Path(arguments.training.output_dir))  # trials.md, trials.csv, trials.png
     return pareto_front(trials)
-
-
-def make_trainer(
-    options: ModelArguments, data: DataArguments, pruning: PruningArguments, args: TrainingArguments, space: Space
-) -> TuningTrainer:
-    """The Trainer that runs all trials, over the same windows."""
-    tokenizer = load_tokenizer(options, load_config(options))
-    questions: dict[str, Dataset] = {part: load_questions(data, part) for part in ("train", "validation")}
-    train, validation = (
-        make_features(questions[part], tokenizer, data, args, training=part == "train") for part in questions
-    )
-    return TuningTrainer(
-        model_init=partial(new_model, options, tokenizer),
-        args=args,
-        train_dataset=train,
-        eval_dataset=validation,
-        eval_examples=questions["validation"],
-        metric=data.metric_name,
-        decoding=decoding_options(data),
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
-        pruning=pruning,
-        space=space,
-    )
-
-
-def write_results(trials: Sequence[Trial], folder: Path) -> None:
-    """Write the front as a table and a picture, and every trial as CSV."""
-    front = pareto_front(trials)
-    names = list(trials[0].settings)
-    header = ["F1", "MB", *names]
-    rows = [[f"{t.f1:.2f}", f"{t.bytes / 1e6:.3f}", *(f"{t.settings[name]:.3g}" for name in names)] for t in front]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
-    note = f"The Pareto front of {len(trials)} trials: F1 against 10^6 bytes of the packed weights."
-    (folder / "trials.md").write_text(f"{table}\n\n{note}\n", encoding="utf-8")
-    with (folder / "trials.csv").open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["f1", "bytes", "front", *names])
-        writer.writerows([t.f1, t.bytes, t in front, *(t.settings[name] for name in names)] for t in trials)
-    Console().print(f"\n{table}\n\n{note}", highlight=False, soft_wrap=True)
-    try:
-        plot(trials, front, folder / "trials.png")
-    except MissingExtraError as error:
-        Console().print(f"No plot: {error}")
-
-
-def plot(trials: Sequence[Trial], front: Sequence[Trial], file: Path) -> None:
-    """F1 against megabytes: every trial a dot, the front a line."""
-    require("matplotlib", "plot").use("Agg")
-    pyplot = require("matplotlib.pyplot", "plot")
-    figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    axes.plot([t.bytes / 1e6 for t in trials], [t.f1 for t in trials], "o", color="grey", label="trials")
-    steps = {"drawstyle": "steps-post", "marker": "o", "label": "Pareto front"}
-    axes.plot([t.bytes / 1e6 for t in front], [t.f1 for t in front], **steps)
-    axes.set_xlabel("packed weights, MB")
-    axes.set_ylabel("F1")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(file, dpi=130)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

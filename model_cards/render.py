@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 
 from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
+from transformers_palbert.training.recipe_files import find_recipe
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 RESULTS = ROOT / "benchmarks" / "results" / "cmrc2018_pruning.json"
 NOT_RUN = ("paper_cmrc2018",)
-"""Recipes in examples/recipes that no result file belongs to."""
+"""Recipes of the package that no result file belongs to."""
 
 DENSE = ("dense", "dense_longer")
 """Runs that a pruned one is compared with: the model it began as, and that model trained on for as long."""
@@ -44,7 +45,7 @@ PRUNING = {
 
 def recipe_card(name: str) -> PalBertCard:
     """The card of a recipe that was not run."""
-    recipe = _recipe(ROOT / "examples" / "recipes" / f"{name}.yaml")
+    recipe = _recipe(find_recipe(f"{name}.yaml"))
     return PalBertCard(
         model_name=name,
         base_model=recipe["model_name_or_path"],
@@ -52,7 +53,7 @@ def recipe_card(name: str) -> PalBertCard:
         training_data=recipe["dataset_name"],
         hyperparameters=_hyperparameters(recipe),
         pruning=_pruning(recipe),
-        command=f"python examples/run_qa.py examples/recipes/{name}.yaml",
+        command=f"palbert train {name}.yaml",
         is_recipe=True,
     )
 

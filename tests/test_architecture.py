@@ -18,14 +18,14 @@ import transformers_palbert
 ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
-    {"errors", "hub_tokens", "machine"},
+    {"errors", "hub_tokens", "machine", "trainer_callback"},
     {"model", "text"},
     {"storage"},
     {"baselines", "qa", "sizes"},
     {"pretraining", "pruning"},
-    {"hub"},
+    {"export", "hub"},
     {"training"},
-    {"pipelines", "export", "experiments"},
+    {"experiments", "pipelines"},
     {"analysis"},
     {"registration"},
     {"cli"},
@@ -211,3 +211,24 @@ def test_only_registration_touches_the_registries_of_transformers() -> None:
     registries = re.compile(r"SUPPORTED_TASKS|REMOVED_TASKS|PIPELINE_REGISTRY|_MAPPING\b|\bAuto\w+\.register\(")
     touching = {name for name, path in MODULES.items() if registries.search(path.read_text(encoding="utf-8"))}
     assert touching <= {f"{PACKAGE}.registration"}
+
+
+EXAMPLES = sorted((ROOT.parents[1] / "examples").rglob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_no_example_imports_another(example: Path) -> None:
+    """Each can be copied out and stays whole: what two of them need belongs into the package."""
+    others = {path.stem for path in EXAMPLES} | {"examples"}
+    imported = set()
+    for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add((node.module or "").split(".")[0])
+    assert not imported & others
+
+
+def test_there_are_examples() -> None:
+    assert EXAMPLES

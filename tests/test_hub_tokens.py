@@ -10,6 +10,7 @@ from transformers import TrainerControl, TrainerState
 from tests.pruning.helpers import training_arguments
 from transformers_palbert.hub_tokens import SecretToken, hide_token, redact
 from transformers_palbert.pruning import MovementPruningCallback
+from transformers_palbert.training.time_limit import StopInTime
 
 TOKEN = "hf_" + "Ab1" * 11
 
@@ -40,9 +41,10 @@ def test_pickled_training_arguments_hold_no_token(tmp_path) -> None:  # type: ig
     assert args.hub_token == TOKEN
 
 
-def test_the_pruning_callback_hides_the_token_of_a_stock_trainer(tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("callback", [MovementPruningCallback(target_sparsity=0.5), StopInTime(60)])
+def test_every_callback_hides_the_token_of_a_stock_trainer(tmp_path, callback) -> None:  # type: ignore[no-untyped-def]
     args = training_arguments(tmp_path, hub_token=TOKEN)
-    MovementPruningCallback(target_sparsity=0.5).on_init_end(args, TrainerState(), TrainerControl(), model=None)
+    callback.on_init_end(args, TrainerState(), TrainerControl(), model=None)
     torch.save(args, tmp_path / "training_args.bin")
     assert TOKEN.encode() not in (tmp_path / "training_args.bin").read_bytes()
 

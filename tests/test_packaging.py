@@ -135,6 +135,8 @@ def test_wheel_is_complete(tmp_path):
     assert packed == {file.relative_to(ROOT / "src").as_posix() for file in files}
     assert "transformers_palbert/py.typed" in packed
     assert "transformers_palbert/qa/metrics/squad/squad.py" in packed
+    assert "transformers_palbert/training/recipes/paper_cmrc2018.yaml" in packed
+    assert "transformers_palbert/experiments/grids/table7.yaml" in packed
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])

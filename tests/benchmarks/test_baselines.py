@@ -10,6 +10,7 @@ import pytest
 
 import transformers_palbert as palbert
 from tests.references.scripts import ROOT, load_script
+from transformers_palbert.training.recipe_files import find_recipe
 
 
 @pytest.fixture
@@ -35,4 +36,4 @@ def test_held_out_questions_are_about_other_contexts(
 
 def test_every_run_has_a_recipe(baselines: ModuleType) -> None:
     for recipe in baselines.RUNS.values():
-        assert (ROOT / "examples" / "recipes" / f"{recipe}_cmrc2018.yaml").is_file()
+        assert find_recipe(f"{recipe}_cmrc2018.yaml").is_file()

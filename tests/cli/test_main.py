@@ -10,7 +10,8 @@ import pytest
 def test_help_teaches_every_command(palbert):
     result = palbert("--help")
     assert result.exit_code == 0
-    for command in ("answer", "compare", "compress", "data stats", "decompress", "evaluate", "inspect", "report"):
+    for command in ("answer", "compare", "compress", "data stats", "decompress", "evaluate", "inspect", "pretrain",
+                    "report", "reproduce", "train", "tune"):  # fmt: skip
         assert f"palbert {command}" in result.stdout
 
 

@@ -35,6 +35,11 @@ def files(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def run_qa(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The script's ``main``, which leaves logging to pytest."""
-    script = load_script("examples/run_qa.py")
-    monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
-    return script.main
+    leave_logging_to_pytest(monkeypatch)
+    return load_script("examples/run_qa.py").main
+
+
+def leave_logging_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest has handlers of its own."""
+    for module in ("question_answering", "pretraining_run"):
+        monkeypatch.setattr(f"transformers_palbert.training.{module}.set_up_logging", lambda _: None)

@@ -14,12 +14,14 @@ from tests.references.scripts import ROOT, load_script
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Trial, load_grid
 from transformers_palbert.experiments.outcome import Status, read_runs
+from transformers_palbert.experiments.reproduction import GRIDS, experiment_file, weights_at_hand
+from transformers_palbert.experiments.runner import TRAIN, Runner
 from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
 
 STUB = ROOT / "tests" / "references" / "stub_script.py"
-GRIDS = sorted(path.stem for path in (ROOT / "examples" / "experiments").glob("*.yaml") if path.stem != "common")
+NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if path.stem != "common")
 TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
 
 
@@ -57,7 +59,7 @@ def test_a_grid_leaves_records_tables_and_a_plot_and_runs_once(script: ModuleTyp
     table = (folder / "mine.md").read_text(encoding="utf-8")
     assert "| 2 | 22.00 ± 1.41 |" in table
     assert "Small." in table
-    assert "reproduce_paper.py mine.yaml --jobs 2" in table
+    assert "`palbert reproduce mine.yaml --jobs 2" in table
     assert "2,done,2,22.0,1.41" in (folder / "mine.csv").read_text()
     assert run(script, grid) == 0
     assert starts() == 6
@@ -94,8 +96,8 @@ def test_a_dry_run_runs_nothing(script: ModuleType, grid: str, capsys: pytest.Ca
 def test_all_experiments_are_listed(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == GRIDS
-    assert {"table6", "table7", "table8", "table9"} < set(GRIDS)
+    assert [line.split()[0] for line in lines] == NAMES
+    assert {"table6", "table7", "table8", "table9"} < set(NAMES)
 
 
 def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:
@@ -103,12 +105,12 @@ def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:
         script.main(["table5"])
 
 
-def test_weights_at_hand_are_folders_or_cached(script: ModuleType) -> None:
-    assert not script.weights_at_hand("nobody/nothing")
-    assert not script.weights_at_hand("folder")
+def test_weights_at_hand_are_folders_or_cached() -> None:
+    assert not weights_at_hand("nobody/nothing")
+    assert not weights_at_hand("folder")
     Path("folder").mkdir()
     Path("folder/config.json").write_text("{}")
-    assert script.weights_at_hand("folder")
+    assert weights_at_hand("folder")
 
 
 def every_run(trial: Trial) -> list[Trial]:
@@ -116,9 +118,9 @@ def every_run(trial: Trial) -> list[Trial]:
 
 
 @pytest.mark.parametrize("scale", ["paper", "small"])
-@pytest.mark.parametrize("name", GRIDS)
-def test_the_options_of_every_run_are_those_of_the_training_script(name: str, scale: str, script: ModuleType) -> None:
-    file = script.experiment_file(name)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_options_of_every_run_are_those_of_the_training_script(name: str, scale: str) -> None:
+    file = experiment_file(name)
     for weights in (True, False):
         grid = load_grid(file, scale, weights_at_hand=lambda _, found=weights: found)
         assert ("o pretrained" in grid.caption or "without pretrained" in grid.caption) is (
@@ -143,3 +145,18 @@ def test_a_record_is_one_line_of_json(script: ModuleType, grid: str) -> None:
         assert {"hardware", "versions"} <= set(record["machine"])
         assert record["command"].startswith("python ")
         assert record["grid"] | {"command": ""} == {"name": "mine", "scale": "paper", "caption": "", "command": ""}
+
+
+def test_an_interrupted_grid_says_how_to_go_on(
+    script: ModuleType, grid: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(script, grid) == 1
+    assert "call it again to go on" in capsys.readouterr().out
+
+
+def test_without_a_script_the_runs_are_those_of_the_command(
+    script: ModuleType, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.main([grid, "--seeds", "1", "--dry-run", "--launcher", "accelerate launch"]) == 0
+    assert f"accelerate launch {' '.join(TRAIN)} --a=1 --seed=1 --output_dir=" in capsys.readouterr().out

@@ -11,7 +11,6 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 import transformers_palbert as palbert
 from transformers_palbert.errors import ConfigurationError
 
-RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
 NAMES = ("bilstm_glove", "bilstm_word2vec", "textcnn_glove", "textcnn_word2vec")
 SMALL = "embedding_size=16,hidden_size=16,character_embedding_size=8,dropout=0.0"
 
@@ -33,7 +32,7 @@ def arguments(files: dict[str, str], output: str, **more: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains_saves_and_answers(files: dict[str, str], run_qa: Any, name: str) -> None:
-    metrics = run_qa([str(RECIPES / f"{name}_cmrc2018.yaml"), *arguments(files, "out")])
+    metrics = run_qa([f"{name}_cmrc2018.yaml", *arguments(files, "out")])
     assert metrics["test_total"] == 12
     kinds = {"bilstm": palbert.BiLstmForQuestionAnswering, "textcnn": palbert.TextCnnForQuestionAnswering}
     assert type(AutoModelForQuestionAnswering.from_pretrained("out")) is kinds[name.split("_")[0]]
@@ -45,13 +44,13 @@ def test_a_recipe_trains_saves_and_answers(files: dict[str, str], run_qa: Any, n
 
 def test_a_reader_learns_what_stands_where(files: dict[str, str], run_qa: Any) -> None:
     """The answers of people that training never showed: every fact is told in the same place."""
-    recipe = str(RECIPES / "bilstm_word2vec_cmrc2018.yaml")
+    recipe = "bilstm_word2vec_cmrc2018.yaml"
     metrics = run_qa([recipe, *arguments(files, "out", num_train_epochs=15, learning_rate=1e-2)])
     assert metrics["test_em"] == 100.0
 
 
 def test_a_saved_reader_is_evaluated_like_any_checkpoint(files: dict[str, str], run_qa: Any) -> None:
-    recipe = str(RECIPES / "textcnn_word2vec_cmrc2018.yaml")
+    recipe = "textcnn_word2vec_cmrc2018.yaml"
     trained = run_qa([recipe, *arguments(files, "out")])
     again = run_qa(
         ["--model_name_or_path", "out", "--test_file", files["dev"], "--do_predict", "--output_dir", "again",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,24 +20,23 @@ from transformers import (
 )
 
 import transformers_palbert as palbert
-from tests.examples.test_run_qa import EXAMPLES, SHAPE, options
+from tests.examples.conftest import leave_logging_to_pytest
+from tests.examples.test_run_qa import SHAPE, options
 from tests.pretraining.helpers import tokenizer, write
 from tests.references.scripts import load_script
 from transformers_palbert.training.arguments import ModelArguments, parse_arguments
 from transformers_palbert.training.pretraining import PreTrainingArguments
+from transformers_palbert.training.recipe_files import RECIPES
 from transformers_palbert.training.time_limit import StopInTime
 
-RECIPES = sorted((EXAMPLES / "recipes").glob("pretrain_*"))
+PRETRAINING = sorted(RECIPES.glob("pretrain_*"))
 
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    run_qa = load_script("examples/run_qa.py")
-    monkeypatch.setitem(sys.modules, "run_qa", run_qa)
-    run_pretraining = load_script("examples/run_pretraining.py")
-    for script in (run_qa, run_pretraining):
-        monkeypatch.setattr(script, "_set_up_logging", lambda _: None)  # pytest has handlers of its own
-    return SimpleNamespace(run_qa=run_qa.main, run_pretraining=run_pretraining.main)
+    leave_logging_to_pytest(monkeypatch)
+    names = ("run_qa", "run_pretraining")
+    return SimpleNamespace(**{name: load_script(f"examples/{name}.py").main for name in names})
 
 
 @pytest.fixture
@@ -160,7 +158,7 @@ def test_bad_arguments_are_explained(scripts: Any) -> None:
             scripts.run_pretraining(arguments)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", PRETRAINING, ids=lambda path: path.name)
 def test_the_recipes_parse(recipe: Path) -> None:
     argv = [str(recipe), "--bf16", "false", "--use_cpu", "true"]  # as on a machine without a GPU
     model, data, training = parse_arguments((ModelArguments, PreTrainingArguments, TrainingArguments), argv)
@@ -172,7 +170,7 @@ def test_the_recipes_parse(recipe: Path) -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert RECIPES
+    assert PRETRAINING
 
 
 def test_help_names_the_options(scripts: Any, capsys: pytest.CaptureFixture[str]) -> None:

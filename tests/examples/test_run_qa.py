@@ -81,6 +81,18 @@ def test_a_second_run_goes_on_and_ends_like_an_uninterrupted_one(files: dict[str
     assert Path("resumed/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
+def test_a_checkpoint_that_was_cut_off_is_passed_over(files: dict[str, str], run_qa: Any) -> None:
+    settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "target_sparsity": 0.5}
+    run_qa(options(files, "whole", save_steps=4, **settings))
+    Path("resumed").mkdir()
+    for name in ("checkpoint-4", "checkpoint-8"):
+        Path("whole", name).rename(Path("resumed", name))
+    Path("resumed/checkpoint-8/trainer_state.json").unlink()
+    run_qa(options(files, "resumed", save_steps=4, **settings))
+    assert Path("resumed/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+    assert Path("resumed/checkpoint-8/trainer_state.json").is_file()  # written anew
+
+
 def test_packed_exported_and_pruned_further(files: dict[str, str], run_qa: Any) -> None:
     settings = {"tokenizer_name": files["vocab"], "config_overrides": SHAPE, "target_sparsity": 0.5}
     run_qa(options(files, "packed", sparse_values="float16", export_stock="stock", **settings))

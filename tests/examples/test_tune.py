@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import random
 import subprocess
@@ -16,10 +15,12 @@ import pytest
 import yaml
 
 from tests.examples.test_run_qa import SHAPE, options
-from tests.references.scripts import load_script
+from tests.references.scripts import ROOT, load_script
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.experiments.pareto import Trial, pareto_front
+from transformers_palbert.experiments.tuning import TuningTrainer
 
 pytest.importorskip("optuna")
-ROOT = Path(__file__).parents[2]
 SPACE = {
     "learning_rate": {"low": "1e-4", "high": "1e-2", "log": True},
     "per_device_train_batch_size": [4, 8],
@@ -31,17 +32,8 @@ SPACE = {
 
 
 @pytest.fixture
-def tune(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    run_qa = load_script("examples/run_qa.py")
-    monkeypatch.setattr(run_qa, "_set_up_logging", lambda _: None)
-    monkeypatch.setitem(sys.modules, "run_qa", run_qa)
-    spec = importlib.util.spec_from_file_location("tune", ROOT / "examples" / "tune.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "tune", module)
-    spec.loader.exec_module(module)
-    return module
+def tune() -> ModuleType:
+    return load_script("examples/tune.py")
 
 
 def arguments(files: dict[str, str], output: str, **more: Any) -> list[str]:
@@ -79,7 +71,7 @@ def test_each_trial_has_its_own_model_and_callback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[float, ...]] = []
-    evaluate = tune.TuningTrainer.evaluate
+    evaluate = TuningTrainer.evaluate
 
     def watch(self: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics = evaluate(self, *args, **kwargs)
@@ -90,7 +82,7 @@ def test_each_trial_has_its_own_model_and_callback(
         )  # fmt: skip
         return metrics
 
-    monkeypatch.setattr(tune.TuningTrainer, "evaluate", watch)
+    monkeypatch.setattr(TuningTrainer, "evaluate", watch)
     tune.main(arguments(files, "out", trials=2))
     names = ("dropout", "dropout", "layer_lr_decay", "learning_rate", "warmup_steps", "per_device_train_batch_size",
              "target_sparsity")  # fmt: skip
@@ -99,22 +91,22 @@ def test_each_trial_has_its_own_model_and_callback(
         assert found == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_front_is_what_no_other_beats(tune: ModuleType) -> None:
+def test_the_front_is_what_no_other_beats() -> None:
     draw = random.Random(0)
-    trials = [tune.Trial({"n": n}, draw.randint(0, 20), draw.randint(0, 20)) for n in range(60)]
+    trials = [Trial({"n": n}, draw.randint(0, 20), draw.randint(0, 20)) for n in range(60)]
 
     def beaten(one: Any) -> bool:
         return any(o.f1 >= one.f1 and o.bytes <= one.bytes and (o.f1, o.bytes) != (one.f1, one.bytes) for o in trials)
 
-    front = tune.pareto_front(trials)
+    front = pareto_front(trials)
     assert {(t.f1, t.bytes) for t in front} == {(t.f1, t.bytes) for t in trials if not beaten(t)}
     assert len({(t.f1, t.bytes) for t in front}) == len(front)
     assert [t.bytes for t in front] == sorted(t.bytes for t in front)
-    assert tune.pareto_front([]) == []
+    assert pareto_front([]) == []
 
 
 def test_an_unknown_backend_is_named(files: dict[str, str], tune: ModuleType) -> None:
-    with pytest.raises(tune.ConfigurationError, match="backend='hyperopt' must be optuna or ray"):
+    with pytest.raises(ConfigurationError, match="backend='hyperopt' must be optuna or ray"):
         tune.main(arguments(files, "out", backend="hyperopt"))
 
 

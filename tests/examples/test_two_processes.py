@@ -15,6 +15,7 @@ import torch
 from tests.examples.test_run_qa import SHAPE, options
 from tests.references.scripts import load_script
 from transformers_palbert.sizes import inspect_checkpoint
+from transformers_palbert.training import question_answering
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,9 +64,8 @@ def watched(trainer: type) -> tuple[type, list]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    script = load_script("examples/run_qa.py")
-    script.QuestionAnsweringTrainer, made = watched(script.QuestionAnsweringTrainer)
-    metrics = script.main(sys.argv[1:])
+    question_answering.QuestionAnsweringTrainer, made = watched(question_answering.QuestionAnsweringTrainer)
+    metrics = load_script("examples/run_qa.py").main(sys.argv[1:])
     state = made[0].model.state_dict()
     weights = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in state.values())).hexdigest()
     report = {"metrics": metrics, "world": made[0].args.world_size, "weights": weights}

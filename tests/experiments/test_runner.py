@@ -18,7 +18,7 @@ STUB = Path(__file__).parents[1] / "references" / "stub_script.py"
 
 @pytest.fixture
 def runner() -> Runner:
-    return Runner(STUB, Path("runs"))
+    return Runner([str(STUB)], Path("runs"))
 
 
 def trial(start: Trial | None = None, **settings: object) -> Trial:
@@ -46,7 +46,7 @@ def test_what_is_known_is_not_run_again(runner: Runner) -> None:
     first = runner.run(trials)
     assert all(map(runner.is_known, trials))
     assert first[0].metrics == first[2].metrics
-    assert Runner(STUB, Path("runs")).run(trials) == first
+    assert Runner([str(STUB)], Path("runs")).run(trials) == first
     assert [calls(runner, one) for one in trials] == [["new"]] * 3
     runner.run([trial(a=3)])
     assert len(list(Path("runs").iterdir())) == 3
@@ -104,13 +104,13 @@ class TestStart:
 
 
 def test_jobs_run_at_the_same_time_and_in_order() -> None:
-    runner = Runner(STUB, Path("runs"), jobs=3)
+    runner = Runner([str(STUB)], Path("runs"), jobs=3)
     runs = runner.run([trial(a=number) for number in range(5)])
     assert [run.metrics["eval_f1"] for run in runs] == [10.0 * number + 42 for number in range(5)]
 
 
 def test_an_interrupted_grid_ends_its_processes_and_can_be_resumed() -> None:
-    runner, one = Runner(STUB, Path("runs")), trial(a=1, trouble="slow")
+    runner, one = Runner([str(STUB)], Path("runs")), trial(a=1, trouble="slow")
     raised: list[BaseException] = []
 
     def interrupt(*_: object) -> None:
@@ -128,12 +128,12 @@ def test_an_interrupted_grid_ends_its_processes_and_can_be_resumed() -> None:
     assert not thread.is_alive()  # it did not wait for the slow one
     assert isinstance(raised[0], KeyboardInterrupt)
     assert not runner.is_known(trial(a=2))
-    (record,) = Runner(STUB, Path("runs")).run([trial(a=2)])
+    (record,) = Runner([str(STUB)], Path("runs")).run([trial(a=2)])
     assert record.status is Status.DONE
 
 
 def test_a_process_that_is_ended_is_interrupted_not_failed() -> None:
-    runner, one = Runner(STUB, Path("runs")), trial(a=1, trouble="slow")
+    runner, one = Runner([str(STUB)], Path("runs")), trial(a=1, trouble="slow")
     records: list[Run] = []
     thread = threading.Thread(target=lambda: records.extend(runner.run([one])))
     thread.start()
@@ -151,7 +151,7 @@ def test_a_process_that_is_ended_is_interrupted_not_failed() -> None:
 
 
 def test_another_launcher() -> None:
-    runner = Runner(STUB, Path("runs"), launcher=(sys.executable, "-X", "utf8"))
+    runner = Runner([str(STUB)], Path("runs"), launcher=(sys.executable, "-X", "utf8"))
     (record,) = runner.run([trial(a=1)])
     assert record.command.startswith("python -X utf8")
     assert record.status is Status.DONE

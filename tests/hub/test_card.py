@@ -9,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
 from transformers_palbert.hub.card import table
 from transformers_palbert.sizes import MatrixReport
@@ -81,7 +82,9 @@ def test_an_empty_card_claims_nothing() -> None:
     assert "No result of exactly these weights is known." in text
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(PalBertCard) if field.name != "is_recipe"])
+@pytest.mark.parametrize(
+    "field", [field.name for field in fields(PalBertCard) if field.name not in ("is_recipe", "task")]
+)
 def test_every_field_can_be_missing_and_is_seen_if_it_is_not(field: str) -> None:
     card = full_card()
     card.picture = "density.png"
@@ -115,6 +118,19 @@ def test_a_recipe_says_plainly_that_it_was_not_run() -> None:
     assert "it was not run here: there are no weights and no results" in text
     assert "were removed" not in text
     assert "pipeline(" not in text
+
+
+def test_a_pretrained_model_is_not_said_to_answer_questions() -> None:
+    card = full_card()
+    card.task, card.loads_without_package = "fill-mask", True
+    text = card.render()
+    assert "pipeline_tag: fill-mask" in text
+    assert "AutoModelForQuestionAnswering.from_pretrained" in text
+    assert "pre-trained" in text
+    for claim in ("marks the span", 'pipeline("question-answering"', "finds spans", "brings back the pipeline"):
+        assert claim not in text
+    with pytest.raises(ConfigurationError, match="task='translation' is not known"):
+        PalBertCard(task="translation")
 
 
 def test_tokens_are_blotted_out() -> None:

@@ -13,9 +13,9 @@ from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.pruning import PruningConfig
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.recipe_files import RECIPES
 
-FOLDER = Path(__file__).parents[2] / "examples" / "recipes"
-RECIPES = sorted(file for file in FOLDER.glob("*.*") if not file.name.startswith("pretrain_"))  # another script
+FILES = sorted(file for file in RECIPES.glob("*.*") if not file.name.startswith("pretrain_"))  # another script
 TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
 
 
@@ -86,7 +86,7 @@ def test_a_value_of_the_wrong_type(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "max_steps" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", FILES, ids=lambda path: path.name)
 def test_the_recipes_of_the_examples_parse(recipe: Path) -> None:
     argv = [str(recipe), "--fp16", "false", "--use_cpu", "true"]  # half precision needs a GPU
     _, _, data, pruning, training = parse_arguments(TYPES, argv)
@@ -99,7 +99,7 @@ def test_the_recipes_of_the_examples_parse(recipe: Path) -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert RECIPES
+    assert FILES
 
 
 def test_a_checkpoint_is_not_initialised_anew() -> None:

@@ -16,7 +16,12 @@ from .data import data_app
 from .evaluate import evaluate
 from .inspect import inspect
 from .output import fail, warn
+from .pass_on import PASS_ON
+from .pretrain import pretrain
 from .report import report
+from .reproduce import reproduce
+from .train import train
+from .tune import tune
 from .vectors import vectors_app
 
 __all__ = ["app", "run"]
@@ -37,6 +42,16 @@ class _Commands(TyperGroup):
 
 
 HELP = """Small, fast question answering with pruned ALBERT.
+
+\b
+Fine-tune a model and prune it on the way, from a recipe or from options:
+  palbert train paper_cmrc2018.yaml --learning_rate 1e-5
+
+\b
+Pre-train one on text; search for good settings; run the paper's experiments:
+  palbert pretrain pretrain_small_zh.yaml --train_file corpus.txt
+  palbert tune small_cmrc2018.yaml --trials 30
+  palbert reproduce table7 --scale small
 
 \b
 Ask a model:
@@ -65,7 +80,7 @@ Make a checkpoint small on disk, and plain again:
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
-Every command takes --json, for scripts, and --help.
+Every command takes --help, and those that show results take --json, for scripts.
 """
 
 app = typer.Typer(
@@ -82,7 +97,11 @@ app.command()(compress)
 app.command()(decompress)
 app.command()(evaluate)
 app.command()(inspect)
+app.command(context_settings=PASS_ON)(pretrain)
 app.command()(report)
+app.command(context_settings=PASS_ON)(reproduce)
+app.command(context_settings=PASS_ON)(train)
+app.command(context_settings=PASS_ON)(tune)
 app.add_typer(data_app, name="data")
 app.add_typer(vectors_app, name="vectors")
 

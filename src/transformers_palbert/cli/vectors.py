@@ -32,7 +32,7 @@ def train(
 ) -> None:
     """Train word vectors on the contexts and questions of data files.
 
-    Words are those that a reader trained on the same files has: see `--model_type` of examples/run_qa.py, whose
+    Words are those that a reader trained on the same files has: see `--model_type` of palbert train, whose
     `--word_vectors` takes the file.
 
     Example: palbert vectors train train.json -o vectors.txt.gz --method glove

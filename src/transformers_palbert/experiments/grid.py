@@ -5,7 +5,7 @@ All that it may say; only ``axes`` must be there:
     title: Gradient accumulation
     base: common.yaml                     # another such file, of which this one changes something
     settings:                             # options of the training script that all runs share
-      recipe: ../recipes/paper.yaml       # a recipe stands for the options in it
+      recipe: paper_cmrc2018.yaml         # stands for the options in it: a file beside this one, or the package's
     axes:                                 # every combination is run
       gradient_accumulation_steps: [1, 2, 3, 4]
       precision: {fp32: {}, bf16: {bf16: true}}    # an axis of several options: label -> options
@@ -15,7 +15,7 @@ All that it may say; only ``axes`` must be there:
     columns: precision                    # an axis to spread over columns; the others make the rows
     plot: gradient_accumulation_steps     # the horizontal axis of the picture; by default the first
     caption: What a reader must know.
-    start: [{recipe: ../recipes/cloze.yaml}]       # runs, each from the one before, that all runs start from
+    start: [{recipe: small_cloze.yaml}]            # runs, each from the one before, that all runs start from
     without_weights: {…}                  # what to change where a model_name_or_path cannot be had
     scales:                               # the same grid at other sizes: what to change
       small: {settings: {max_train_samples: 2000}, seeds: [42]}
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..training.recipe_files import find_recipe
 from .settings import Settings, load_settings, settings_key
 
 __all__ = ["Grid", "Trial", "load_grid"]
@@ -202,7 +203,7 @@ def _with_recipes(value: Any, folder: Path) -> Any:
         return value
     recipe = value.get("recipe")
     rest = {key: _with_recipes(item, folder) for key, item in value.items() if key != "recipe"}
-    return rest if recipe is None else {**load_settings(folder / recipe), **rest}
+    return rest if recipe is None else {**load_settings(find_recipe(recipe, folder)), **rest}
 
 
 def _at_scale(spec: dict[str, Any], scale: str | None, file: Path) -> dict[str, Any]:

@@ -30,29 +30,34 @@ from .grid import Trial
 from .outcome import Run, Status, classify, last_lines, read_runs, write_runs
 from .settings import Settings, to_arguments
 
-__all__ = ["Runner"]
+__all__ = ["TRAIN", "Runner"]
 
 logger = logging.getLogger(__name__)
+
+TRAIN = ("-m", "transformers_palbert", "train")
+"""What Python is to run for a training: ``palbert train``, in a form that ``accelerate launch`` takes as well."""
 
 RECORD, LOG = "run.json", "log.txt"
 TAIL = 20_000  # bytes of the log that are looked at
 
 
 class Runner:
-    """Runs trials with a training script that takes ``--option=value`` and ``--output_dir``.
+    """Runs trials with a training program that takes ``--option=value`` and ``--output_dir``.
 
-    The script must go on from the last checkpoint in its ``output_dir``, and leave ``all_results.json`` there.
+    The program must go on from the last checkpoint in its ``output_dir``, and leave ``all_results.json`` there.
 
     Args:
-        script: The script, such as ``examples/run_qa.py``.
+        program: What the launcher is to run: :data:`TRAIN`, or a script of yours.
         work: Folder that the folders of runs are made in.
         jobs: Processes at the same time.
-        launcher: What the script is started with; by default this Python. Another is
+        launcher: What the program is started with; by default this Python. Another is
             ``("accelerate", "launch", "--num_processes", "2")``.
     """
 
-    def __init__(self, script: Path, work: Path, jobs: int = 1, launcher: Sequence[str] = (sys.executable,)) -> None:
-        self.script, self.work, self.jobs, self.launcher = script, work, jobs, tuple(launcher)
+    def __init__(
+        self, program: Sequence[str], work: Path, jobs: int = 1, launcher: Sequence[str] = (sys.executable,)
+    ) -> None:
+        self.program, self.work, self.jobs, self.launcher = tuple(program), work, jobs, tuple(launcher)
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
 
@@ -73,7 +78,7 @@ class Runner:
     def command(self, trial: Trial) -> list[str]:
         """What runs the trial."""
         output = f"--output_dir={self.folder(trial)}"
-        return [*self.launcher, str(self.script), *to_arguments(self._settings(trial)), output]
+        return [*self.launcher, *self.program, *to_arguments(self._settings(trial)), output]
 
     def _settings(self, trial: Trial) -> Settings:
         """The trial's settings and the folder that it starts from, without what is not given."""

@@ -15,12 +15,15 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..errors import ConfigurationError
 from ..hub_tokens import redact
 from ..sizes import MatrixReport
 
-__all__ = ["HUB_METRICS", "CardSizes", "Evaluation", "PalBertCard", "table"]
+__all__ = ["HUB_METRICS", "TASKS", "CardSizes", "Evaluation", "PalBertCard", "table"]
 
-TASK = "question-answering"
+TASKS = ("question-answering", "fill-mask")
+"""What a model may be for, as the Hub calls it; one for ``fill-mask`` was pre-trained, to be fine-tuned."""
+
 TEMPLATE = Path(__file__).parent / "template.md"
 HUB_METRICS = {
     "accuracy": "accuracy",
@@ -90,6 +93,7 @@ class PalBertCard:
     """Everything that a card can say.
 
     Attributes:
+        task: One of :data:`TASKS`.
         model_name: Name of the model, without its owner.
         repo_id: ``owner/name`` on the Hub, for the lines that load it.
         base_model: Hub id of the checkpoint that was fine-tuned.
@@ -119,6 +123,7 @@ class PalBertCard:
         is_recipe: Nothing was run: the card is of settings, and there are no weights.
     """
 
+    task: str = TASKS[0]
     model_name: str | None = None
     repo_id: str | None = None
     base_model: str | None = None
@@ -147,6 +152,10 @@ class PalBertCard:
     loads_without_package: bool | None = None
     is_recipe: bool = False
 
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigurationError(f"task={self.task!r} is not known to the cards; it must be {' or '.join(TASKS)}.")
+
     def metadata(self) -> ModelCardData:
         """The Hub's metadata; results only where both the metric and the data set have an identifier there."""
         name = self.model_name or (self.repo_id or "").rpartition("/")[2] or None
@@ -157,7 +166,7 @@ class PalBertCard:
             language=self.language,
             license=self.license,
             library_name="transformers",
-            pipeline_tag=TASK,
+            pipeline_tag=self.task,
             base_model=self.base_model,
             datasets=self.datasets or None,
             metrics=sorted({result.metric_type for result in results}) or None,
@@ -170,7 +179,7 @@ class PalBertCard:
             return []
         return [
             EvalResult(
-                task_type=TASK,
+                task_type=self.task,
                 dataset_type=self.datasets[0],
                 dataset_name=self.dataset_name or self.datasets[0],
                 dataset_config=self.dataset_config,
@@ -192,7 +201,7 @@ class PalBertCard:
         text = template.render(
             card=self,
             metadata=self.metadata().to_yaml(),
-            title=self.model_name or "Question-answering model",
+            title=self.model_name or f"{self.task.capitalize()} model",
             place=self.repo_id or "path/to/this/model",
             densities=self._densities(),
             results=self._results_table(),

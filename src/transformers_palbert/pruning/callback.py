@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
-from ..hub_tokens import hide_token
 from ..model.pruning_state import PruningState
 from ..model.structure import known_structure, part_of
 from ..sizes import pruning_report
 from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
+from ..trainer_callback import PalBertCallback
 from .collapse import dense_loss, find_collapse
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, kept_weights, masked_layers, prepare_pruning, weight_scores
@@ -43,7 +43,7 @@ MOVEMENT_EVIDENCE = (
 )
 
 
-class MovementPruningCallback(TrainerCallback):
+class MovementPruningCallback(PalBertCallback):
     """Prune a model while a stock ``Trainer`` fine-tunes it.
 
     The training loop, with what happens at each event::
@@ -141,7 +141,7 @@ class MovementPruningCallback(TrainerCallback):
         if self._finished:
             raise PruningError(self._why_not())
         self._require_compatible(args)
-        hide_token(args)  # Trainer pickles its arguments, and pushes the file
+        super().on_init_end(args, state, control, **kwargs)
         model = kwargs.get("model")
         if model is not None and not is_prepared(model):
             prepare_pruning(model, self.config)
@@ -454,7 +454,7 @@ def _count(model: nn.Module) -> tuple[int, int, int]:
     return sum(targets.values()), report.encoder.numel + outside, report.total.numel
 
 
-def _put_first(callback: TrainerCallback, handler: object) -> None:
+def _put_first(callback: PalBertCallback, handler: object) -> None:
     """Let ``callback`` run before the reporters, so that what it adds to the logs reaches TensorBoard and the others.
 
     Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log.

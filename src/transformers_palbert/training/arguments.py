@@ -15,6 +15,7 @@ from transformers import HfArgumentParser
 from ..errors import ConfigurationError
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..storage.config import StorageConfig
+from .recipe_files import find_recipe
 
 __all__ = ["DataArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
 
@@ -65,6 +66,11 @@ class ModelArguments:
                 f"lookup_initialization would overwrite what {self.model_name_or_path} has learnt: it goes with a new"
                 " model, without model_name_or_path."
             )
+
+    @property
+    def hub_options(self) -> dict[str, Any]:
+        """What ``from_pretrained`` needs to find a model on the Hub."""
+        return {"cache_dir": self.cache_dir, "revision": self.model_revision, "token": self.token}
 
     @property
     def palbert_fields(self) -> dict[str, Any]:
@@ -224,18 +230,26 @@ class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Defaults beside the options, as in transformers, and the description's lines and examples as they are written."""
 
 
-def parse_arguments(types: Sequence[type], argv: Sequence[str], description: str = "") -> tuple[Any, ...]:
+def parse_arguments(
+    types: Sequence[type], argv: Sequence[str], description: str = "", prog: str | None = None
+) -> tuple[Any, ...]:
     """Parse ``argv`` into one instance of each of ``types``; a recipe as first argument sets the defaults.
 
-    ``run_qa.py recipe.yaml --learning_rate 1e-5`` takes everything from the recipe but the learning rate.
+    ``palbert train recipe.yaml --learning_rate 1e-5`` takes everything from the recipe but the learning rate.
+
+    Args:
+        types: Dataclasses, whose fields are the options.
+        argv: The command line without the program's name.
+        description: The text above the options in ``--help``.
+        prog: The program's name in ``--help``; by default that of the script.
 
     Raises:
-        ConfigurationError: if the recipe is no mapping or names an option that does not exist.
+        ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist.
     """
-    parser = HfArgumentParser(types, description=description, formatter_class=_Help)  # type: ignore[arg-type]
+    parser = HfArgumentParser(types, prog=prog, description=description, formatter_class=_Help)  # type: ignore[arg-type]
     rest = list(argv)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
-        recipe = _read_recipe(Path(rest.pop(0)))
+        recipe = _read_recipe(find_recipe(rest.pop(0)))
         known = {action.dest for action in parser._actions}
         if unknown := sorted(set(recipe) - known):
             raise ConfigurationError(f"The recipe names options that do not exist: {', '.join(unknown)}. See --help.")

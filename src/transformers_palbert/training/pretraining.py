@@ -21,6 +21,7 @@ from ..pretraining.preparing import WORDS, corpus_key, prepare_corpus
 from ..pretraining.segments import plan_chunks
 from ..pretraining.tokens import TokenCorpus
 from .arguments import _option
+from .pushing import PushingMixin
 
 __all__ = ["PreTrainingArguments", "PreTrainingTrainer", "make_collator", "split_corpus"]
 
@@ -147,7 +148,7 @@ def make_collator(
     )
 
 
-class PreTrainingTrainer(Trainer):
+class PreTrainingTrainer(PushingMixin, Trainer):
     """``Trainer`` for :class:`~transformers_palbert.PalBertForPreTraining`.
 
     - Training examples are drawn by an :class:`~transformers_palbert.pretraining.batches.EpochSampler`.
@@ -155,6 +156,8 @@ class PreTrainingTrainer(Trainer):
       wall-clock time with everything in it.
     - Evaluation reports, over the held-out documents, ``mlm_loss`` and ``mlm_accuracy`` per masked token, ``sop_loss``
       and ``sop_accuracy`` per example (cross-entropies in nats).
+    - It writes a model card of what it measured, and pushes whole, see
+      :class:`~transformers_palbert.training.pushing.PushingMixin`.
 
     Args:
         model: The model.
@@ -167,6 +170,8 @@ class PreTrainingTrainer(Trainer):
     Attributes:
         mean_length: Mean number of tokens of a training example.
     """
+
+    task = "fill-mask"
 
     def __init__(
         self,

@@ -1,12 +1,11 @@
-"""A Trainer whose pushes to the Hub are whole, packed and described."""
+"""What makes a Trainer's pushes to the Hub whole, packed and described."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import CommitInfo, HfApi
-from transformers import Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils.hub import PushInProgress
 
@@ -14,11 +13,20 @@ from ..hub.callback import ModelCardCallback
 from ..hub.card import PalBertCard
 from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
 
-__all__ = ["PushingTrainer"]
+__all__ = ["PushingMixin"]
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    _Base = Trainer
+else:
+    _Base = object
 
 
-class PushingTrainer(Trainer):
-    """``Trainer`` that pushes in one commit, leaves pickles out, and writes a card of what it measured.
+class PushingMixin(_Base):
+    """Lets a ``Trainer`` push in one commit, leave pickles out, and write a card of what it measured.
+
+    It comes before the Trainer in the bases: ``class MyTrainer(PushingMixin, Trainer)``.
 
     - What it pushes on top of the repository has no ``training_args.bin`` or other pickle. The folders of
       ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` do: they are there to be resumed.
@@ -28,14 +36,16 @@ class PushingTrainer(Trainer):
       is pushed after training takes its place.
 
     Attributes:
+        task: What the Trainer's models are for, as the Hub calls it; see :data:`~transformers_palbert.hub.card.TASKS`.
         model_card: The card so far, whose fields may be set; see :class:`~transformers_palbert.hub.PalBertCard`.
     """
 
+    task = "question-answering"
     push_in_progress: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        card_callback = ModelCardCallback(self)
+        card_callback = ModelCardCallback(self, task=self.task)
         self.model_card: PalBertCard = card_callback.card
         self.add_callback(card_callback)
 

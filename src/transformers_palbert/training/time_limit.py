@@ -6,14 +6,15 @@ import time
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import ConfigurationError
+from ..trainer_callback import PalBertCallback
 
 __all__ = ["StopInTime"]
 
 
-class StopInTime(TrainerCallback):
+class StopInTime(PalBertCallback):
     """Saves a checkpoint and ends training at the first step after ``max_seconds``.
 
     The clock starts when the callback is made, so make it first: loading and compiling take time too. Leave room for

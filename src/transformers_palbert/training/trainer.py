@@ -13,6 +13,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
+from transformers import Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..errors import ConfigurationError
@@ -21,18 +22,18 @@ from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
 from .optimizer import parameter_groups
-from .pushing import PushingTrainer
+from .pushing import PushingMixin
 
 __all__ = ["QuestionAnsweringTrainer"]
 
 logger = logging.getLogger(__name__)
 
 
-class QuestionAnsweringTrainer(PushingTrainer):
+class QuestionAnsweringTrainer(PushingMixin, Trainer):
     """``Trainer`` whose ``evaluate`` and ``predict`` return the metrics of extracted answers.
 
     It writes a model card of what it measured, and pushes whole, see
-    :class:`~transformers_palbert.training.pushing.PushingTrainer`.
+    :class:`~transformers_palbert.training.pushing.PushingMixin`.
 
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.

@@ -56,8 +56,8 @@ def _passage(rng: random.Random, people: int, facts: int, seed: str) -> tuple[st
     sentences = []
     for name in _names(rng, people, seed):
         for relation in relations:
-            told, asked = RELATIONS[relation]
-            sentences.append((rng.choice(told), rng.choice(asked), name, _value(rng, relation)))
+            tellings, questions = RELATIONS[relation]
+            sentences.append((rng.choice(tellings), rng.choice(questions), name, _value(rng, relation)))
     rng.shuffle(sentences)
     passage, found = "", []
     for told, asked, name, value in sentences:

@@ -1,0 +1,15 @@
+"""``palbert pretrain``: pre-train ALBERT on text."""
+
+from __future__ import annotations
+
+import typer
+
+
+def pretrain(ctx: typer.Context) -> None:
+    """Pre-train ALBERT on text. Masked words or n-grams, and the order of sentences.
+
+    Example: palbert pretrain --train_file corpus.txt --tokenizer_name vocab.txt --do_train --output_dir out
+    """
+    from ..training.pretraining_run import main
+
+    main(ctx.args)

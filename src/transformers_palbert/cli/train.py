@@ -1,0 +1,15 @@
+"""``palbert train``: fine-tune a question-answering model, pruned on the way."""
+
+from __future__ import annotations
+
+import typer
+
+
+def train(ctx: typer.Context) -> None:
+    """Fine-tune a question-answering model, pruned on the way. Options are those of Transformers' script.
+
+    Example: palbert train paper_cmrc2018.yaml --learning_rate 1e-5
+    """
+    from ..training.question_answering import main
+
+    main(ctx.args)

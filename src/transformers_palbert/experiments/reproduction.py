@@ -1,0 +1,209 @@
+"""Run the experiments of the PAL-BERT paper, and ours beside them: one command, a table and a plot.
+
+    palbert reproduce --list
+    palbert reproduce table7 table8              # the paper's model: a GPU and the Hub
+    palbert reproduce table7 --scale small       # minutes a run on a CPU, and the caption says so
+    palbert reproduce all --jobs 2 --set train_file=train.json --set validation_file=dev.json
+
+An experiment is a grid of this package; the path of one of your own does as well. Every run is a process of
+`palbert train`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
+interrupted. A run that does not fit into memory is "—" in the table; one that fails otherwise is reported at the end.
+Each experiment leaves NAME.jsonl (a line per run), NAME.md, NAME.csv and NAME.png.
+
+More than one GPU:
+
+    palbert reproduce table7 --launcher "accelerate launch --num_processes 2"
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers.utils import cached_file
+
+from ..errors import ConfigurationError, MissingExtraError
+from .grid import Grid, Trial, load_grid
+from .outcome import Run, Status, write_runs
+from .plots import plot
+from .runner import TRAIN, Runner
+from .settings import load_settings, parse_overrides
+from .tables import caption, csv_table, markdown_table
+
+__all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "run_grid", "weights_at_hand", "write_results"]
+
+GRIDS = Path(__file__).parent / "grids"
+
+
+def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "palbert reproduce") -> int:
+    """``palbert reproduce``; returns the exit status: 1 if a run failed or it was interrupted.
+
+    Args:
+        argv: The command line without the program's name.
+        description: The text above the options in ``--help``.
+        prog: How the command is called, in ``--help`` and in the records.
+
+    Raises:
+        ConfigurationError: if an experiment or one of its options does not exist.
+    """
+    args = parse(argv, description, prog)
+    console = Console()
+    if args.list or not args.tables:
+        for name, file in known_experiments().items():
+            console.print(f"{name:20} {load_settings(file)['title']}", highlight=False)
+        return 0
+    grids = [
+        load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
+        for name in (known_experiments() if args.tables == ["all"] else args.tables)
+    ]
+    launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
+    runner = Runner((str(args.script),) if args.script else TRAIN, args.work / "runs", args.jobs, launcher)
+    if args.dry_run:
+        show_plan(grids, runner, console)
+        return 0
+    try:
+        failed = run_grids(grids, runner, args.results or args.work / args.scale, f"{prog} {shlex.join(argv)}", console)
+    except KeyboardInterrupt:
+        console.print("[red]Interrupted[/]: call it again to go on.")
+        return 1
+    return 1 if failed else 0
+
+
+def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str, console: Console) -> list[Run]:
+    """Run grids, write their results into ``folder``, show what failed, and return that.
+
+    Raises:
+        KeyboardInterrupt: if it is interrupted or told to end; what runs is ended in order, and can be resumed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
+        signal.signal(number, _interrupt)
+    failed = []
+    for grid in grids:
+        about = {"name": grid.name, "scale": grid.scale, "caption": grid.caption, "command": command}
+        runs = [replace(run, grid=about) for run in run_grid(grid, runner, console)]
+        write_results(grid, runs, folder, console)
+        failed += [run for run in runs if not run.final]
+    for run in failed:
+        console.print(f"\n[red]{run.status}[/]: {describe(run.labels, run.seed)}\n{run.reason}", highlight=False)
+        console.print(f"  whole log: {runner.work / run.key / 'log.txt'}", highlight=False)
+    return failed
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of experiments, grid files, or all")
+    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument("--scale", default="paper", help="paper, or small: minutes a run on one core of a CPU")
+    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="option of palbert train")
+    parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
+    parser.add_argument("--start", help="checkpoint that runs start from which would else make one first")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    parser.add_argument("--launcher", help='instead of python, as "accelerate launch --num_processes 2"')
+    parser.add_argument("--dry-run", action="store_true", help="show what would be run")
+    parser.add_argument("--work", type=Path, default=Path("outputs/experiments"), help="folder for models and records")
+    parser.add_argument("--results", type=Path, help="folder for the tables; by default WORK/SCALE")
+    parser.add_argument("--script", type=Path, help="training script of yours, instead of palbert train")
+    return parser.parse_args(argv)
+
+
+def known_experiments() -> dict[str, Path]:
+    """Name -> grid file; a file without a title is the base of others."""
+    return {file.stem: file for file in sorted(GRIDS.glob("*.yaml")) if "title" in load_settings(file)}
+
+
+def experiment_file(name: str) -> Path:
+    """The grid file of that name or path."""
+    known = known_experiments()
+    if name not in known and not Path(name).is_file():
+        raise ConfigurationError(f"There is no experiment {name!r}; there are {', '.join(known)}, and grid files.")
+    return known.get(name, Path(name))
+
+
+def weights_at_hand(name: str) -> bool:
+    """Whether a model can be loaded: a folder, in the cache, or on the Hub if that can be reached."""
+    try:
+        return cached_file(name, "config.json") is not None
+    except OSError:
+        return False
+
+
+def run_grid(grid: Grid, runner: Runner, console: Console) -> list[Run]:
+    """Run what is not known of a grid, with a progress bar."""
+    trials = grid.trials()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    pending = [trial for trial in chain_of(trials).values() if not runner.is_known(trial)]
+    console.rule(f"{grid.name}: {len(trials)} runs, {len(pending)} processes to start")
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(grid.name, total=len(pending))
+        keys = {trial.key for trial in pending}
+
+        def on_end(trial: Trial, run: Run) -> None:
+            if trial.key in keys:
+                scores = " ".join(
+                    f"{name} {run.value(key):.2f}" for name, key in grid.metrics.items() if run.value(key)
+                )
+                progress.console.print(f"{describe(trial.labels, run.seed)}: {run.status} {scores}", highlight=False)
+                progress.advance(bar)
+
+        return runner.run(trials, on_end)
+
+
+def chain_of(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """Key -> trial, of the trials and all that they start from, in the order they run."""
+    chain: dict[str, Trial] = {}
+    starts = [trial.start for trial in trials if trial.start is not None]
+    if starts:
+        chain |= chain_of(starts)
+    return chain | {trial.key: trial for trial in trials}
+
+
+def show_plan(grids: Sequence[Grid], runner: Runner, console: Console) -> None:
+    """Every process that would be started, as a command."""
+    trials = chain_of([trial for grid in grids for trial in grid.trials()])
+    for trial in trials.values():
+        state = "known" if runner.is_known(trial) else "to run"
+        console.print(f"{state}: {describe(trial.labels, trial.settings.get('seed'))}", highlight=False)
+        if state == "to run":
+            console.print(f"  {shlex.join(runner.command(trial))}", highlight=False, soft_wrap=True)
+
+
+def describe(labels: dict[str, str], seed: Any) -> str:
+    """A run in words."""
+    return ", ".join([*(f"{axis} {label}" for axis, label in labels.items()), f"seed {seed}"] if labels else ["start"])
+
+
+def write_results(grid: Grid, runs: Sequence[Run], folder: Path, console: Console) -> None:
+    """Write the records, the table in two forms, and the plot; show the table."""
+    write_runs(folder / f"{grid.name}.jsonl", runs)
+    table = f"{markdown_table(grid, runs)}\n\n{caption(grid, runs)}\n"
+    (folder / f"{grid.name}.md").write_text(table, encoding="utf-8")
+    (folder / f"{grid.name}.csv").write_text(csv_table(grid, runs), encoding="utf-8")
+    if any(run.status is Status.DONE for run in runs):
+        try:
+            plot(grid, runs, folder / f"{grid.name}.png")
+        except MissingExtraError as error:
+            console.print(f"No plot: {error}")
+    console.print(
+        f"\n{table}\nwritten to {folder / grid.name}.jsonl, .md, .csv, .png\n", highlight=False, soft_wrap=True
+    )

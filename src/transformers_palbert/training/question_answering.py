@@ -1,0 +1,240 @@
+r"""Fine-tune a question-answering model, pruning it on the way, with the standard script's arguments.
+
+Fine-tune a checkpoint and remove 70 % of its encoder weights while doing so:
+
+    palbert train --model_name_or_path voidful/albert_chinese_large --dataset_name hfl/cmrc2018 \
+        --metric cmrc2018 --do_train --do_eval --target_sparsity 0.7 --output_dir outputs/cmrc
+
+Everything from a recipe, a file of yours or one of the package by its name, one thing changed:
+
+    palbert train paper_cmrc2018.yaml --learning_rate 1e-5
+
+Local files, from scratch:
+
+    palbert train --tokenizer_name vocab.txt --config_overrides hidden_size=256,num_hidden_layers=6 \
+        --train_file train.json --validation_file dev.json --do_train --do_eval --output_dir outputs/scratch
+
+Several processes:
+
+    accelerate launch --num_processes 2 -m transformers_palbert train paper_cmrc2018.yaml
+
+Run it again with the same --output_dir and it goes on from the last checkpoint that was written to its end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+    set_seed,
+)
+
+from ..errors import ConfigurationError
+from ..export.stock import export_stock, require_stock
+from ..hub.card import PalBertCard
+from ..qa.submission import write_predictions_csv
+from .arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from .baseline_arguments import BaselineArguments
+from .setup import (
+    answering_settings,
+    load_baseline,
+    load_config,
+    load_model,
+    load_questions,
+    load_tokenizer,
+    make_features,
+)
+from .steps import report_metrics, set_up_logging, train_and_save
+from .trainer import QuestionAnsweringTrainer
+
+__all__ = [
+    "QuestionAnsweringArguments",
+    "QuestionAnsweringRun",
+    "evaluate",
+    "main",
+    "parse",
+    "predict",
+    "prepare",
+    "publish",
+    "train",
+]
+
+
+class QuestionAnsweringArguments(NamedTuple):
+    """Everything that the command line says."""
+
+    model: ModelArguments
+    baseline: BaselineArguments
+    data: DataArguments
+    pruning: PruningArguments
+    training: TrainingArguments
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringRun:
+    """What a run works with.
+
+    Attributes:
+        arguments: What was asked for.
+        model: The model.
+        tokenizer: Its tokenizer.
+        trainer: The Trainer, made ready with all of these.
+        questions: Part (train, validation, test) -> its questions; only the parts that the run needs.
+        features: Part -> the windows of its questions.
+    """
+
+    arguments: QuestionAnsweringArguments
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    trainer: QuestionAnsweringTrainer
+    questions: dict[str, Dataset]
+    features: dict[str, Dataset]
+
+
+def main(argv: Sequence[str]) -> dict[str, float]:
+    """``palbert train``: every step in turn; returns the metrics of the last thing it did."""
+    arguments = parse(argv, description=__doc__ or "", prog="palbert train")
+    run = prepare(arguments)
+    metrics: dict[str, float] = {}
+    if arguments.training.do_train:
+        metrics = train(run)
+    if arguments.training.do_eval:
+        metrics = evaluate(run)
+    if arguments.training.do_predict:
+        metrics = predict(run)
+    publish(run)
+    return metrics
+
+
+def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -> QuestionAnsweringArguments:
+    """The arguments of a command line; a recipe as first argument sets the defaults.
+
+    Args:
+        argv: The command line without the program's name.
+        description: The text above the options in ``--help``.
+        prog: The program's name in ``--help``; by default that of the script.
+
+    Raises:
+        ConfigurationError: see :func:`~transformers_palbert.training.arguments.parse_arguments`.
+    """
+    types = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+    return QuestionAnsweringArguments(*parse_arguments(types, argv, description=description, prog=prog))
+
+
+def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
+    """Load everything that the run needs, and find out now what would fail after the training.
+
+    Raises:
+        ConfigurationError: if arguments contradict each other, or nothing is to be done.
+        PalBertError: if model, tokenizer or data cannot be used.
+    """
+    data, args = arguments.data, arguments.training
+    set_up_logging(args)
+    if data.predictions_csv and not (args.do_eval or args.do_predict):
+        raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
+    set_seed(args.seed)
+    model, tokenizer = _load_reader(arguments)
+    if not (args.do_train or args.do_eval or args.do_predict):
+        raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --do_predict.")
+    if arguments.pruning.export_stock:
+        require_stock(model.config)
+    questions = {part: load_questions(data, part) for part in _parts(args)}
+    features = {
+        part: make_features(dataset, tokenizer, data, args, training=part == "train")
+        for part, dataset in questions.items()
+    }
+    callback = arguments.pruning.callback()
+    trainer = QuestionAnsweringTrainer(
+        model=model,
+        args=args,
+        train_dataset=features.get("train"),
+        eval_dataset=features.get("validation"),
+        eval_examples=questions.get("validation"),
+        metric=data.metric_name,
+        decoding=answering_settings(data),
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
+        callbacks=[callback] if callback else None,
+    )
+    _describe_data(trainer.model_card, data, questions)
+    return QuestionAnsweringRun(arguments, model, tokenizer, trainer, questions, features)
+
+
+def _load_reader(arguments: QuestionAnsweringArguments) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and its tokenizer: a checkpoint, a new one, or a word-level baseline."""
+    options = arguments.model
+    if arguments.baseline.model_type:
+        return load_baseline(options, arguments.baseline, arguments.data, arguments.training)
+    config = load_config(options)
+    tokenizer = load_tokenizer(options, config)
+    return load_model(options, config, tokenizer), tokenizer
+
+
+def _parts(args: TrainingArguments) -> list[str]:
+    """The parts of the data that the run needs."""
+    evaluates = args.do_eval or args.eval_strategy != "no" or args.eval_on_start
+    wanted = {"train": args.do_train, "validation": evaluates, "test": args.do_predict}
+    return [part for part, needed in wanted.items() if needed]
+
+
+def _describe_data(card: PalBertCard, data: DataArguments, questions: dict[str, Dataset]) -> None:
+    """Tell the model card what the Trainer cannot know: where the questions come from."""
+    files = {"training_data": ("train", data.train_file), "evaluation_data": ("validation", data.validation_file)}
+    for field, (part, file) in files.items():
+        if part in questions:
+            source = Path(file).name if file else f"{data.dataset_name}, {part}"
+            setattr(card, field, f"{source}, {len(questions[part]):,} questions")
+    if data.dataset_name and data.validation_file is None and data.max_eval_samples is None:
+        card.datasets, card.dataset_config = [data.dataset_name], data.dataset_config_name
+        card.dataset_split = "validation"
+
+
+def train(run: QuestionAnsweringRun) -> dict[str, float]:
+    """Train, or go on from the last whole checkpoint, and save the model; the metrics."""
+    metrics = train_and_save(run.trainer)
+    if torch.cuda.is_available():
+        metrics["train_peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    return report_metrics(run.trainer, "train", metrics)
+
+
+def evaluate(run: QuestionAnsweringRun) -> dict[str, float]:
+    """Answer the validation questions and score them; the metrics."""
+    return report_metrics(run.trainer, "eval", run.trainer.evaluate())
+
+
+def predict(run: QuestionAnsweringRun) -> dict[str, float]:
+    """Answer the test questions, and score them where their answers are known; the metrics."""
+    output = run.trainer.predict(run.features["test"], test_examples=run.questions["test"])
+    return report_metrics(run.trainer, "test", output.metrics or {})
+
+
+def publish(run: QuestionAnsweringRun) -> None:
+    """Write what was asked for beside the model (answers as CSV, a stock model, the card), and push if asked to."""
+    data, pruning, args = run.arguments.data, run.arguments.pruning, run.arguments.training
+    if run.trainer.is_world_process_zero():
+        if data.predictions_csv:
+            _write_csv(run, Path(data.predictions_csv))
+        if pruning.export_stock:
+            export_stock(run.model, pruning.export_stock, run.tokenizer)
+    if args.push_to_hub:
+        run.trainer.push_to_hub()
+    elif args.do_train:
+        run.trainer.create_model_card()
+
+
+def _write_csv(run: QuestionAnsweringRun, file: Path) -> None:
+    """The answers of the last part that was answered, as ID,Answer."""
+    prefix, part = ("test", "test") if run.arguments.training.do_predict else ("eval", "validation")
+    source = Path(str(run.arguments.training.output_dir), f"{prefix}_predictions.json")
+    answers = json.loads(source.read_text(encoding="utf-8"))
+    write_predictions_csv(file, answers, run.questions[part]["id"])

@@ -1,0 +1,39 @@
+"""What every training script does around its Trainer: logging, training and saving, reporting."""
+
+from __future__ import annotations
+
+import logging
+
+from transformers import Trainer, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from .checkpoints import resume_point
+
+__all__ = ["report_metrics", "set_up_logging", "train_and_save"]
+
+logger = logging.getLogger(__name__)
+
+
+def set_up_logging(args: TrainingArguments) -> None:
+    """Log to stderr as ``--log_level`` says; unless told otherwise, this package says what is going on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    level = args.get_process_log_level()
+    transformers_logging.set_verbosity(level)
+    quiet = args.log_level != "passive" or not args.should_log
+    logging.getLogger("transformers_palbert").setLevel(level if quiet else logging.INFO)
+    logger.debug("Parameters: %s", args)
+
+
+def train_and_save(trainer: Trainer) -> dict[str, float]:
+    """Train from the start or from the last whole checkpoint, and save model and state; what was measured."""
+    metrics = trainer.train(resume_from_checkpoint=resume_point(trainer.args)).metrics
+    trainer.save_model()
+    trainer.save_state()
+    return metrics
+
+
+def report_metrics(trainer: Trainer, part: str, metrics: dict[str, float]) -> dict[str, float]:
+    """Log the metrics of a part (train, eval or test), save them into the output folder, and return them."""
+    trainer.log_metrics(part, metrics)
+    trainer.save_metrics(part, metrics)
+    return metrics

@@ -1,0 +1,84 @@
+"""A run goes on from the newest checkpoint that was written to its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import TrainingArguments
+
+from transformers_palbert.training.checkpoints import find_damage, last_whole_checkpoint, resume_point
+
+
+def write(step: int, folder: str = "out") -> Path:
+    """A whole checkpoint, as far as it is looked at."""
+    checkpoint = Path(folder, f"checkpoint-{step}")
+    checkpoint.mkdir(parents=True)
+    save_file({"weight": torch.ones(4, 4)}, checkpoint / "model.safetensors")
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    return checkpoint
+
+
+def cut(name: str, length: int) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length])
+
+
+DAMAGES = {
+    "state missing": (lambda folder: (folder / "trainer_state.json").unlink(), "trainer_state.json is missing"),
+    "state cut": (cut("trainer_state.json", 5), "trainer_state.json cannot be read"),
+    "state empty": (lambda folder: (folder / "trainer_state.json").write_text("{}"), "does not say at which step"),
+    "state no mapping": (lambda folder: (folder / "trainer_state.json").write_text("[]"), "holds no mapping"),
+    "weights missing": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "weights cut": (cut("model.safetensors", -1), "model.safetensors cannot be read"),
+    "weights empty": (cut("model.safetensors", 0), "model.safetensors cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_checkpoint_that_was_cut_off_is_passed_over(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    damage, message = DAMAGES[name]
+    whole, newest = write(6), write(12)
+    assert last_whole_checkpoint(Path("out")) == newest
+    damage(newest)
+    with caplog.at_level(logging.WARNING):
+        assert last_whole_checkpoint(Path("out")) == whole
+    (record,) = caplog.records
+    assert "checkpoint-12 is passed over" in record.getMessage()
+    assert message in record.getMessage()
+
+
+def test_newest_counts_by_number_not_by_name() -> None:
+    for step in (9, 10, 100, 11):
+        write(step)
+    Path("out/checkpoint-final").mkdir()
+    Path("out/checkpoint-200").write_text("a file")
+    assert last_whole_checkpoint(Path("out")) == Path("out/checkpoint-100")
+
+
+def test_shards_count_all_together() -> None:
+    checkpoint = write(1)
+    (checkpoint / "model.safetensors").rename(checkpoint / "model-00001-of-00002.safetensors")
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    assert find_damage(checkpoint) == "model-00002-of-00002.safetensors is missing"
+    save_file({"b": torch.ones(1)}, checkpoint / names["b"])
+    assert find_damage(checkpoint) is None
+
+
+def test_where_weights_are_sharded_by_the_training_only_the_state_is_looked_at() -> None:
+    (write(1) / "model.safetensors").unlink()
+    assert last_whole_checkpoint(Path("out")) is None
+    assert last_whole_checkpoint(Path("out"), look_at_weights=False) == Path("out/checkpoint-1")
+
+
+def test_where_to_go_on() -> None:
+    assert resume_point(TrainingArguments("out", use_cpu=True)) is None
+    write(3)
+    assert resume_point(TrainingArguments("out", use_cpu=True)) == "out/checkpoint-3"
+    asked = TrainingArguments("out", use_cpu=True, resume_from_checkpoint="elsewhere")
+    assert resume_point(asked) == "elsewhere"

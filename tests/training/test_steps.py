@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from transformers import TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from transformers_palbert.training.steps import set_up_logging
+
+OURS = logging.getLogger("transformers_palbert")
+
+
+@pytest.fixture(autouse=True)
+def _levels_as_before() -> Iterator[None]:
+    ours, theirs = OURS.level, transformers_logging.get_verbosity()
+    yield
+    OURS.setLevel(ours)
+    transformers_logging.set_verbosity(theirs)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ours"), [("passive", logging.INFO), ("debug", logging.DEBUG), ("error", logging.ERROR)]
+)
+def test_the_package_says_what_is_going_on_unless_told_otherwise(asked: str, ours: int) -> None:
+    set_up_logging(TrainingArguments("out", use_cpu=True, log_level=asked))
+    assert OURS.level == ours
+
+
+def test_the_parameters_are_logged_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
+    token = "hf_" + "Ab1" * 11
+    set_up_logging(TrainingArguments("out", use_cpu=True, log_level="debug", hub_token=token))
+    assert "learning_rate=" in caplog.text
+    assert token not in caplog.text
