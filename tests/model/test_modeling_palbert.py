@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from accelerate import infer_auto_device_map
 from torch import Tensor
 from transformers import AlbertConfig
 
@@ -163,6 +164,15 @@ def test_masked_lm_ties_its_decoder_to_the_embeddings() -> None:
     assert model.predictions.decoder.weight is model.albert.embeddings.word_embeddings.weight
     model.resize_token_embeddings(70)
     assert model(**BATCH).logits.shape[-1] == 70
+
+
+def test_a_device_map_divides_no_layer() -> None:
+    model = PalBertForQuestionAnswering(PalBertConfig(**SHAPE))
+    layer = "albert.encoder.albert_layer_groups.0.albert_layers.0"
+    assert type(model.get_submodule(layer)).__name__ in model._no_split_modules
+    half = sum(tensor.nbytes for tensor in model.get_submodule(layer).parameters()) // 2
+    parts = infer_auto_device_map(model, {"cpu": half, "disk": 10**9}, no_split_module_classes=model._no_split_modules)
+    assert not any(part.startswith(f"{layer}.") for part in parts)
 
 
 def test_half_precision_runs() -> None:

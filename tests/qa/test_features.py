@@ -191,6 +191,12 @@ def test_cache_key_depends_on_every_setting(change: dict[str, Any]) -> None:
     assert build_features(dataset, **(usual | change))._fingerprint != one._fingerprint
 
 
+def test_cache_key_depends_on_the_questions() -> None:
+    dataset, settings = squad(), {"tokenizer": wordpiece(), "training": True, **SMALL}
+    fewer = build_features(dataset.select(range(1)), **settings)
+    assert fewer._fingerprint != build_features(dataset, **settings)._fingerprint
+
+
 def test_slow_tokenizer_is_refused() -> None:
     class Slow:
         is_fast = False

@@ -142,8 +142,10 @@ class WordReaderForQuestionAnswering(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=self.config.initializer_range)
-            if module.padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
-                init.zeros_(module.weight[module.padding_idx])
+            if module.padding_idx is not None:
+                padded = module.weight.clone()
+                padded[module.padding_idx] = 0.0
+                init.copy_(module.weight, padded)  # which, unlike an assignment, leaves a loaded weight alone
         elif isinstance(module, WordEmbeddings):
             init.zeros_(module.characters)
 
@@ -154,10 +156,11 @@ def _init_lstm_weight(name: str, weight: Tensor) -> None:
     elif name.startswith("weight_ih"):
         init.xavier_uniform_(weight)
     else:
-        init.zeros_(weight)
-        if name.startswith("bias_ih") and not getattr(weight, "_is_hf_initialized", False):
+        bias = torch.zeros_like(weight)
+        if name.startswith("bias_ih"):
             quarter = len(weight) // 4
-            weight[quarter : 2 * quarter] = 1.0  # gates: input, forget, cell, output
+            bias[quarter : 2 * quarter] = 1.0  # gates: input, forget, cell, output
+        init.copy_(weight, bias)
 
 
 def _loss(logits: Tensor, positions: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def is_plainly_stored(folder: Path) -> bool | None:
 
 def base_model(model: nn.Module) -> str | None:
     """Hub id of the checkpoint that ``model`` was loaded from; None for a local one or a model from scratch."""
-    name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or "")
+    name = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
     return name if _HUB_ID.fullmatch(name) and not os.path.exists(name) else None
 
 

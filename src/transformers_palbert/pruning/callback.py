@@ -5,10 +5,11 @@ The only module here that knows transformers.
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class MovementPruningCallback(PalBertCallback):
     # -- preparing ---------------------------------------------------------------------------------------------------
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        _put_first(self, sys._getframe(1).f_locals.get("self"))
+        _put_first(self, inspect.currentframe())
         if self._finished:
             raise PruningError(self._why_not())
         self._require_compatible(args)
@@ -454,11 +455,13 @@ def _count(model: nn.Module) -> tuple[int, int, int]:
     return sum(targets.values()), report.encoder.numel + outside, report.total.numel
 
 
-def _put_first(callback: PalBertCallback, handler: object) -> None:
+def _put_first(callback: PalBertCallback, event: FrameType | None) -> None:
     """Let ``callback`` run before the reporters, so that what it adds to the logs reaches TensorBoard and the others.
 
-    Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log.
+    Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log. It does not hand
+    out the handler that calls them either: that is the ``self`` of whoever called ``event``.
     """
+    handler = event.f_back.f_locals.get("self") if event is not None and event.f_back is not None else None
     if isinstance(handler, CallbackHandler):
         if sum(isinstance(other, MovementPruningCallback) for other in handler.callbacks) > 1:
             raise ConfigurationError("Two MovementPruningCallbacks would fight over the masks; leave one of them out.")

@@ -30,6 +30,9 @@ FORMAT_VERSION = 1
 _PROGRESS = "_palbert_loading"
 """Attribute of a model that is being loaded; the loader copies converters, so they cannot remember anything."""
 
+_READS_PACKED = "_palbert_reads_packed"
+"""Attribute of a model whose ``load_state_dict`` unpacks; a copy of the model has both the attribute and the hook."""
+
 
 class SparseConfig(QuantizationConfigMixin):
     """``quantization_config`` in ``config.json``: the :class:`StorageConfig` and the names of the packed tensors.
@@ -177,9 +180,9 @@ class SparseQuantizer(HfQuantizer):
         """Let ``model`` be saved packed, and read packed state dicts."""
         model.hf_quantizer = self
         model.config.quantization_config = self.quantization_config
-        hooks = model._load_state_dict_pre_hooks.values()
-        if not any(getattr(hook, "hook", hook) is load_packed_state for hook in hooks):
+        if not getattr(model, _READS_PACKED, False):
             model.register_load_state_dict_pre_hook(load_packed_state)
+            setattr(model, _READS_PACKED, True)
 
     def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The packed state dict for ``save_pretrained``, which writes the model's config after this call.

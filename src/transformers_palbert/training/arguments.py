@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,6 +226,18 @@ class PruningArguments:
         )
 
 
+class _Parser(HfArgumentParser):
+    """Remembers its options, of which argparse has no public list."""
+
+    def __init__(self, types: Sequence[type], **settings: Any) -> None:
+        self.options: list[Action] = []
+        super().__init__(types, **settings)  # type: ignore[arg-type] # any sequence will do
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> Action:
+        self.options.append(super().add_argument(*args, **kwargs))
+        return self.options[-1]
+
+
 class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Defaults beside the options, as in transformers, and the description's lines and examples as they are written."""
 
@@ -246,14 +258,14 @@ def parse_arguments(
     Raises:
         ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist.
     """
-    parser = HfArgumentParser(types, prog=prog, description=description, formatter_class=_Help)  # type: ignore[arg-type]
+    parser = _Parser(types, prog=prog, description=description, formatter_class=_Help)
     rest = list(argv)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
         recipe = _read_recipe(find_recipe(rest.pop(0)))
-        known = {action.dest for action in parser._actions}
+        known = {action.dest for action in parser.options}
         if unknown := sorted(set(recipe) - known):
             raise ConfigurationError(f"The recipe names options that do not exist: {', '.join(unknown)}. See --help.")
-        for action in parser._actions:
+        for action in parser.options:
             action.required = action.required and action.dest not in recipe
         parser.set_defaults(**recipe)
     return tuple(parser.parse_args_into_dataclasses(rest))

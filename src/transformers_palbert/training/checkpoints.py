@@ -9,13 +9,14 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers import TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from ..storage.files import INDEX_FILE, WEIGHTS_FILE
 
 __all__ = ["find_damage", "last_whole_checkpoint", "resume_point"]
 
 logger = logging.getLogger(__name__)
 
+STATE_FILE = "trainer_state.json"
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -56,7 +57,7 @@ def find_damage(checkpoint: Path, *, look_at_weights: bool = True) -> str | None
 
     Its state is the last file that ``Trainer`` writes: where that is whole, optimizer and schedule are there as well.
     """
-    damage = _damage_of_state(checkpoint / TRAINER_STATE_NAME)
+    damage = _damage_of_state(checkpoint / STATE_FILE)
     if damage is None and look_at_weights:
         damage = _damage_of_weights(checkpoint)
     return damage
@@ -70,9 +71,9 @@ def _damage_of_state(file: Path) -> str | None:
 
 
 def _damage_of_weights(checkpoint: Path) -> str | None:
-    names = {SAFE_WEIGHTS_NAME}
-    if (checkpoint / SAFE_WEIGHTS_INDEX_NAME).is_file():
-        index, damage = _read_json(checkpoint / SAFE_WEIGHTS_INDEX_NAME)
+    names = {WEIGHTS_FILE}
+    if (checkpoint / INDEX_FILE).is_file():
+        index, damage = _read_json(checkpoint / INDEX_FILE)
         if damage is not None:
             return damage
         names = set(index.get("weight_map", {}).values())
