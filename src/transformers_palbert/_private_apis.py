@@ -672,7 +672,7 @@ OVERRIDDEN_HOOKS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.PreTrainedModel._upload_modified_files",
-        used_in=("model/modeling_palbert.py",),
+        used_in=("hub/card_on_push.py",),
         what_for=(
             "It is the last step of push_to_hub, which has just overwritten the model card, and the only one at"
             " which ours can be put back into the same commit."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import CONTEXT, logits, make_tokenizer, qa_trainer, stock_trainer
 from transformers_palbert import PalBertForQuestionAnswering
+from transformers_palbert.hub.card_on_push import attach_card, card_of
 from transformers_palbert.hub.push import folder_operations, snapshot_operations
 from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
 from transformers_palbert.storage.config import StorageConfig
@@ -88,15 +91,31 @@ def test_without_the_card_callback_a_stock_trainer_writes_its_own_card(hub: Fake
 def test_a_model_takes_its_card_along(hub: FakeHub, tmp_path: Path) -> None:
     trainer = qa_trainer(tmp_path / "out", eval_strategy="no", eval_on_start=False)
     trainer.train()
-    assert "No result of exactly these weights is known." in trainer.model.model_card
+    assert "No result of exactly these weights is known." in card_of(trainer.model)
     metrics = trainer.evaluate()
     trainer.model.push_to_hub(REPO)
     make_tokenizer(tmp_path / "vocabulary").push_to_hub(REPO)
     text = hub.repos[REPO].files()["README.md"].decode()
-    assert text == trainer.model.model_card
+    assert text == card_of(trainer.model)
     assert f"{metrics['eval_f1']:.4g}" in text
     assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(REPO)), logits(trainer.model))
     assert pipeline("question-answering", model=REPO)(question="谁？", context=CONTEXT)["answer"]
+
+
+def test_a_stock_model_takes_its_card_along_through_copies(hub: FakeHub, tmp_path: Path) -> None:
+    trainer = stock_trainer(tmp_path / "model")
+    trainer.train()
+    copied = copy.deepcopy(trainer.model)
+    pickled = pickle.loads(pickle.dumps(trainer.model))
+    card = card_of(trainer.model)
+    assert card is not None
+    for model in (trainer.model, copied, pickled):
+        assert card_of(model) == card
+        attach_card(model, f"{card}\n{id(model)}")
+        model.push_to_hub(REPO)
+        assert hub.repos[REPO].files()["README.md"].decode().endswith(str(id(model)))
+    attach_card(copied, None)
+    assert card_of(copied) is None
 
 
 def test_a_model_without_a_card_pushes_the_bare_one(hub: FakeHub, tmp_path: Path) -> None:

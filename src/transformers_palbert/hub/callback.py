@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..hub_tokens import hide_token
 from . import facts
 from .card import Evaluation, PalBertCard
+from .card_on_push import CARD_FILE, attach_card
 from .picture import draw_densities
 from .push import finish_pushes
 
 __all__ = ["ModelCardCallback"]
 
-CARD_FILE = "README.md"
 PICTURE_FILE = "density.png"
 
 
@@ -157,9 +157,8 @@ class ModelCardCallback(TrainerCallback):
         return self.trainer.accelerator.unwrap_model(self.trainer.model, keep_torch_compile=False)
 
     def _attach(self, text: str | None) -> None:
-        model = self._model()
-        if hasattr(type(model), "model_card"):
-            model.model_card = text
+        if isinstance(model := self._model(), PreTrainedModel):
+            attach_card(model, text)
 
     def _tokens(self) -> list[str | None]:
         return [self.trainer.args.hub_token]

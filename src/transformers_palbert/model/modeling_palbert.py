@@ -6,7 +6,6 @@ with default settings a checkpoint from here loads in ALBERT.
 
 # No `from __future__ import annotations` here: transformers reads a model's configuration class off its annotation.
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,14 +120,8 @@ class PalBertTransformer(AlbertTransformer):
 
 
 class PalBertPreTrainedModel(AlbertPreTrainedModel):
-    """Loading, saving and initialisation of all PAL-BERT models.
+    """Loading, saving and initialisation of all PAL-BERT models."""
 
-    Attributes:
-        model_card: Text of a model card, set by :class:`~transformers_palbert.ModelCardCallback` after training;
-            ``push_to_hub`` pushes it with the weights that it describes, in the place of any other. None: a bare one.
-    """
-
-    model_card: str | None = None
     config: PalBertConfig
     base_model_prefix = "albert"
     supports_gradient_checkpointing = True
@@ -140,12 +133,6 @@ class PalBertPreTrainedModel(AlbertPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, LayerPool) and module.layer_weights is not None:
             init.zeros_(module.layer_weights)
-
-    def _upload_modified_files(self, working_dir: Any, *args: Any, **kwargs: Any) -> Any:
-        """The last step of ``push_to_hub``, which has just written a bare card over anything there was."""
-        if self.model_card is not None:
-            (Path(working_dir) / "README.md").write_text(self.model_card, encoding="utf-8")
-        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
 
 # The heads below are ALBERT's. Each __init__ skips that of its ALBERT class, which would build ALBERT's encoder.
