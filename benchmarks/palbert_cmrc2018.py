@@ -23,7 +23,7 @@ from transformers_palbert.sizes import inspect_checkpoint
 
 ROOT = Path(__file__).parent.parent
 NAME = "palbert_cmrc2018"
-PALBERT = {"hidden_act": "mish", "layer_lr_decay": 0.95, "target_sparsity": 0.7}
+PALBERT = {"hidden_act": "mish", "layer_lr_decay": 0.95, "target_sparsity": 0.7, "pruning_method": "movement"}
 
 
 def main() -> None:

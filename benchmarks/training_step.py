@@ -30,12 +30,15 @@ from torch import nn
 from transformers import AlbertConfig, AlbertForQuestionAnswering
 
 from transformers_palbert.pruning import PruningConfig, apply_density, masked_layers, prepare_pruning
+from transformers_palbert.pruning.convert import score_parameters, update_scores
+from transformers_palbert.pruning.optimizer import take_gradients
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.references.pruning import SortingMaskedLinear
 
 VARIANTS = ("dense", "pruned", "sorting")
 PRUNING = PruningConfig(target_sparsity=0.7)
+"""The default: sensitivity, whose scores are updated beside the optimizer's step."""
 LENGTH = 384
 
 
@@ -71,9 +74,11 @@ def make_step(variant: str, batch: int, precision: str, device: str, seed: int) 
             loss = model(tokens, start_positions=spans[0], end_positions=spans[1]).loss
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        gradients = take_gradients(score_parameters(model)) if variant == "pruned" else []
         optimizer.step()
         optimizer.zero_grad()
         if variant == "pruned":
+            update_scores(model, PRUNING, gradients)
             apply_density(model, PRUNING, PRUNING.final_density)
         if device == "cuda":
             torch.cuda.synchronize()
@@ -118,7 +123,8 @@ def mask_update(device: str, rounds: int, seed: int) -> dict[str, Any]:
     seconds = []
     for _ in range(rounds + 1):
         for layer in layers:
-            layer.scores.data.normal_()
+            for tensor in layer.score_state.values():
+                tensor.normal_()
 
         def update() -> None:
             apply_density(model, PRUNING, PRUNING.final_density)

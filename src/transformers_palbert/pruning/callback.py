@@ -26,7 +26,17 @@ from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from ..trainer_callback import PalBertCallback
 from .collapse import dense_loss, find_collapse
 from .config import PruningConfig
-from .convert import apply_density, bake_masks, is_prepared, kept_weights, masked_layers, prepare_pruning, weight_scores
+from .convert import (
+    apply_density,
+    bake_masks,
+    is_prepared,
+    kept_weights,
+    masked_layers,
+    prepare_pruning,
+    score_parameters,
+    update_scores,
+    weight_scores,
+)
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
 from .schedules import density_at, last_update, schedule_progress
@@ -174,7 +184,7 @@ class MovementPruningCallback(PalBertCallback):
         if isinstance(model, PreTrainedModel):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model)
-        require_in_optimizer(kwargs["optimizer"], _scores(model))
+        require_in_optimizer(kwargs["optimizer"], score_parameters(model))
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._warn_of_short_run(state.max_steps)
@@ -208,7 +218,7 @@ class MovementPruningCallback(PalBertCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        optimizer, scores = kwargs["optimizer"], _scores(kwargs["model"])
+        optimizer, scores = kwargs["optimizer"], score_parameters(kwargs["model"])
         if self.config.score.by_optimizer:
             self._separated = separate_groups(optimizer, scores, self._score_learning_rate(state.max_steps))
             return
@@ -232,17 +242,8 @@ class MovementPruningCallback(PalBertCallback):
         scaler = getattr(kwargs["optimizer"], "scaler", None)
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         if self._gradients and (scaler is None or scaler.get_scale() >= self._scale):
-            self._update_scores(kwargs["model"])
+            update_scores(kwargs["model"], self.config, self._gradients)
         self._separated, self._gradients = [], []
-
-    @torch.no_grad()
-    def _update_scores(self, model: nn.Module) -> None:
-        """Tell the scores what they received, where the optimizer does not."""
-        score, rate = self.config.score, self.config.score_learning_rate or 1.0
-        learning = [layer for layer in masked_layers(model).values() if layer.scores is not None]
-        for layer, gradient in zip(learning, self._gradients, strict=True):
-            if gradient is not None:
-                score.update(layer.score_state, gradient, rate)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
@@ -427,10 +428,6 @@ def _require_method(model: nn.Module, config: PruningConfig) -> None:
             f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
             " prepare_pruning(model, callback.config) the config of the callback that prunes."
         )
-
-
-def _scores(model: nn.Module) -> list[nn.Parameter]:
-    return [layer.scores for layer in masked_layers(model).values() if layer.scores is not None]
 
 
 def _kept_by_masks(model: nn.Module) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ __all__ = [
     "masked_layers",
     "prepare_pruning",
     "pruning_units",
+    "score_parameters",
+    "update_scores",
     "weight_scores",
 ]
 
@@ -141,6 +144,27 @@ def _require_equal_units(sets: list[Units], config: PruningConfig) -> None:
 def pruning_units(model: nn.Module, config: PruningConfig) -> list[Units]:
     """The sets of units of a prepared model."""
     return config.units.units(model, masked_layers(model))
+
+
+def score_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The tensors ``scores`` of the prunable layers, in the model's order; none for a method that learns nothing."""
+    return [layer.scores for layer in masked_layers(model).values() if layer.scores is not None]
+
+
+@torch.no_grad()
+def update_scores(model: nn.Module, config: PruningConfig, gradients: Sequence[Tensor | None]) -> None:
+    """Tell the scores what they received in a step, where the optimizer does not sum it up.
+
+    Args:
+        model: A prepared model.
+        config: Its settings.
+        gradients: Those of :func:`score_parameters`, in their order; None where a layer received none.
+    """
+    score, rate = config.score, config.score_learning_rate or 1.0
+    learning = [layer for layer in masked_layers(model).values() if layer.scores is not None]
+    for layer, gradient in zip(learning, gradients, strict=True):
+        if gradient is not None:
+            score.update(layer.score_state, gradient, rate)
 
 
 def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
