@@ -61,6 +61,26 @@ def cmrc2018_pruning(result: Result) -> str:
     return table(("model", "density of the encoder", "F1", "EM", "non-zero parameters", "optimizer steps"), rows)
 
 
+def squad_pruning(result: Result) -> str:
+    """F1 and exact match of a real encoder: a row per sparsity and score, a column per length of the run."""
+    dense, *runs = result["runs"]
+    lengths = list(dict.fromkeys(run["length"] for run in runs))
+    cells = {
+        (run["sparsity"], run["score"] + (", global" if run["scope"] == "global" else ""), run["length"]): run
+        for run in runs
+    }
+    rows = [["0 %", "dense", *[f"{dense['f1']:.1f} / {dense['em']:.1f}"] * len(lengths), _megabytes(dense)]]
+    for sparsity, score in sorted(dict.fromkeys(key[:2] for key in cells), key=lambda key: key[0]):
+        found = [cells.get((sparsity, score, length)) for length in lengths]
+        scores = [f"{run['f1']:.1f} / {run['em']:.1f}" if run else "not run" for run in found]
+        rows.append([f"{100 * sparsity:.0f} %", score, *scores, next(_megabytes(run) for run in found if run)])
+    return table(("sparsity", "score", *(f"F1 / EM after {length}" for length in lengths), "file, MB"), rows)
+
+
+def _megabytes(run: Result) -> str:
+    return f"{run['file_bytes'] / 1e6:.1f}"
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -176,6 +196,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "baselines_cmrc2018": baselines_cmrc2018,
     "cmrc2018_pruning": cmrc2018_pruning,
     "pipeline": pipeline,
+    "squad_pruning": squad_pruning,
     "storage": storage,
     "storage_cmrc2018": storage_cmrc2018,
     "training_step": training_step,

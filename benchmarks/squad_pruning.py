@@ -111,7 +111,7 @@ def main() -> None:
     result = {
         "benchmark": "SQuAD 1.1 dev, a pretrained encoder pruned by different scores",
         **describe_run(args.seed),
-        "encoder": args.encoder.name,
+        "encoder": json.loads((files["start"] / "config.json").read_text())["_name_or_path"],
         "runs": rows,
         "not_run": [name for name in runs if not is_finished(work / name)],
     }

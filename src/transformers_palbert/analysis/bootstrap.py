@@ -77,7 +77,7 @@ def bootstrap_means(scores: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: 
     Args:
         scores: One row per question, one column per model and metric, shape ``(questions, columns)``.
         resamples: How many times to draw.
-        seed: Of the random draws; the same seed gives the same draws whatever the columns.
+        seed: Seed of the random draws; the same seed gives the same draws whatever the columns.
 
     Returns:
         Float64, shape ``(resamples, columns)``.

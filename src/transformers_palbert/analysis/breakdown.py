@@ -103,7 +103,7 @@ def break_down(
     Args:
         key: Short name.
         title: What the questions are grouped by.
-        labels: Of all groups.
+        labels: The names of all groups.
         of: Index into ``labels`` of every question.
         scores: Exact match and F1 in percent, ``(questions, 2)``.
     """

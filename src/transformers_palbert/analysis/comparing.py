@@ -39,7 +39,7 @@ class ModelResult:
     """One row of the table.
 
     Attributes:
-        name: Of the model.
+        name: What the model is called in tables.
         em: Exact match in percent, with its interval.
         f1: F1 in percent, likewise.
         em_difference: To the first model, in points of percent; None for the first model itself.
@@ -101,8 +101,8 @@ def compare_models(
         metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
         batch_size: Windows that pass through a model at once.
         resamples: Draws of the bootstrap.
-        seed: Of the bootstrap.
-        watch: For a progress bar.
+        seed: Seed of the random draws of the bootstrap.
+        watch: Wraps what is counted, for a progress bar.
 
     Raises:
         ConfigurationError: if there is no model or no question.

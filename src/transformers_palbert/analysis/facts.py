@@ -50,7 +50,7 @@ class MatrixPicture:
     """Where the non-zero weights of a matrix lie.
 
     Attributes:
-        name: Of the parameter, without ``.weight``.
+        name: The name of the parameter, without ``.weight``.
         shape: Rows and columns.
         density: Share of weights that are not zero, in [0, 1].
         empty_rows: Rows that hold zeros alone.

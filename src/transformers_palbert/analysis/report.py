@@ -39,12 +39,12 @@ def report_data(
     Args:
         reader: The model, which answers as training's evaluation does, with its own settings.
         records: Questions in the SQuAD schema.
-        name: Of the model.
-        source: Of the questions, as the page names it.
+        name: What the model is called on the page.
+        source: Where the questions come from, as the page says it.
         metric: One of :data:`~transformers_palbert.qa.metrics.METRICS`.
         batch_size: Windows that pass through the model at once.
         top_k: How many candidates of each question are shown, the prediction first; no score depends on it.
-        watch: For a progress bar.
+        watch: Wraps what is counted, for a progress bar.
 
     Returns:
         Values that JSON knows. Offsets count characters (Unicode code points) of the context, each of which is there

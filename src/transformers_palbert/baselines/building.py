@@ -47,7 +47,7 @@ def find_vectors(
         tokenizer: Cuts the texts.
         texts: Training texts.
         dimensions: Width of trained vectors; those of a file have their own.
-        seed: Of the training.
+        seed: Seed of the training of the vectors.
     """
     if source in VECTOR_METHODS:
         return train_vectors(str(source), words_of(tokenizer, texts), dimensions=dimensions, seed=seed)
@@ -90,7 +90,7 @@ def build_reader(
         tokenizer: Whose words the model reads.
         vectors: What is known about them.
         oov: What a word without a vector gets, one of :data:`~.vectors.OOV_METHODS`.
-        seed: Of the random rows; the other weights come from torch's generator as it is.
+        seed: Seed of the rows that are drawn at random; the other weights come from torch's generator as it is.
         **settings: Fields of :class:`~.configuration.BiLstmConfig` or :class:`~.configuration.TextCnnConfig`.
 
     Returns:

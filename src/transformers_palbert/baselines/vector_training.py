@@ -53,7 +53,7 @@ def train_word2vec(
         sentences: Words of each text.
         dimensions: Width of a vector.
         epochs: Passes through the texts.
-        seed: Of the initial vectors and the samples.
+        seed: Seed of the initial vectors and of the samples that are drawn.
 
     Raises:
         MissingExtraError: if gensim is not installed.
@@ -129,7 +129,7 @@ def train_glove(
         sentences: Words of each text.
         dimensions: Width of a vector.
         epochs: Passes through the pairs.
-        seed: Of the initial vectors and the order of the pairs.
+        seed: Seed of the initial vectors and of the order of the pairs.
     """
     counts = count_cooccurrences(sentences)
     with torch.random.fork_rng(devices=[]):

@@ -171,7 +171,7 @@ def embedding_matrix(
         special: Words of the vocabulary that stand for no text: random rows, not counted; the first one, padding, is
             zero.
         row_norm: Length of every row that is not zero. Training makes frequent words long or short, as it likes.
-        seed: Of the random rows.
+        seed: Seed of the rows that are drawn at random.
 
     Returns:
         Float32 of shape ``(words, dimensions)``, and where its rows come from.

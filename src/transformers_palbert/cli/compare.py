@@ -50,7 +50,12 @@ def compare(
     impossible: ImpossibleOption = None,
     null_score_diff_threshold: ThresholdOption = None,
     bootstrap: Annotated[int, typer.Option("--bootstrap", min=100, help="Draws of the bootstrap.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, help="Seed of the bootstrap's random draws; the same seed gives the same intervals."
+        ),
+    ] = 0,
     json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per model, and nothing else.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, and nothing else.")] = False,

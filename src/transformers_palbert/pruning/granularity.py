@@ -64,7 +64,7 @@ class Units:
     """Units of equal size that are compared with each other.
 
     Attributes:
-        shape: Of the scores and the mask of the units.
+        shape: The shape that the scores and the mask of the units have.
         weights: Number of weights in one unit.
         slices: The matrices that the units lie in.
     """

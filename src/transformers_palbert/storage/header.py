@@ -105,11 +105,11 @@ class Header:
 
     @property
     def entropy_coded(self) -> bool:
-        """Whether any stream is."""
+        """Whether any stream of the tensor is entropy-coded."""
         return any(coding != "raw" for coding in self.codings)
 
     def to_bytes(self) -> bytes:
-        """The header as written."""
+        """The bytes of the header, as they stand at the start of the tensor."""
         codes = (CODINGS.index(coding) for coding in self.codings)
         kinds = (DTYPES.index(self.dtype), VALUES.index(self.values), LAYOUTS.index(self.layout))
         fixed = _FIXED.pack(MAGIC, VERSION, *kinds, *codes, len(self.shape), self.checksum, self.nnz)

@@ -130,8 +130,9 @@ class SparseQuantizer(HfQuantizer):
         super().__init__(quantization_config, **kwargs)
         if not self.pre_quantized:
             raise ConfigurationError(
-                "A packed checkpoint says so itself. To save an ordinary model packed, load it without"
-                " quantization_config and call enable_sparse_saving(model)."
+                "quantization_config was given for a checkpoint that is not packed. A packed one names its quantization"
+                " in its own config.json, so the argument is never needed. To save an ordinary model packed, load it"
+                " without quantization_config and call enable_sparse_saving(model)."
             )
 
     # -- loading -----------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class BaselineArguments:
             questions: Where words, and vectors where no file gives them, come from.
             tokenizer_name: Folder of a word tokenizer made earlier; by default one is made.
             settings: Fields of the configuration.
-            seed: Of the vectors.
+            seed: Seed of the random numbers that the vectors start from.
 
         Raises:
             ConfigurationError: if an argument is not allowed.
