@@ -16,6 +16,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from machine import RESULTS, describe_run, write_result
@@ -64,24 +65,34 @@ def prepare(encoder: Path, train: list[Path], work: Path) -> dict[str, Path]:
 
 
 def plot(result: dict[str, Any], file: Path) -> None:
-    """F1 against density: a panel per length of the run, a line per score."""
+    """Left: the training loss on the way to 70 % sparsity in 500 steps. Right: F1 against density, by score."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     dense, *runs = result["runs"]
-    figure, panels = pyplot.subplots(1, len(LENGTHS), figsize=(9, 3.8), sharey=True, layout="constrained")
-    for axes, length in zip(panels, LENGTHS, strict=True):
-        for score in SCORES:
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for number, score in enumerate(SCORES):
+        colour = f"C{number}"
+        for length, style in zip(LENGTHS, ("o-", "s--"), strict=True):
             rows = [run for run in runs if (run["score"], run["length"], run["scope"]) == (score, length, "matrix")]
             rows.sort(key=lambda run: run["density_encoder"])
-            axes.plot([100 * run["density_encoder"] for run in rows], [run["f1"] for run in rows], "o-", label=score)
-        axes.axhline(dense["f1"], color="grey", linestyle="--", linewidth=1, label="dense")
-        axes.set(title=f"pruned over {length}", xlabel="encoder weights kept, %", ylim=(0, None))
+            if rows:
+                densities = [100 * run["density_encoder"] for run in rows]
+                right.plot(densities, [run["f1"] for run in rows], style, color=colour, label=f"{score}, {length}")
+            for run in rows if length == "500 steps" else ():
+                if run["sparsity"] == 0.7:
+                    steps, losses = zip(*((row["step"], row["loss"]) for row in run["losses"]), strict=True)
+                    smooth = [fmean(losses[max(0, at - 4) : at + 1]) for at in range(len(losses))]
+                    left.plot(steps, smooth, color=colour, label=score)
+    right.axhline(dense["f1"], color="grey", linestyle="--", linewidth=1, label="dense")
+    left.set(title="on the way to 70 % sparsity in 500 steps", xlabel="optimizer step", ylabel="training loss")
+    right.set(title="the models that are left", xlabel="encoder weights kept, %", ylabel="F1 on SQuAD 1.1 dev")
+    right.set(xlim=(0, 100), ylim=(0, 80))
+    for axes in (left, right):
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("F1 on SQuAD 1.1 dev")
-    panels[0].legend(loc="lower right", fontsize="small")
+        axes.legend(fontsize="small")
     figure.savefig(file, dpi=130)
     pyplot.close(figure)
 

@@ -46,11 +46,12 @@ __all__ = ["MovementPruningCallback"]
 logger = logging.getLogger(__name__)
 
 SHORT_RUN = 10_000
-"""Optimizer steps below which movement from zero is warned of; the papers' figures are of about 50,000."""
+"""Optimizer steps below which movement from zero is warned of. It destroys a model in 500, and the papers' figures are
+of about 50,000; what lies between was not measured, and the bound is a choice."""
 
 MOVEMENT_EVIDENCE = (
-    "At 70 % sparsity on CMRC 2018, 600 steps of it left F1 14.4 where magnitude left 30.1; the papers' figures are of"
-    " about 50,000 steps."
+    "Over 500 steps to 70 % sparsity it took a BERT from F1 72.4 to 0.2, where sensitivity left 62.3; the papers'"
+    " figures are of about 50,000 steps."
 )
 
 
