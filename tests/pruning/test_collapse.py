@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from transformers_palbert.pruning.collapse import dense_loss, find_collapse
+from transformers_palbert.pruning.collapse import Collapse, LossWatch
 
 
 def history(losses: list[float], dense: int = 3, every: int = 10) -> list[dict[str, Any]]:
@@ -15,6 +15,18 @@ def history(losses: list[float], dense: int = 3, every: int = 10) -> list[dict[s
         logs.append({"step": every * (index + 1), "loss": loss, "density_encoder": density})
         logs.append({"step": every * (index + 1), "eval_loss": 9.0, "eval_density_encoder": density})
     return logs
+
+
+def dense_loss(logs: list[dict[str, Any]]) -> float | None:
+    return LossWatch.of(logs, 100).dense
+
+
+def find_collapse(logs: list[dict[str, Any]], total_steps: int) -> Collapse | None:
+    """What the last training log of ``logs`` makes certain."""
+    *before, last = [entry for entry in logs if "loss" in entry] or [None]
+    if last is None:
+        return None
+    return LossWatch.of(before, total_steps).add(last["step"], last["density_encoder"], last["loss"])
 
 
 STEADY = [1.2, 1.0, 1.1]

@@ -24,7 +24,7 @@ from ..sizes import pruning_report
 from ..storage.config import StorageConfig
 from ..storage.saving import disable_sparse_saving, enable_sparse_saving
 from ..trainer_callback import PalBertCallback
-from .collapse import dense_loss, find_collapse
+from .collapse import Collapse, LossWatch
 from .config import PruningConfig
 from .convert import (
     apply_density,
@@ -88,7 +88,7 @@ class MovementPruningCallback(PalBertCallback):
             within this loss of ``metric`` against the dense baseline, and restore that state. None: do not look.
         metric: The watched key of the evaluation's metrics.
         stop_on_collapse: Stop as well when the training loss collapses, see
-            :func:`~transformers_palbert.pruning.collapse.find_collapse`; needs ``max_metric_drop``, which has a state
+            :class:`~transformers_palbert.pruning.collapse.LossWatch`; needs ``max_metric_drop``, which has a state
             to go back to. A warning is given in any case.
         dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
         greater_is_better: False if ``metric`` is a loss.
@@ -140,6 +140,7 @@ class MovementPruningCallback(PalBertCallback):
         self._progress = -1.0
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
         self._kept = 0  # of the targeted weights
+        self._losses = LossWatch(total_steps=1)
         self._targets: list[str] = []  # names of the pruned modules
         self._separated: list[tuple[dict[str, Any], list[Any]]] = []
         self._gradients: list[torch.Tensor | None] = []
@@ -188,6 +189,7 @@ class MovementPruningCallback(PalBertCallback):
         require_in_optimizer(kwargs["optimizer"], score_parameters(model))
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
+        self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
         self._update(model, state, resuming=True)
         logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
@@ -257,8 +259,10 @@ class MovementPruningCallback(PalBertCallback):
         plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
         self.density = self._density_at(state.global_step, state.max_steps)
-        self._kept = kept_weights(model, self.config, self.density)
-        if self._changes_at(state):
+        changes = self._changes_at(state)
+        if changes or resuming:
+            self._kept = kept_weights(model, self.config, self.density)
+        if changes:
             if self.density < 1:
                 self._check_scores(model)
             apply_density(model, self.config, self.density)
@@ -314,18 +318,17 @@ class MovementPruningCallback(PalBertCallback):
             f"{prefix}density_total": (total - pruned) / total,
             f"{prefix}pruning_progress": max(0.0, self._progress),
         }
-        if not prefix and (dense := dense_loss(state.log_history[:-1])) is not None and self.density < 1:
-            facts["lost_since_dense"] = logs["loss"] - dense
+        if not prefix and self._losses.dense is not None and self.density < 1:
+            facts["lost_since_dense"] = logs["loss"] - self._losses.dense
         logs.update(facts)
         if state.log_history:
             state.log_history[-1].update(facts)
-        if not prefix and not self._collapsed:
-            self._watch(state, control)
+        if not prefix:
+            self._watch(self._losses.add(state.global_step, facts["density_encoder"], logs["loss"]), control)
 
-    def _watch(self, state: TrainerState, control: TrainerControl) -> None:
+    def _watch(self, collapse: Collapse | None, control: TrainerControl) -> None:
         """Warn once if the loss says that the model is being destroyed."""
-        collapse = find_collapse(state.log_history, state.max_steps)
-        if collapse is None:
+        if collapse is None or self._collapsed:
             return
         self._collapsed = True
         warnings.warn(f"{collapse} {self._cure()}", PruningWarning, stacklevel=2)

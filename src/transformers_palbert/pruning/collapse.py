@@ -1,16 +1,18 @@
-"""Say when pruning destroys the model: a pure function of the losses that a run has logged.
+"""Say when pruning destroys the model, by the losses that a run has logged and by nothing else.
 
 Whatever an interrupted run has logged is in its ``trainer_state.json``, so a resumed one needs no state of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-__all__ = ["Collapse", "dense_loss", "find_collapse"]
+__all__ = ["Collapse", "LossWatch"]
 
 FACTOR, MARGIN = 2.0, 1.0
 """A loss is far above the best level of the run if it is this many times as high, and higher by this many nats."""
@@ -45,43 +47,51 @@ class Collapse:
         )
 
 
-def _losses(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, float, float]]:
-    """Step, density and loss of every training log."""
-    return [
-        (entry["step"], entry["density_encoder"], entry["loss"])
-        for entry in history
-        if "loss" in entry and "density_encoder" in entry
-    ]
+class LossWatch:
+    """The level of a run's loss, log by log, and whether the model has collapsed.
 
-
-def dense_loss(history: Sequence[Mapping[str, Any]]) -> float | None:
-    """Mean of the losses that were logged before the first weight was removed; None if there is none."""
-    dense = [loss for _, density, loss in _losses(history) if density == 1]
-    return fmean(dense) if dense else None
-
-
-def find_collapse(history: Sequence[Mapping[str, Any]], total_steps: int) -> Collapse | None:
-    """The collapse that the logs show, or None.
-
-    The level of the loss is the mean of :data:`WINDOW` logs in a row. The model has collapsed when the level has been
-    above :data:`FACTOR` times its lowest value so far, and :data:`MARGIN` above it, without a break, for
-    :data:`PATIENCE` of the run, and weights have been removed. The lowest value, and not the mean before the first cut
-    alone: where a model is fine-tuned for the first time, its loss falls from a start that says nothing.
+    The level is the mean of :data:`WINDOW` logs in a row. The model has collapsed when the level has been above
+    :data:`FACTOR` times its lowest value so far, and :data:`MARGIN` above it, without a break, for :data:`PATIENCE` of
+    the run, and weights have been removed. The lowest value, and not the mean before the first cut alone: where a model
+    is fine-tuned for the first time, its loss falls from a start that says nothing.
 
     Args:
-        history: ``TrainerState.log_history`` of a run with a pruning callback.
         total_steps: Optimizer steps of the whole run.
     """
-    losses = _losses(history)
-    best, since = float("inf"), None
-    level = float("nan")
-    for last in range(WINDOW - 1, len(losses)):
-        step, density, _ = losses[last]
-        level = fmean(loss for _, _, loss in losses[last + 1 - WINDOW : last + 1])
-        if density == 1 or level <= max(FACTOR * best, best + MARGIN):
-            best, since = min(best, level), None
-        elif since is None:
-            since = Collapse(step, density, best, level)
-    if since is None or losses[-1][0] - since.step < PATIENCE * total_steps:
-        return None
-    return Collapse(since.step, since.density, since.before, level)
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self._dense_sum, self._dense_count = 0.0, 0
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._best = math.inf
+        self._since: Collapse | None = None
+
+    @classmethod
+    def of(cls, history: Iterable[Mapping[str, Any]], total_steps: int) -> LossWatch:
+        """A watch that has seen ``history``, the ``TrainerState.log_history`` of a run with a pruning callback."""
+        watch = cls(total_steps)
+        for entry in history:
+            if "loss" in entry and "density_encoder" in entry:
+                watch.add(entry["step"], entry["density_encoder"], entry["loss"])
+        return watch
+
+    @property
+    def dense(self) -> float | None:
+        """Mean of the losses that were logged before the first weight was removed; None if there is none."""
+        return self._dense_sum / self._dense_count if self._dense_count else None
+
+    def add(self, step: int, density: float, loss: float) -> Collapse | None:
+        """See one more log; the collapse that it makes certain, or None."""
+        if density == 1:
+            self._dense_sum, self._dense_count = self._dense_sum + loss, self._dense_count + 1
+        self._recent.append(loss)
+        if len(self._recent) < WINDOW:
+            return None
+        level = fmean(self._recent)
+        if density == 1 or level <= max(FACTOR * self._best, self._best + MARGIN):
+            self._best, self._since = min(self._best, level), None
+        elif self._since is None:
+            self._since = Collapse(step, density, self._best, level)
+        if self._since is None or step - self._since.step < PATIENCE * self.total_steps:
+            return None
+        return replace(self._since, now=level)

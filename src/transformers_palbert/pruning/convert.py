@@ -161,7 +161,7 @@ def update_scores(model: nn.Module, config: PruningConfig, gradients: Sequence[T
         gradients: Those of :func:`score_parameters`, in their order; None where a layer received none.
     """
     score, rate = config.score, config.score_learning_rate or 1.0
-    learning = [layer for layer in masked_layers(model).values() if layer.scores is not None]
+    learning = (layer for layer in masked_layers(model).values() if layer.scores is not None)
     for layer, gradient in zip(learning, gradients, strict=True):
         if gradient is not None:
             score.update(layer.score_state, gradient, rate)
@@ -186,7 +186,8 @@ def apply_density(model: nn.Module, config: PruningConfig, density: float) -> No
     Over all sets ``round(density · N)`` of ``N`` units are kept; each set has that share to within one unit (scope
     ``matrix``), or the sets compete (scope ``global``).
     """
-    layers, sets = masked_layers(model), pruning_units(model, config)
+    layers = masked_layers(model)
+    sets = config.units.units(model, layers)
     by_matrix = {name: weight_scores(layer, config) for name, layer in layers.items()}
     scores = [units.scores(by_matrix) for units in sets]
     kept = apportion(density, [units.count for units in sets])
