@@ -107,6 +107,13 @@ class TestInspectCheckpoint:
         assert (report.encoder, report.total) == (expected.encoder, expected.total)
         assert report.file_bytes > report.total.bytes * 1.5  # the scores and what is masked are in the file as well
 
+    def test_a_shard_that_an_older_save_left_does_not_count(self, tmp_path: Path) -> None:
+        model = bake_masks(pruned("bert"))
+        model.save_pretrained(tmp_path, max_shard_size="8KB")
+        before = inspect_checkpoint(tmp_path).file_bytes
+        (tmp_path / "model-00099-of-00099.safetensors").write_bytes(b"x" * 10**6)
+        assert inspect_checkpoint(tmp_path).file_bytes == before
+
     def test_shards(self, tmp_path: Path) -> None:
         model = bake_masks(pruned())
         model.save_pretrained(tmp_path, max_shard_size="3KB")

@@ -169,7 +169,10 @@ def inspect_checkpoint(folder: str | Path) -> PruningReport:
     files = weight_files(folder)
     stored = [tensor for tensor in read_headers(files).values() if not is_training_key(tensor.name)]
     require_room(stored)
-    return PruningReport.of(map(_measure_stored, stored), _structure_in(Path(folder)), weight_bytes(folder))
+    file_bytes = sum(
+        file.stat().st_size for file in files
+    )  # what the index names, and no shard that an older save left
+    return PruningReport.of(map(_measure_stored, stored), _structure_in(Path(folder)), file_bytes)
 
 
 def _structure_in(folder: Path) -> Structure | None:
