@@ -23,7 +23,7 @@ from transformers_palbert.pruning import (
     masked_linear,
     prepare_pruning,
 )
-from transformers_palbert.pruning.convert import find_targets, weight_scores
+from transformers_palbert.pruning.convert import find_targets, unit_scores
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 
 CONFIG = PruningConfig(0.7, method="movement")
@@ -275,9 +275,13 @@ class TestApplyDensity:
         assert all((mask & ~first[name]).any() for name, mask in masks_of(model).items())
 
     def test_scores_follow_the_method(self) -> None:
-        layer = MaskedLinear(nn.Linear(3, 2), {"scores": torch.randn(2, 3)})
-        assert torch.equal(weight_scores(layer, CONFIG), layer.scores)
-        assert torch.equal(weight_scores(layer, PruningConfig(0.5, method="magnitude")), layer.weight.abs())
+        model = prepared()
+        first = unit_scores(model, CONFIG)
+        assert list(first) == list(masked_layers(model))
+        zeroth = unit_scores(model, PruningConfig(0.5, method="magnitude"))
+        for name, layer in masked_layers(model).items():
+            assert torch.equal(first[name], layer.scores)
+            assert torch.equal(zeroth[name], layer.weight.abs())
 
     def test_movement_without_scores_is_an_error(self) -> None:
         model = prepared("albert", PruningConfig(0.5, method="magnitude"))

@@ -38,6 +38,9 @@ def require_stock(config: PreTrainedConfig) -> None:
     if config.head_size * config.num_attention_heads != config.hidden_size:
         width = "hidden_size / num_attention_heads"
         raise _not_stock("attention_head_size", config.attention_head_size, f"{width}: it keeps all heads, or none")
+    for name in ("application_heads", "application_units"):
+        if getattr(config, name) is not None:
+            raise _not_stock(name, "…", "None: all its applications compute the same")
 
 
 def export_stock(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:

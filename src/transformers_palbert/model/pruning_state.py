@@ -41,7 +41,7 @@ TRAINING_KEYS = frozenset({MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, UNCERTAINTY_
 STATUSES = ("training", "final")
 """A checkpoint from the middle of a pruning run, or one whose masks are baked in."""
 
-_STRINGS = ("method", "granularity", "scope")
+_STRINGS = ("method", "granularity", "applications", "scope")
 _SHARES = ("target_sparsity", "density")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,9 +34,11 @@ from .convert import (
     kept_weights,
     masked_layers,
     prepare_pruning,
+    pruned_matrices,
     score_parameters,
+    unit_scores,
     update_scores,
-    weight_scores,
+    weights_under_masks,
 )
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
@@ -185,14 +188,15 @@ class MovementPruningCallback(PalBertCallback):
         _require_method(model, self.config)
         if isinstance(model, PreTrainedModel):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
-        self._sizes = _count(model)
+        self._describe(model, "training")
+        self._sizes = _count(model, self._targets)
         require_in_optimizer(kwargs["optimizer"], score_parameters(model))
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
         self._update(model, state, resuming=True)
-        logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
+        logger.info("Pruning %d matrices with %s weights; %s.", len(self._targets), self._sizes[0], self.config)
 
     def _warn_of_short_run(self, steps: int) -> None:
         config = self.config
@@ -267,7 +271,7 @@ class MovementPruningCallback(PalBertCallback):
                 self._check_scores(model)
             apply_density(model, self.config, self.density)
         elif resuming:
-            _require_masks(model, self._kept)
+            _require_masks(model, self.config, self._kept)
         self._forget_denser_best(state)
         self._describe(model, "training")
 
@@ -290,9 +294,8 @@ class MovementPruningCallback(PalBertCallback):
         """Once, when pruning starts: scores that are all equal would keep an arbitrary half."""
         if self._checked:
             return
-        for name, layer in masked_layers(model).items():
-            scores = weight_scores(layer, self.config)
-            if bool(scores.min() == scores.max()):
+        for name, scores in unit_scores(model, self.config).items():
+            if scores.numel() > 1 and bool(scores.min() == scores.max()):
                 raise PruningError(
                     f"All {self.config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing"
                     " to tell its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1)"
@@ -368,7 +371,7 @@ class MovementPruningCallback(PalBertCallback):
         final = self._final_density(model, state)
         self._check_finite(model)
         self.density, self._kept = final, kept_weights(model, self.config, final)
-        if _kept_by_masks(model) != self._kept:
+        if weights_under_masks(model, self.config) != self._kept:
             apply_density(model, self.config, final)
         bake_masks(model)
         self._finished = True
@@ -407,15 +410,16 @@ class MovementPruningCallback(PalBertCallback):
         return guard.density
 
     def _check_finite(self, model: nn.Module) -> None:
-        for name, layer in masked_layers(model).items():
-            if not bool(torch.isfinite(weight_scores(layer, self.config)).all()):
+        for name, scores in unit_scores(model, self.config).items():
+            if not bool(torch.isfinite(scores).all()):
                 raise PruningError(
                     f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer."
                 )
 
     def _describe(self, model: nn.Module, status: str) -> None:
         """Write the pruning state into the model's config, as plain values."""
-        self._targets = list(masked_layers(model)) or self._targets
+        if is_prepared(model):
+            self._targets = pruned_matrices(model, self.config)
         settings = {name: value for name, value in self.config.to_dict().items() if name != "targets"}
         PruningState(tuple(self._targets), self.density, status, settings).write(model)
 
@@ -434,12 +438,8 @@ def _require_method(model: nn.Module, config: PruningConfig) -> None:
         )
 
 
-def _kept_by_masks(model: nn.Module) -> int:
-    return sum(int(layer.mask.sum()) for layer in masked_layers(model).values())
-
-
-def _require_masks(model: nn.Module, kept: int) -> None:
-    if (found := _kept_by_masks(model)) != kept:
+def _require_masks(model: nn.Module, config: PruningConfig, kept: int) -> None:
+    if (found := weights_under_masks(model, config)) != kept:
         raise PruningError(
             f"The masks of the checkpoint should keep {kept} weights, and they keep {found}: it was written with other"
             " settings than those of this run, or the tensors called …mask were changed. Go on with the settings of the"
@@ -447,10 +447,10 @@ def _require_masks(model: nn.Module, kept: int) -> None:
         )
 
 
-def _count(model: nn.Module) -> tuple[int, int, int]:
+def _count(model: nn.Module, matrices: Sequence[str]) -> tuple[int, int, int]:
     """Targeted weights, weights of the encoder (and what else is targeted), and all parameters but the scores."""
     report = pruning_report(model)
-    targets = {f"{name}.weight": layer.weight.numel() for name, layer in masked_layers(model).items()}
+    targets = {f"{name}.weight": model.get_parameter(f"{name}.weight").numel() for name in matrices}
     structure = known_structure(model)
     outside = sum(size for name, size in targets.items() if part_of(name, structure) != "encoder")
     return sum(targets.values()), report.encoder.numel + outside, report.total.numel

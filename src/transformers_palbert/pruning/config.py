@@ -16,6 +16,8 @@ __all__ = ["DEFAULT_EXCLUDE", "SCOPES", "PruningConfig"]
 
 SCOPES = ("global", "matrix")
 
+APPLICATIONS = ("shared", "each")
+
 DEFAULT_EXCLUDE = (
     r"embed",
     r"pooler",
@@ -41,6 +43,10 @@ class PruningConfig:
         granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any
             size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Units other than
             elements become zeros that stay in the file's shapes: smaller on the disk, not faster.
+        applications: Of a layer that is applied at several depths, as in ALBERT: ``"shared"`` removes a unit at all
+            depths, ``"each"`` lets every depth keep its own. The weights stay shared in the file, and each depth
+            computes with what it kept, which is faster. Only for PAL-BERT, with ``granularity`` ``"head"`` or
+            ``"ffn_unit"`` and a score of first order: the size of a shared weight is the same at every depth.
         scope: ``"matrix"`` gives every matrix (every layer, for heads and feed-forward units) the same density;
             ``"global"`` compares scores across them.
         schedule: Way from density 1 to the final density: ``"cubic"``, ``"linear"`` or ``"constant"``.
@@ -69,6 +75,7 @@ class PruningConfig:
     target_sparsity: float
     method: str = "sensitivity"
     granularity: str = "element"
+    applications: str = "shared"
     scope: str = "matrix"
     schedule: str = "cubic"
     warmup: float = 0.1
@@ -90,7 +97,8 @@ class PruningConfig:
             object.__setattr__(self, field, None if value is None else tuple(value))
             _require_patterns(field, getattr(self, field) or ())
         _require_choice("method", self.method, SCORES)
-        parse_granularity(self.granularity)
+        _require_choice("applications", self.applications, APPLICATIONS)
+        parse_granularity(self.granularity, each_application=self.applications == "each")
         _require_choice("scope", self.scope, SCOPES)
         _require_choice("schedule", self.schedule, SCHEDULES)
         _require_choice("score_start", self.score_start, SCORE_STARTS)
@@ -121,6 +129,12 @@ class PruningConfig:
                         f"{name}={value!r} is a setting of method={method!r} and changes nothing with"
                         f" method={self.method!r}: leave it out, or change the method."
                     )
+        if self.applications == "each" and (self.method == "magnitude" or self.score_start != "zero"):
+            raise ConfigurationError(
+                f"applications='each' with method={self.method!r} and score_start={self.score_start!r} cannot tell the"
+                " applications of a shared layer apart: its weights have the same size in all of them. Use"
+                " method='sensitivity', or method='movement' from zero."
+            )
         rate = self.score_learning_rate
         if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
             raise ConfigurationError(f"score_learning_rate={rate!r} must be a number above 0.")
@@ -143,7 +157,7 @@ class PruningConfig:
     @property
     def units(self) -> Granularity:
         """What finds the units that these settings keep or remove."""
-        return parse_granularity(self.granularity)
+        return parse_granularity(self.granularity, each_application=self.applications == "each")
 
     @property
     def final_density(self) -> float:

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
+from ..model.applications import cut_applications
 from .config import DEFAULT_EXCLUDE, PruningConfig
-from .granularity import Units, matrices
+from .gated_linear import GatedLinear
+from .gates import has_gates, require_own_applications, write_gates, zero_units
+from .granularity import Granularity, Units, matrices
+from .maskable import MaskableLinear
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .scores import Score
 
 __all__ = [
     "apply_density",
@@ -26,10 +32,12 @@ __all__ = [
     "kept_weights",
     "masked_layers",
     "prepare_pruning",
+    "pruned_matrices",
     "pruning_units",
     "score_parameters",
+    "unit_scores",
     "update_scores",
-    "weight_scores",
+    "weights_under_masks",
 ]
 
 
@@ -61,21 +69,23 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(re.search(pattern, name) for pattern in patterns)
 
 
-def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
-    """The prunable layers of ``model``, by module name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear)}
+def masked_layers(model: nn.Module) -> dict[str, MaskableLinear]:
+    """The layers of ``model`` that carry masks or gates, by module name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, MaskableLinear)}
 
 
 def is_prepared(model: nn.Module) -> bool:
     """Whether :func:`prepare_pruning` has been applied, and :func:`bake_masks` not yet."""
-    return any(isinstance(module, MaskedLinear) for module in model.modules())
+    return any(isinstance(module, MaskableLinear) for module in model.modules())
 
 
 def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
-    """Replace the targeted Linears by :class:`MaskedLinear`, all weights kept at first.
+    """Make the targeted Linears maskable, all weights kept at first.
 
-    Parameters keep their names and identities; methods of first order add one parameter ``scores`` per layer. Call it
-    before an optimizer is made.
+    Where the units are weights, rows, columns or blocks, each becomes a :class:`MaskedLinear`; where units span
+    matrices, the one whose inputs they are becomes a :class:`GatedLinear`, and the others stay what they are.
+    Parameters keep their names and identities; methods of first order add one parameter ``scores`` per changed layer.
+    Call it before an optimizer is made.
 
     Returns:
         ``model`` itself.
@@ -87,9 +97,8 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
     if config.target_sparsity == 0:
         warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
-    score = config.score
-    layers: dict[nn.Module, nn.Module] = {}
-    weights: set[Tensor] = set()
+    if config.applications == "each":
+        require_own_applications(model)
     targets = find_targets(model, config)
     sets = config.units.units(model, targets)
     if not sets:
@@ -98,14 +107,37 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
     _require_equal_units(sets, config)
-    for name, linear in ((name, targets[name]) for name in matrices(sets)):
-        if linear.weight in weights:
-            raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
-        weights.add(linear.weight)
-        layers[linear] = MaskedLinear(linear, score.initial(linear.weight))
-    _replace(model, layers)
+    _require_own_weights({name: targets[name] for name in matrices(sets)})
+    _replace(model, {linear: new for units in sets for linear, new in _maskable(units, targets, config.score)})
     _build_once_per_forward(model)
     return model
+
+
+def _maskable(units: Units, targets: Mapping[str, nn.Linear], score: Score) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """The Linears that change for ``units``, each with what takes its place."""
+    if units.gate is None:
+        for linear in (targets[part.matrix] for part in units.slices):
+            yield linear, MaskedLinear(linear, score.initial(linear.weight))
+    else:
+        linear = targets[units.gate]
+        yield (
+            linear,
+            GatedLinear(linear, units.shape[1], units.applications, score.initial(_unit_sizes(units, targets))),
+        )
+
+
+@torch.no_grad()
+def _unit_sizes(units: Units, linears: Mapping[str, nn.Linear]) -> Tensor:
+    """Mean ``|W|`` over each unit, of the units' shape, float32."""
+    return units.scores({part.matrix: linears[part.matrix].weight.abs().float() for part in units.slices}).contiguous()
+
+
+def _require_own_weights(linears: Mapping[str, nn.Linear]) -> None:
+    seen: set[Tensor] = set()
+    for name, linear in linears.items():
+        if linear.weight in seen:
+            raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
+        seen.add(linear.weight)
 
 
 def _replace(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
@@ -143,7 +175,19 @@ def _require_equal_units(sets: list[Units], config: PruningConfig) -> None:
 
 def pruning_units(model: nn.Module, config: PruningConfig) -> list[Units]:
     """The sets of units of a prepared model."""
-    return config.units.units(model, masked_layers(model))
+    return _units_of(model, config.units, masked_layers(model))
+
+
+def _units_of(model: nn.Module, granularity: Granularity, layers: Mapping[str, MaskableLinear]) -> list[Units]:
+    if not any(isinstance(layer, GatedLinear) for layer in layers.values()):
+        return granularity.units(model, layers)
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return [units for units in granularity.units(model, linears) if units.gate in layers]
+
+
+def pruned_matrices(model: nn.Module, config: PruningConfig) -> list[str]:
+    """Names of the Linears of a prepared model that lose weights, those without a mask of their own included."""
+    return matrices(pruning_units(model, config))
 
 
 def score_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -167,16 +211,43 @@ def update_scores(model: nn.Module, config: PruningConfig, gradients: Sequence[T
             score.update(layer.score_state, gradient, rate)
 
 
-def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
-    """Scores of one layer's weights, ``[out, in]``, float32; higher means keep."""
-    return config.score(layer.weight, layer.score_state)
+@torch.no_grad()
+def unit_scores(model: nn.Module, config: PruningConfig) -> dict[str, Tensor]:
+    """Scores of the units of a prepared model, float32; higher means keep.
+
+    The key is the matrix whose weights or inputs the units are.
+    """
+    layers = masked_layers(model)
+    sets = _units_of(model, config.units, layers)
+    return {units.gate or units.slices[0].matrix: _scores_of(units, model, layers, config.score) for units in sets}
+
+
+def _scores_of(units: Units, model: nn.Module, layers: Mapping[str, MaskableLinear], score: Score) -> Tensor:
+    if units.gate is None:
+        weights = {part.matrix: layers[part.matrix] for part in units.slices}
+        return units.scores({name: score(layer.weight, layer.score_state) for name, layer in weights.items()})
+    gated = layers[units.gate]
+    if score.learned:
+        return score(gated.mask, gated.score_state)
+    linears: Any = {part.matrix: model.get_submodule(part.matrix) for part in units.slices}
+    return score(_unit_sizes(units, linears), {})
 
 
 def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
     """Number of weights that :func:`apply_density` keeps."""
     sets = pruning_units(model, config)
     kept = apportion(density, [units.count for units in sets])
-    return sum(units.weights * count for units, count in zip(sets, kept, strict=True))
+    return round(sum(units.kept_weights(count) for units, count in zip(sets, kept, strict=True)))
+
+
+def weights_under_masks(model: nn.Module, config: PruningConfig) -> int:
+    """Number of weights that the present masks keep."""
+    layers, kept = masked_layers(model), 0.0
+    for units in _units_of(model, config.units, layers):
+        masked = [units.gate] if units.gate is not None else [part.matrix for part in units.slices]
+        weights = units.kept_weights(1) if units.gate is not None else 1
+        kept += weights * sum(int(torch.count_nonzero(layers[name].mask)) for name in masked)
+    return round(kept)
 
 
 @torch.no_grad()
@@ -187,21 +258,24 @@ def apply_density(model: nn.Module, config: PruningConfig, density: float) -> No
     ``matrix``), or the sets compete (scope ``global``).
     """
     layers = masked_layers(model)
-    sets = config.units.units(model, layers)
-    by_matrix = {name: weight_scores(layer, config) for name, layer in layers.items()}
-    scores = [units.scores(by_matrix) for units in sets]
+    sets = _units_of(model, config.units, layers)
+    scores = [_scores_of(units, model, layers, config.score) for units in sets]
     kept = apportion(density, [units.count for units in sets])
     if config.scope == "global":
         masks = top_v_global(scores, sum(kept))
     else:
         masks = [top_v(score, count) for score, count in zip(scores, kept, strict=True)]
     for units, mask in zip(sets, masks, strict=True):
-        for name, of_weights in units.masks(mask).items():
-            layers[name].set_mask(of_weights)
+        for name, part in units.masks(mask).items() if units.gate is None else ((units.gate, mask),):
+            layers[name].set_mask(part)
+    write_gates(model)
 
 
 def bake_masks(model: nn.Module) -> nn.Module:
     """Write the masks into the weights as zeros and put plain Linears back: no pruning code is needed afterwards.
+
+    Where applications of a shared layer keep units of their own, the layer computes with slices of its weights from
+    then on, as it does when it is loaded again.
 
     Returns:
         ``model`` itself, with its original module types and state-dict keys.
@@ -212,7 +286,13 @@ def bake_masks(model: nn.Module) -> nn.Module:
     layers = masked_layers(model)
     if not layers:
         raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
+    applications = any(isinstance(layer, GatedLinear) and layer.mask.size(0) > 1 for layer in layers.values())
+    if has_gates(model):
+        write_gates(model)
+        zero_units(model)
     _replace(model, {layer: layer.bake() for layer in layers.values()})
+    if applications:
+        cut_applications(model)
     for module in model.modules():
         hook = module.__dict__.pop("_palbert_hook", None)
         if hook is not None:

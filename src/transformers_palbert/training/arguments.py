@@ -139,6 +139,11 @@ class PruningArguments:
     pruning_granularity: str = _option(
         "element", "What is removed as one: element, row, column, block:32x32 (any size), head or ffn_unit."
     )
+    pruning_applications: str = _option(
+        "shared",
+        "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
+        " each lets every depth keep its own (PAL-BERT with --pruning_granularity head or ffn_unit).",
+    )
     pruning_scope: str = _option("matrix", "matrix: the same density everywhere; global: matrices compete.")
     pruning_schedule: str = _option("cubic", "Way down to the final density: cubic, linear or constant.")
     pruning_warmup: float = _option(0.1, "Fraction of the run before pruning starts.")
@@ -204,6 +209,7 @@ class PruningArguments:
             target_sparsity=self.target_sparsity,
             method=self.pruning_method,
             granularity=self.pruning_granularity,
+            applications=self.pruning_applications,
             scope=self.pruning_scope,
             schedule=self.pruning_schedule,
             warmup=self.pruning_warmup,
