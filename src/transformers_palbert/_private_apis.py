@@ -71,9 +71,9 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="torch",
         name="torch.Tensor._version",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("model/applications.py", "pruning/maskable.py"),
         what_for=(
-            "The masked weight is built anew when the weight was changed in place, which this counter tells. torch"
+            "A masked or cut weight is made anew when the weight was changed in place, which this counter tells. torch"
             " has public ways to raise the counter, and none to read it."
         ),
         test="tests/pruning/test_masked_linear.py::TestNeverStale::test_after_an_optimizer_step",
@@ -578,21 +578,21 @@ OVERRIDDEN_HOOKS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="torch",
         name="torch.nn.Module._apply",
-        used_in=("pruning/masked_linear.py",),
-        what_for="Every change of dtype or device goes through it, and makes the masked weight stale.",
+        used_in=("model/applications.py", "pruning/gated_linear.py", "pruning/maskable.py"),
+        what_for="Every change of dtype or device goes through it, and makes a masked or cut weight stale.",
         test="tests/pruning/test_masked_linear.py::TestNeverStale::test_when_moved_to_another_dtype",
     ),
     PrivateApi(
         library="torch",
         name="torch.nn.Module._load_from_state_dict",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("pruning/maskable.py",),
         what_for="It puts a weight together again that the checkpoint holds in two halves.",
         test="tests/pruning/test_masked_linear.py::TestCheckpoints::test_round_trip_is_exact",
     ),
     PrivateApi(
         library="torch",
         name="torch.nn.Module._save_to_state_dict",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("pruning/maskable.py",),
         what_for="It writes the effective weight under the usual key, so that everyone can read the checkpoint.",
         test="tests/pruning/test_masked_linear.py::TestCheckpoints::test_the_key_weight_holds_the_effective_weight",
     ),
