@@ -79,6 +79,8 @@ PUBLIC_NAMES = [
     "prepare_pruning",
     "pruning_report",
     "register",
+    "with_teacher",
+    "without_teacher",
 ]
 
 

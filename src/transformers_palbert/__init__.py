@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .sizes import pruning_report
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
+    from .training.distillation import with_teacher, without_teacher
 
 __version__ = "0.1.0"
 
@@ -91,6 +92,8 @@ __all__ = [
     "prepare_pruning",
     "pruning_report",
     "register",
+    "with_teacher",
+    "without_teacher",
 ]
 
 _LAZY = {
@@ -124,6 +127,8 @@ _LAZY = {
     "load_qa_dataset": "qa.datasets",
     "prepare_pruning": "pruning",
     "pruning_report": "sizes",
+    "with_teacher": "training.distillation",
+    "without_teacher": "training.distillation",
 }
 """Public name -> module that defines it and loads when the name is first used."""
 

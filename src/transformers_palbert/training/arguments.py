@@ -127,6 +127,17 @@ class DataArguments:
 
 
 @dataclass
+class DistillationArguments:
+    """A larger or dense model whose answers the model learns from, beside those of the data."""
+
+    teacher_name_or_path: str | None = _option(
+        None, "Folder or Hub id of a question-answering model with the same tokenizer, whose logits are imitated."
+    )
+    distillation_weight: float = _option(0.5, "Share of the teacher in the loss, above 0 and at most 1.")
+    distillation_temperature: float = _option(2.0, "Softens both distributions; 1 leaves them as they are.")
+
+
+@dataclass
 class PruningArguments:
     """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
 

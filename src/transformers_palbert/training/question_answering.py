@@ -43,7 +43,7 @@ from ..errors import ConfigurationError
 from ..export.stock import export_stock, require_stock
 from ..hub.card import PalBertCard
 from ..qa.submission import write_predictions_csv
-from .arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
 from .setup import (
     answering_settings,
@@ -51,6 +51,7 @@ from .setup import (
     load_config,
     load_model,
     load_questions,
+    load_teacher,
     load_tokenizer,
     make_features,
 )
@@ -77,6 +78,7 @@ class QuestionAnsweringArguments(NamedTuple):
     baseline: BaselineArguments
     data: DataArguments
     pruning: PruningArguments
+    distillation: DistillationArguments
     training: TrainingArguments
 
 
@@ -127,7 +129,14 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: see :func:`~transformers_palbert.training.arguments.parse_arguments`.
     """
-    types = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+    types = (
+        ModelArguments,
+        BaselineArguments,
+        DataArguments,
+        PruningArguments,
+        DistillationArguments,
+        TrainingArguments,
+    )
     return QuestionAnsweringArguments(*parse_arguments(types, argv, description=description, prog=prog))
 
 
@@ -153,6 +162,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
     }
+    load_teacher(arguments.distillation, arguments.model, model)
     callback = arguments.pruning.callback()
     trainer = QuestionAnsweringTrainer(
         model=model,
