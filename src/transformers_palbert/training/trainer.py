@@ -73,7 +73,7 @@ class QuestionAnsweringTrainer(PushingMixin, Trainer):
 
     def call_model_init(self, trial: Any = None) -> Any:
         """As ``Trainer`` does; the model that is made learns from the teacher, if there is one."""
-        model = super().call_model_init(trial)
+        model: Any = super().call_model_init(trial)
         return model if self.teacher is None else with_teacher(model, self.teacher)
 
     @property
