@@ -79,6 +79,7 @@ PUBLIC_NAMES = [
     "prepare_pruning",
     "pruning_report",
     "register",
+    "remove_units",
     "with_teacher",
     "without_teacher",
 ]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .model.tokenization_palbert import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
     from .pipelines.question_answering import QuestionAnsweringPipeline
     from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning
+    from .pruning.removal import remove_units
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
     from .sizes import pruning_report
@@ -92,6 +93,7 @@ __all__ = [
     "prepare_pruning",
     "pruning_report",
     "register",
+    "remove_units",
     "with_teacher",
     "without_teacher",
 ]
@@ -127,6 +129,7 @@ _LAZY = {
     "load_qa_dataset": "qa.datasets",
     "prepare_pruning": "pruning",
     "pruning_report": "sizes",
+    "remove_units": "pruning.removal",
     "with_teacher": "training.distillation",
     "without_teacher": "training.distillation",
 }

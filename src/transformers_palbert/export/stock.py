@@ -11,6 +11,7 @@ from ..baselines.configuration import WordReaderConfig
 from ..errors import ConfigurationError, PruningError
 from ..model.configuration_palbert import PalBertConfig
 from ..model.modeling_palbert import PalBertPreTrainedModel
+from ..model.removal import read_layer_sizes
 from ..pruning import is_prepared
 from ..storage.saving import dense_saving
 
@@ -29,6 +30,11 @@ def require_stock(config: PreTrainedConfig) -> None:
     if isinstance(config, WordReaderConfig):
         raise ConfigurationError(
             f"transformers has no architecture {config.model_type!r}: whoever loads it imports transformers_palbert."
+        )
+    if read_layer_sizes(config) is not None:
+        raise ConfigurationError(
+            "The model has layers of different sizes, which no stock configuration can say: whoever loads it imports"
+            " transformers_palbert. Feed-forward layers that all keep the same number of units are stock."
         )
     if not isinstance(config, PalBertConfig):
         return

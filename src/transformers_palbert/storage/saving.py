@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError
+from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
 from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
 from .state import round_tensor
@@ -57,10 +58,15 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def disable_sparse_saving(model: PreTrainedModel) -> None:
     """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
 
-    A new model that was made from the config of a packed one needs it too: that config lists what is packed.
+    A new model that was made from the config of a packed one needs it too: that config lists what is packed. The file
+    of a model with layers of different sizes is dense as well, and still says that this package reads it.
     """
     quantizer = getattr(model, "hf_quantizer", None)
-    if isinstance(quantizer, SparseQuantizer):
+    if read_layer_sizes(model.config) is not None:
+        dense = SparseQuantizer(SparseConfig.of(LOSSLESS), pre_quantized=True)
+        dense.packs = False
+        dense.attach(model)
+    elif isinstance(quantizer, SparseQuantizer):
         quantizer.remove_quantization_config(model)
     elif is_packed_config(vars(model.config)):
         del model.config.quantization_config
