@@ -12,6 +12,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 from tests.pruning.helpers import Recorder, make_trainer, qa_batch, tiny_model
 from transformers_palbert.errors import ConfigurationError, PruningError
 from transformers_palbert.model.applications import SlicedLinear, mask_from_text
+from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import (
     MovementPruningCallback,
@@ -156,6 +157,27 @@ def test_shared_gates_in_checkpoints_on_the_way(granularity: str, kind: str, tmp
     for step in (2, 4, 6, 8):
         loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / f"checkpoint-{step}").eval()
         torch.testing.assert_close(loaded(**qa_batch()).start_logits, recorder.logits[step])
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta", "distilbert"])
+def test_shared_gates_end_in_smaller_layers(granularity: str, kind: str, tmp_path: Path) -> None:
+    models = {}
+    for sparse in (True, False):
+        callback = MovementPruningCallback(0.5, granularity=granularity, save_sparse=sparse)
+        trainer = make_trainer(tmp_path, model=tiny_model(kind), callback=callback, max_steps=8)
+        trainer.train()
+        models[sparse] = trainer.model.eval()
+    whole = layer_sizes(tiny_model(kind))
+    assert layer_sizes(models[False]) == whole  # stock, with zeros
+    for path, size in layer_sizes(models[True]).items():
+        expected = (1, whole[path].units) if granularity == "head" else (whole[path].heads, whole[path].units // 2)
+        assert (size.heads, size.units) == expected
+    found, zeros = models[True](**qa_batch()).start_logits, models[False](**qa_batch()).start_logits
+    torch.testing.assert_close(found, zeros, rtol=1e-5, atol=1e-5)
+    models[True].save_pretrained(tmp_path / "small")
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "small").eval()
+    assert torch.equal(loaded(**qa_batch()).start_logits, found)
 
 
 class TestFailsLoudly:

@@ -41,8 +41,9 @@ class PruningConfig:
             ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order) or ``"movement"``
             (first order, signed; the papers' method, for long runs).
         granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any
-            size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Units other than
-            elements become zeros that stay in the file's shapes: smaller on the disk, not faster.
+            size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Heads and
+            feed-forward units are cut out of the finished model, which is smaller and faster; the others become zeros
+            that stay in the file's shapes: smaller on the disk, not faster.
         applications: Of a layer that is applied at several depths, as in ALBERT: ``"shared"`` removes a unit at all
             depths, ``"each"`` lets every depth keep its own. The weights stay shared in the file, and each depth
             computes with what it kept, which is faster. Only for PAL-BERT, with ``granularity`` ``"head"`` or
