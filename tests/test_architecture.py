@@ -23,7 +23,7 @@ LEVELS = [
     {"storage"},
     {"baselines", "qa", "sizes"},
     {"pretraining", "pruning"},
-    {"export", "hub"},
+    {"compaction", "export", "hub"},
     {"training"},
     {"experiments", "pipelines"},
     {"analysis"},

@@ -254,8 +254,11 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.activations.ACT2FN",
-        used_in=("model/configuration_palbert.py",),
-        what_for="A configuration with an activation that does not exist is refused at once.",
+        used_in=("model/configuration_palbert.py", "model/removal.py"),
+        what_for=(
+            "A configuration with an activation that does not exist is refused at once; of a feed-forward unit that"
+            " receives nothing, the activation of its bias is left."
+        ),
         test=(
             "tests/model/test_configuration_palbert.py"
             "::test_wrong_values_are_refused_with_field_value_and_allowed_values"

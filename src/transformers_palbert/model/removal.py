@@ -7,6 +7,7 @@ heads from the projections, so whatever ran before runs after; only the configur
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from .applications import SlicedLinear
-from .structure import EncoderLayer, encoder_layers, structure_of
+from .structure import EncoderLayer, encoder_layer, encoder_layers, structure_of
 
 __all__ = [
     "Kept",
     "LayerSize",
+    "cut_copy",
     "fold_dead_units",
     "keep_units",
     "layer_path",
@@ -89,6 +91,13 @@ def keep_units(model: nn.Module, kept: Mapping[str, Kept]) -> None:
     for path, stays in kept.items():
         _cut(model, layers[path], stays)
     write_layer_sizes(model)
+
+
+def cut_copy(model: nn.Module, layer: EncoderLayer, kept: Kept) -> nn.Module:
+    """A copy of one ``layer`` of ``model``, cut down to ``kept``; the model stays as it is."""
+    copied = encoder_layer(layer.name, copy.deepcopy(layer.module), structure_of(model))
+    _cut(model, copied, kept)
+    return copied.module
 
 
 def _require_indices(what: str, indices: Sequence[int] | None, count: int) -> None:

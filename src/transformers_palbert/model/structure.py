@@ -31,6 +31,7 @@ __all__ = [
     "EncoderLayer",
     "Part",
     "Structure",
+    "encoder_layer",
     "encoder_layers",
     "known_structure",
     "layer_applications",
@@ -227,11 +228,16 @@ def encoder_layers(model: nn.Module) -> list[EncoderLayer]:
 
 def _layers(model: nn.Module, structure: Structure) -> Iterator[EncoderLayer]:
     prefix = f"{structure.base}." if hasattr(model, structure.base) else ""
-    parts = [field.name for field in fields(EncoderLayer) if field.name not in ("name", "module")]
     for name, module in model.named_modules():
         if name.startswith(prefix) and structure.layer_pattern.fullmatch(name.removeprefix(prefix)):
-            modules: dict[str, Any] = {part: module.get_submodule(getattr(structure, part)) for part in parts}
-            yield EncoderLayer(name, module, **modules)
+            yield encoder_layer(name, module, structure)
+
+
+def encoder_layer(name: str, module: nn.Module, structure: Structure) -> EncoderLayer:
+    """The parts of ``module``, a layer of an architecture with this ``structure``."""
+    parts = [field.name for field in fields(EncoderLayer) if field.name not in ("name", "module")]
+    modules: dict[str, Any] = {part: module.get_submodule(getattr(structure, part)) for part in parts}
+    return EncoderLayer(name, module, **modules)
 
 
 def layer_applications(config: Any) -> list[str]:

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import QuestionAnsweringModelOutput
-from transformers.utils import ModelOutput
 
 from ..errors import ConfigurationError
 
@@ -125,7 +124,7 @@ class _Lesson:
         answer, self._answer = self._answer, None
         if answer is None:
             return output
-        if not isinstance(output, ModelOutput):
+        if not isinstance(output, dict):  # as transformers' outputs are
             raise ConfigurationError(
                 f"A teacher adds to outputs.loss, and {type(model).__name__} returned a {type(output).__name__}: set"
                 " return_dict=True in its configuration."
