@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["shrink"]
 
+_SCORES = ("f1", "em", "exact_match")
+"""Of what a metric counts, what is compared."""
+
 
 def shrink(
     model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
@@ -81,7 +84,8 @@ def _score(model: str | Path, test: Path) -> dict[str, float]:
     records, metric = load_questions(test, None, None)
     reader = load_reader(str(model), probe_text(records), {}, may_be_impossible=metric == "squad_v2")
     answers = reader.answer(records, batch_size=32)
-    return {name.lower(): float(value) for name, value in compute_metric(metric, answers.predictions, records).items()}
+    scores = compute_metric(metric, answers.predictions, records)
+    return {name.lower(): float(value) for name, value in scores.items() if name.lower() in _SCORES}
 
 
 def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
