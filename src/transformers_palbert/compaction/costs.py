@@ -61,19 +61,24 @@ def removal_order(weight: Tensor, moments: Tensor, units: int) -> tuple[list[int
     """
     width = weight.size(1) // units
     weight, inverse = weight.clone(), torch.linalg.inv(moments)
-    left = torch.ones(units, dtype=torch.bool, device=weight.device)
+    numbers = torch.arange(units, device=weight.device)  # of the units that the two still hold
+    left = torch.ones_like(numbers, dtype=torch.bool)
     order, costs = [], []
-    for _ in range(units):
+    for gone in range(units):
+        if 2 * (units - gone) <= len(numbers):  # half of what is held is gone: hold it no longer
+            places = left.repeat_interleave(width)
+            weight, inverse = weight[:, places], inverse[places][:, places]
+            numbers, left = numbers[left], left[left]
         blocks = _diagonal_blocks(inverse, width)
         cost = _step_costs(weight, blocks, width).masked_fill(~left, torch.inf)
         unit = int(cost.argmin())
-        order.append(unit)
+        order.append(int(numbers[unit]))
         costs.append(max(0.0, float(cost[unit])))
         left[unit] = False
         columns = slice(unit * width, (unit + 1) * width)
         solved = torch.linalg.solve(blocks[unit], inverse[columns])
-        weight -= weight[:, columns] @ solved
-        inverse -= inverse[:, columns] @ solved
+        weight.addmm_(weight[:, columns].clone(), solved, alpha=-1)
+        inverse.addmm_(inverse[:, columns].clone(), solved, alpha=-1)
         weight[:, columns] = 0.0
         inverse[columns] = inverse[:, columns] = 0.0
         inverse[columns, columns] = torch.eye(width, dtype=inverse.dtype, device=inverse.device)
