@@ -20,9 +20,12 @@ from .latency import LatencyTable, applied_sizes, fastest_seconds, measure_laten
 from .repair import repair_projections
 from .search import choose_units
 
-__all__ = ["Shrunk", "shrink"]
+__all__ = ["REPAIR_EXAMPLES", "Shrunk", "shrink"]
 
 logger = logging.getLogger(__name__)
+
+REPAIR_EXAMPLES = 160
+"""So many examples repair the projections: their tokens are many times as many as a projection has inputs."""
 
 _ATTEMPTS = 4
 _CLOSE = 0.02
@@ -97,7 +100,7 @@ def shrink(
     shape = batch_size, length
     small, found = _fast_enough(model, costs, table, speedup, multiple_of, shape)
     logger.info("Repairing %d layers.", len(costs))
-    repair_projections(small, model, batches)
+    repair_projections(small, model, _spread(batches, REPAIR_EXAMPLES))
     remove_units(small, {})  # nothing more: how a model with such layers is saved
     expected = table.model(applied_sizes(model)) / table.model(applied_sizes(small))
     return Shrunk(small, layer_sizes(small), speedup, expected, found, *shape)
@@ -124,6 +127,12 @@ def _fast_enough(
             break
         aim *= speedup / found
     return small, found
+
+
+def _spread(batches: Sequence[Mapping[str, Tensor]], examples: int) -> list[Mapping[str, Tensor]]:
+    """Every so many of the batches, so that about ``examples`` are left: of all lengths, where they are in order."""
+    size = len(next(iter(batches[0].values())))
+    return list(batches[:: max(1, len(batches) * size // examples)])
 
 
 def _mean_length(batches: Sequence[Mapping[str, Tensor]]) -> int:
