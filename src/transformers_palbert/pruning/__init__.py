@@ -9,15 +9,19 @@ if TYPE_CHECKING:
 
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
+from .targets import PruningPlan, prunable_layers, pruning_plan
 
 __all__ = [
     "MovementPruningCallback",
     "PruningConfig",
+    "PruningPlan",
     "apply_density",
     "bake_masks",
     "is_prepared",
     "masked_layers",
     "prepare_pruning",
+    "prunable_layers",
+    "pruning_plan",
 ]
 
 

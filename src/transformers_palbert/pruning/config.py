@@ -12,21 +12,9 @@ from .granularity import Granularity, parse_granularity
 from .schedules import SCHEDULES
 from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
-__all__ = ["DEFAULT_EXCLUDE", "SCOPES", "PruningConfig"]
+__all__ = ["SCOPES", "PruningConfig"]
 
 SCOPES = ("global", "matrix")
-
-DEFAULT_EXCLUDE = (
-    r"embed",
-    r"pooler",
-    r"classifier",
-    r"qa_outputs",
-    r"predictions",
-    r"lm_head",
-    r"vocab_",
-    r"(^|\.)cls(\.|$)",
-)
-"""Modules that stay dense unless asked for by name: embeddings and their projection, pooler, and task heads."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +45,11 @@ class PruningConfig:
             gradient always points the same way then crosses the range of the ranks within one run.
         sensitivity_decay: β₁ of ``method="sensitivity"``, in [0, 1): how long a sensitivity is remembered.
         uncertainty_decay: β₂ of ``method="sensitivity"``, in [0, 1); None leaves the uncertainty out.
-        targets: Regular expressions, searched in module names; a Linear that any of them matches is pruned. None takes
-            every Linear except those that ``DEFAULT_EXCLUDE`` matches.
-        exclude: Regular expressions of Linears to leave alone. None means ``DEFAULT_EXCLUDE`` when ``targets`` is None,
-            and nothing when ``targets`` is given.
+        targets: Regular expressions, searched in module names; every Linear that one of them matches is pruned, task
+            heads included. None takes the Linears inside the base model, without its embeddings and its pooler; task
+            heads lie outside of it. A Linear whose weight is tied to an embedding is never pruned.
+        exclude: Regular expressions, searched in module names; Linears that one of them matches stay dense. They come
+            on top of what stays dense anyway.
 
     Raises:
         ConfigurationError: naming the field, its value and the allowed values.

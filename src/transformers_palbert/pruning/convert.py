@@ -1,11 +1,11 @@
-"""From a dense model to a prunable one and back: find the Linears, make them maskable, update and bake the masks.
+"""From a dense model to a prunable one and back: make its Linears maskable, update and bake the masks.
 
 All functions change the model in place, as ``torch.nn`` surgery does, and none of them knows a Trainer.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
-from .config import DEFAULT_EXCLUDE, PruningConfig
+from .config import PruningConfig
 from .granularity import Units, matrices
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .targets import announce, prunable_layers, pruning_plan
 
 __all__ = [
     "apply_density",
     "bake_masks",
-    "find_targets",
     "is_prepared",
     "kept_weights",
     "masked_layers",
@@ -32,33 +32,7 @@ __all__ = [
     "weight_scores",
 ]
 
-
-def find_targets(model: nn.Module, config: PruningConfig) -> dict[str, nn.Linear]:
-    """The Linears that ``config`` selects, by module name, in the model's order.
-
-    Raises:
-        PruningError: if no Linear matches; the message lists some that exist.
-    """
-    exclude = config.exclude
-    if exclude is None:
-        exclude = DEFAULT_EXCLUDE if config.targets is None else ()
-    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    found = {
-        name: module
-        for name, module in linears.items()
-        if (config.targets is None or _matches(name, config.targets)) and not _matches(name, exclude)
-    }
-    if not found:
-        raise PruningError(
-            f"No Linear of {type(model).__name__} is selected by targets={config.targets} without exclude={exclude}."
-            f" Its Linears are {', '.join(list(linears)[:8]) or 'none'}{', …' if len(linears) > 8 else ''}."
-            ' Choose some with targets=[...], for example targets=["attention", "ffn"].'
-        )
-    return found
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(re.search(pattern, name) for pattern in patterns)
+logger = logging.getLogger(__name__)
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
@@ -90,7 +64,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     score = config.score
     layers: dict[nn.Module, nn.Module] = {}
     weights: set[Tensor] = set()
-    targets = find_targets(model, config)
+    targets = prunable_layers(model, config)
     sets = config.units.units(model, targets)
     if not sets:
         raise PruningError(
@@ -98,6 +72,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
     _require_equal_units(sets, config)
+    logger.info(announce(pruning_plan(model, config), config))
     for name, linear in ((name, targets[name]) for name in matrices(sets)):
         if linear.weight in weights:
             raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
