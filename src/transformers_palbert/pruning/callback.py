@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_callback import CallbackHandler, ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
 from ..model.pruning_state import PruningState
@@ -39,6 +41,7 @@ from .convert import (
 )
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
+from .resuming import changed_settings
 from .schedules import density_at, last_update, schedule_progress
 
 __all__ = ["MovementPruningCallback"]
@@ -55,7 +58,7 @@ MOVEMENT_EVIDENCE = (
 )
 
 
-class MovementPruningCallback(PalBertCallback):
+class MovementPruningCallback(PalBertCallback, ExportableState):
     """Prune a model while a stock ``Trainer`` fine-tunes it.
 
     The training loop, with what happens at each event::
@@ -80,7 +83,8 @@ class MovementPruningCallback(PalBertCallback):
 
     Works with fp16, bf16, gradient accumulation, gradient checkpointing, ``resume_from_checkpoint``,
     ``load_best_model_at_end`` (only states at the final density compete) and DDP. FSDP and DeepSpeed shard parameters
-    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it.
+    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it. A checkpoint is
+    gone on with only by the settings that wrote it, which stand in its ``trainer_state.json``.
 
     Args:
         target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1).
@@ -95,6 +99,9 @@ class MovementPruningCallback(PalBertCallback):
         save_sparse: How the finished model is saved, pushed to the Hub included: True packs it losslessly, a
             :class:`StorageConfig` in another way, rounding the weights right away; False leaves it dense, so that it
             loads without this package where its architecture does. Checkpoints on the way are always dense.
+        change_on_resume: Go on with a checkpoint that was written with other settings, such as another sparsity or
+            number of steps; without it they are an error. The targets, and what the method remembers of each weight,
+            must be those of the checkpoint in any case.
         config: A whole :class:`PruningConfig` instead of ``target_sparsity`` and ``settings``.
         settings: The other fields of :class:`PruningConfig`.
 
@@ -111,7 +118,8 @@ class MovementPruningCallback(PalBertCallback):
         dense_metric: float | None = None,
         greater_is_better: bool = True,
         stop_on_collapse: bool = False,
-        save_sparse: bool | StorageConfig = True,
+        save_sparse: bool | StorageConfig | Mapping[str, Any] = True,
+        change_on_resume: bool = False,
         config: PruningConfig | None = None,
         **settings: Any,
     ) -> None:
@@ -120,6 +128,8 @@ class MovementPruningCallback(PalBertCallback):
                 "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
                 " MovementPruningCallback(target_sparsity=0.7)."
             )
+        if isinstance(save_sparse, Mapping):  # as it comes back from a checkpoint's trainer_state.json
+            save_sparse = StorageConfig(**save_sparse)
         if not isinstance(save_sparse, bool | StorageConfig):  # else it would be found out when training ends
             raise ConfigurationError(
                 f"save_sparse={save_sparse!r} must be True, False or a StorageConfig, such as"
@@ -134,8 +144,18 @@ class MovementPruningCallback(PalBertCallback):
                 "stop_on_collapse=True needs a state to end with: give max_metric_drop as well, the loss of the metric"
                 " up to which an evaluated state is worth keeping."
             )
-        self.stop_on_collapse = stop_on_collapse
+        self.stop_on_collapse, self.change_on_resume = stop_on_collapse, change_on_resume
+        self._given = {
+            "max_metric_drop": max_metric_drop,
+            "metric": metric,
+            "dense_metric": dense_metric,
+            "greater_is_better": greater_is_better,
+            "stop_on_collapse": stop_on_collapse,
+            "save_sparse": asdict(save_sparse) if isinstance(save_sparse, StorageConfig) else save_sparse,
+            "change_on_resume": change_on_resume,
+        }
         self.storage = StorageConfig() if save_sparse is True else save_sparse or None
+        self.total_steps = 0  # of the run, as soon as it is known
         self.density = 1.0
         self._progress = -1.0
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
@@ -146,6 +166,10 @@ class MovementPruningCallback(PalBertCallback):
         self._gradients: list[torch.Tensor | None] = []
         self._scale = 0.0  # of the loss, before the optimizer's step
         self._checked = self._collapsed = self._finished = False
+
+    def state(self) -> dict[str, Any]:
+        """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
+        return {"args": {**self.config.to_dict(), **self._given}, "attributes": {"total_steps": self.total_steps}}
 
     # -- preparing ---------------------------------------------------------------------------------------------------
 
@@ -187,12 +211,34 @@ class MovementPruningCallback(PalBertCallback):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model)
         require_in_optimizer(kwargs["optimizer"], score_parameters(model))
+        self.total_steps = state.max_steps
+        changed = self._changed_on_resume(state) if state.global_step > 0 else False
+        state.stateful_callbacks[type(self).__name__] = self.state()
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
-        self._update(model, state, resuming=True)
-        logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
+        self._update(model, state, resuming=True, anew=changed)
+        logger.info("Pruning by %s.", self.config)
+
+    def _changed_on_resume(self, state: TrainerState) -> bool:
+        """Whether the checkpoint was written with other settings, and that is allowed."""
+        stored: Any = state.stateful_callbacks.get(type(self).__name__)
+        if stored is None:
+            problem = "no callback of this class had part in the run that wrote the checkpoint"
+        else:
+            there, here = (
+                {**of["args"], "max_steps": of["attributes"]["total_steps"]} for of in (stored, self.state())
+            )
+            problem = "; ".join(changed_settings(there, {name: here[name] for name in _COMPARED}))
+        if problem and not self.change_on_resume:
+            raise PruningError(
+                f"The checkpoint was not written with the settings of this {type(self).__name__}: {problem}. Go on with"
+                " those of the checkpoint, or give change_on_resume=True if they are meant to change."
+            )
+        if problem:
+            logger.warning("Going on with settings that are not those of the checkpoint: %s.", problem)
+        return bool(problem)
 
     def _warn_of_short_run(self, steps: int) -> None:
         config = self.config
@@ -251,15 +297,16 @@ class MovementPruningCallback(PalBertCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
 
-    def _update(self, model: nn.Module, state: TrainerState, resuming: bool = False) -> None:
+    def _update(self, model: nn.Module, state: TrainerState, resuming: bool = False, anew: bool = False) -> None:
         """Masks for ``state.global_step``: a pure function of the step, the weights and the scores.
 
-        Between two updates the masks stay; a run that goes on from there has them from its checkpoint.
+        Between two updates the masks stay; a run that goes on from there has them from its checkpoint, but makes them
+        ``anew`` where the checkpoint's are those of other settings.
         """
         plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
         self.density = self._density_at(state.global_step, state.max_steps)
-        changes = self._changes_at(state)
+        changes = anew or self._changes_at(state)
         if changes or resuming:
             self._kept = kept_weights(model, self.config, self.density)
         if changes:
@@ -418,6 +465,10 @@ class MovementPruningCallback(PalBertCallback):
         self._targets = list(masked_layers(model)) or self._targets
         settings = {name: value for name, value in self.config.to_dict().items() if name != "targets"}
         PruningState(tuple(self._targets), self.density, status, settings).write(model)
+
+
+_COMPARED = (*(field.name for field in fields(PruningConfig)), "max_steps")
+"""What a checkpoint and the run that goes on from it must have in common."""
 
 
 def _last_good_file(args: TrainingArguments) -> Path:

@@ -17,6 +17,7 @@ from .config import PruningConfig
 from .granularity import Units, matrices
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .resuming import LOAD_HOOK, watch_loading
 from .targets import announce, prunable_layers, pruning_plan
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+FORWARD_HOOK = "_palbert_hook"
+"""The attribute of a prepared base model that holds the handle of the hook that builds the weights of a forward."""
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
@@ -80,6 +84,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
         layers[linear] = MaskedLinear(linear, score.initial(linear.weight))
     _replace(model, layers)
     _build_once_per_forward(model)
+    watch_loading(model)
     return model
 
 
@@ -98,7 +103,7 @@ def _build_once_per_forward(model: nn.Module) -> None:
     also lie outside the regions that gradient checkpointing runs twice.
     """
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
-    base._palbert_hook = base.register_forward_pre_hook(_start_forward)
+    setattr(base, FORWARD_HOOK, base.register_forward_pre_hook(_start_forward))
 
 
 def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
@@ -189,7 +194,7 @@ def bake_masks(model: nn.Module) -> nn.Module:
         raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
     _replace(model, {layer: layer.bake() for layer in layers.values()})
     for module in model.modules():
-        hook = module.__dict__.pop("_palbert_hook", None)
-        if hook is not None:
-            hook.remove()
+        for name in (FORWARD_HOOK, LOAD_HOOK):
+            if (hook := module.__dict__.pop(name, None)) is not None:
+                hook.remove()
     return model
