@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.pruning.helpers import tiny_model
 from transformers_palbert.errors import PruningError
+from transformers_palbert.pruning import PruningConfig, prepare_pruning
 from transformers_palbert.pruning.optimizer import (
     require_in_optimizer,
     restore_groups,
@@ -119,7 +121,17 @@ def test_state_dict_has_the_same_layout_before_and_after() -> None:
 
 
 def test_an_optimizer_made_too_early_is_refused() -> None:
-    weight, *scores = parameters(3)
-    with pytest.raises(PruningError, match="does not know 2 of the score tensors"):
-        require_in_optimizer(torch.optim.SGD([weight], lr=0.1), scores)
-    require_in_optimizer(torch.optim.SGD([weight, *scores], lr=0.1), scores)
+    model = tiny_model("bert")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    prepare_pruning(model, PruningConfig(0.7))
+    with pytest.raises(PruningError, match="does not know 18 of the score tensors"):
+        require_in_optimizer(optimizer, model)
+    require_in_optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model)
+
+
+def test_layers_that_were_frozen_too_late_are_named() -> None:
+    model = prepare_pruning(tiny_model("bert"), PruningConfig(0.7))
+    model.bert.encoder.layer[1].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    with pytest.raises(PruningError, match=r"scores of 6 layers, the first of them bert\.encoder\.layer\.1\..* frozen"):
+        require_in_optimizer(optimizer, model)

@@ -34,7 +34,7 @@ from transformers_palbert.pruning import (
     masked_layers,
     masked_linear,
 )
-from transformers_palbert.pruning import callback as callback_module
+from transformers_palbert.pruning import optimizer as optimizer_module
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 from transformers_palbert.pruning.optimizer import take_gradients
 from transformers_palbert.sizes import pruning_report
@@ -440,7 +440,7 @@ class TestSensitivity:
             tmp_path, callback=MovementPruningCallback(0.7), callbacks=[recorder, Listen()], max_steps=8, rows=32
         )
         names = list(masked_layers(trainer.model))
-        with mock.patch.object(callback_module, "take_gradients", listen):
+        with mock.patch.object(optimizer_module, "take_gradients", listen):
             trainer.train()
         assert len(received) == 8
         for step in range(1, 9):

@@ -14,13 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler, ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
-from ..model.pruning_state import PruningState
 from ..model.structure import known_structure, part_of
 from ..sizes import pruning_report
 from ..storage.config import StorageConfig
@@ -30,19 +28,18 @@ from .collapse import Collapse, LossWatch
 from .config import PruningConfig
 from .convert import (
     apply_density,
-    bake_masks,
     is_prepared,
     kept_weights,
     masked_layers,
     prepare_pruning,
-    score_parameters,
-    update_scores,
-    weight_scores,
+    require_method,
 )
+from .finishing import finish_pruning, kept_by_masks, write_state
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
-from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
+from .optimizer import ScoreStep, require_in_optimizer
+from .refusals import require_prunable
 from .resuming import changed_settings
-from .schedules import density_at, last_update, schedule_progress
+from .schedules import schedule_progress
 
 __all__ = ["MovementPruningCallback"]
 
@@ -161,11 +158,9 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
         self._kept = 0  # of the targeted weights
         self._losses = LossWatch(total_steps=1)
-        self._targets: list[str] = []  # names of the pruned modules
-        self._separated: list[tuple[dict[str, Any], list[Any]]] = []
-        self._gradients: list[torch.Tensor | None] = []
+        self._scores: ScoreStep
         self._scale = 0.0  # of the loss, before the optimizer's step
-        self._checked = self._collapsed = self._finished = False
+        self._collapsed = self._finished = False
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
@@ -180,10 +175,11 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._require_compatible(args)
         super().on_init_end(args, state, control, **kwargs)
         model = kwargs.get("model")
-        if model is not None and not is_prepared(model):
-            prepare_pruning(model, self.config)
         if model is not None:
-            self._describe(model, "training")
+            require_prunable(model)
+            if not is_prepared(model):
+                prepare_pruning(model, self.config)
+            write_state(model, self.config, self.density, "training")
 
     def _require_compatible(self, args: TrainingArguments) -> None:
         if args.fsdp or args.deepspeed:
@@ -206,12 +202,13 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         model = kwargs["model"]
         if self._finished or not is_prepared(model):
             raise PruningError(self._why_not())
-        _require_method(model, self.config)
+        require_method(model, self.config)
         if isinstance(model, PreTrainedModel):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model)
-        require_in_optimizer(kwargs["optimizer"], score_parameters(model))
+        require_in_optimizer(kwargs["optimizer"], model)
         self.total_steps = state.max_steps
+        self._scores = ScoreStep(model, self.config, state.max_steps)
         changed = self._changed_on_resume(state) if state.global_step > 0 else False
         state.stateful_callbacks[type(self).__name__] = self.state()
         if self.guard is not None:
@@ -267,32 +264,21 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        optimizer, scores = kwargs["optimizer"], score_parameters(kwargs["model"])
-        if self.config.score.by_optimizer:
-            self._separated = separate_groups(optimizer, scores, self._score_learning_rate(state.max_steps))
-            return
-        self._scale = 0.0
-        if (scaler := getattr(optimizer, "scaler", None)) is not None:
+        optimizer = kwargs["optimizer"]
+        scaler = None if self.config.score.by_optimizer else getattr(optimizer, "scaler", None)
+        if scaler is not None:
             self._scale = scaler.get_scale()
             if not args.max_grad_norm > 0:
                 scaler.unscale_(optimizer.optimizer)  # where gradients are clipped, Trainer has done it
-        self._gradients = take_gradients(scores)
-
-    def _score_learning_rate(self, total_steps: int) -> float | None:
-        """None where the rate of the model will do: then only the order of the scores counts."""
-        if self.config.score_start == "zero":
-            return None
-        return self.config.score_learning_rate or 1.0 / total_steps
+        self._scores.before(optimizer)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        restore_groups(kwargs["optimizer"], self._separated)
         scaler = getattr(kwargs["optimizer"], "scaler", None)
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
-        if self._gradients and (scaler is None or scaler.get_scale() >= self._scale):
-            update_scores(kwargs["model"], self.config, self._gradients)
-        self._separated, self._gradients = [], []
+        skipped = scaler is not None and scaler.get_scale() < self._scale
+        self._scores.after(kwargs["optimizer"], skipped)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
@@ -305,47 +291,16 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         """
         plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
-        self.density = self._density_at(state.global_step, state.max_steps)
-        changes = anew or self._changes_at(state)
+        self.density = self.config.density_at(state.global_step, state.max_steps)
+        changes = anew or self.config.updates_at(state.global_step, state.max_steps)
         if changes or resuming:
             self._kept = kept_weights(model, self.config, self.density)
         if changes:
-            if self.density < 1:
-                self._check_scores(model)
             apply_density(model, self.config, self.density)
         elif resuming:
             _require_masks(model, self._kept)
         self._forget_denser_best(state)
-        self._describe(model, "training")
-
-    def _density_at(self, step: int, total: int) -> float:
-        config = self.config
-        return density_at(
-            last_update(step, total, config.mask_every, cooldown=config.cooldown),
-            total,
-            final_density=config.final_density,
-            schedule=config.schedule,
-            warmup=config.warmup,
-            cooldown=config.cooldown,
-        )
-
-    def _changes_at(self, state: TrainerState) -> bool:
-        step, config = state.global_step, self.config
-        return last_update(step, state.max_steps, config.mask_every, cooldown=config.cooldown) == step
-
-    def _check_scores(self, model: nn.Module) -> None:
-        """Once, when pruning starts: scores that are all equal would keep an arbitrary half."""
-        if self._checked:
-            return
-        for name, layer in masked_layers(model).items():
-            scores = weight_scores(layer, self.config)
-            if bool(scores.min() == scores.max()):
-                raise PruningError(
-                    f"All {self.config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing"
-                    " to tell its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1)"
-                    " and check that this layer takes part in the loss."
-                )
-        self._checked = True
+        write_state(model, self.config, self.density, "training")
 
     # -- logging and evaluation --------------------------------------------------------------------------------------
 
@@ -403,7 +358,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     def _forget_denser_best(self, state: TrainerState) -> None:
         """A state with more weights than asked for is no candidate for ``load_best_model_at_end``."""
         best = state.best_global_step
-        if best is not None and self._density_at(best, state.max_steps) > self.config.final_density:
+        if best is not None and self.config.density_at(best, state.max_steps) > self.config.final_density:
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
 
     # -- finishing ---------------------------------------------------------------------------------------------------
@@ -412,19 +367,14 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model = kwargs["model"]
-        final = self._final_density(model, state)
-        self._check_finite(model)
-        self.density, self._kept = final, kept_weights(model, self.config, final)
-        if _kept_by_masks(model) != self._kept:
-            apply_density(model, self.config, final)
-        bake_masks(model)
+        self.density = self._final_density(model, state)
+        self._kept = finish_pruning(model, self.config, self.density)
         self._finished = True
-        self._describe(model, "final")
         if self.guard is not None:
             self.guard.finish(_last_good_file(args), state.is_world_process_zero)
         if self.storage is not None and isinstance(model, PreTrainedModel):
             enable_sparse_saving(model, self.storage)
-        logger.info("Pruned to density %.4f of the targeted weights.", final)
+        logger.info("Pruned to density %.4f of the targeted weights.", self.density)
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:
         if self.guard is not None:
@@ -453,19 +403,6 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             logger.warning(facts)
         return guard.density
 
-    def _check_finite(self, model: nn.Module) -> None:
-        for name, layer in masked_layers(model).items():
-            if not bool(torch.isfinite(weight_scores(layer, self.config)).all()):
-                raise PruningError(
-                    f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer."
-                )
-
-    def _describe(self, model: nn.Module, status: str) -> None:
-        """Write the pruning state into the model's config, as plain values."""
-        self._targets = list(masked_layers(model)) or self._targets
-        settings = {name: value for name, value in self.config.to_dict().items() if name != "targets"}
-        PruningState(tuple(self._targets), self.density, status, settings).write(model)
-
 
 _COMPARED = (*(field.name for field in fields(PruningConfig)), "max_steps")
 """What a checkpoint and the run that goes on from it must have in common."""
@@ -475,22 +412,8 @@ def _last_good_file(args: TrainingArguments) -> Path:
     return Path(str(args.output_dir)) / LAST_GOOD_FILE
 
 
-def _require_method(model: nn.Module, config: PruningConfig) -> None:
-    for layer in masked_layers(model).values():
-        if layer.score_state.keys() == config.score.initial(layer.weight.new_empty(0)).keys():
-            continue
-        raise PruningError(
-            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
-            " prepare_pruning(model, callback.config) the config of the callback that prunes."
-        )
-
-
-def _kept_by_masks(model: nn.Module) -> int:
-    return sum(int(layer.mask.sum()) for layer in masked_layers(model).values())
-
-
 def _require_masks(model: nn.Module, kept: int) -> None:
-    if (found := _kept_by_masks(model)) != kept:
+    if (found := kept_by_masks(model)) != kept:
         raise PruningError(
             f"The masks of the checkpoint should keep {kept} weights, and they keep {found}: it was written with other"
             " settings than those of this run, or the tensors called …mask were changed. Go on with the settings of the"

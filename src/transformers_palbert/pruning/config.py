@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .granularity import Granularity, parse_granularity
-from .schedules import SCHEDULES
+from .schedules import SCHEDULES, density_at, last_update
 from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
 __all__ = ["SCOPES", "PruningConfig"]
@@ -138,6 +138,25 @@ class PruningConfig:
     def final_density(self) -> float:
         """Share of the targeted weights kept at the end, ``1 - target_sparsity``."""
         return round(1.0 - self.target_sparsity, 12)  # 0.3, not 0.30000000000000004
+
+    def density_at(self, step: int, total_steps: int) -> float:
+        """Share of the targeted weights kept after ``step`` of ``total_steps`` optimizer steps.
+
+        It follows :func:`~transformers_palbert.pruning.schedules.density_at`, and stays between two updates of the
+        masks.
+        """
+        return density_at(
+            last_update(step, total_steps, self.mask_every, cooldown=self.cooldown),
+            total_steps,
+            final_density=self.final_density,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            cooldown=self.cooldown,
+        )
+
+    def updates_at(self, step: int, total_steps: int) -> bool:
+        """Whether the masks change after ``step`` of ``total_steps`` optimizer steps."""
+        return last_update(step, total_steps, self.mask_every, cooldown=self.cooldown) == step
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``config.json`` and ``trainer_state.json``."""

@@ -17,6 +17,7 @@ from .config import PruningConfig
 from .granularity import Units, matrices
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .refusals import require_prunable
 from .resuming import LOAD_HOOK, watch_loading
 from .targets import announce, prunable_layers, pruning_plan
 
@@ -28,6 +29,8 @@ __all__ = [
     "masked_layers",
     "prepare_pruning",
     "pruning_units",
+    "require_method",
+    "require_told_apart",
     "score_parameters",
     "update_scores",
     "weight_scores",
@@ -37,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 FORWARD_HOOK = "_palbert_hook"
 """The attribute of a prepared base model that holds the handle of the hook that builds the weights of a forward."""
+
+TOLD_APART = "_palbert_told_apart"
+"""The attribute of a prepared model that says that its scores were seen to differ."""
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
@@ -59,8 +65,9 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
         ``model`` itself.
 
     Raises:
-        PruningError: if no Linear matches, or the model is prepared already.
+        PruningError: if no Linear matches, or the model is prepared already, or cannot be pruned as it is.
     """
+    require_prunable(model)
     if is_prepared(model):
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
     if config.target_sparsity == 0:
@@ -152,6 +159,42 @@ def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
     return config.score(layer.weight, layer.score_state)
 
 
+def require_method(model: nn.Module, config: PruningConfig) -> None:
+    """Raise unless the layers of a prepared model remember what the method of ``config`` needs.
+
+    Raises:
+        PruningError: naming the cure.
+    """
+    needed = config.score.initial(torch.empty(0)).keys()
+    if any(layer.score_state.keys() != needed for layer in masked_layers(model).values()):
+        raise PruningError(
+            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
+            " prepare_pruning(model, config) the config that prunes."
+        )
+
+
+def require_told_apart(model: nn.Module, config: PruningConfig) -> None:
+    """Raise if all scores of a layer are equal: the first weights by position would be kept.
+
+    It looks once per model, when pruning begins: reading values back from a GPU in every step would cost time.
+
+    Raises:
+        PruningError: naming the layer, the possible causes and the cure.
+    """
+    if getattr(model, TOLD_APART, False):
+        return
+    for name, layer in masked_layers(model).items():
+        scores = weight_scores(layer, config)
+        if bool(scores.min() == scores.max()):
+            raise PruningError(
+                f"All {config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing to tell"
+                " its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1), make the"
+                " optimizer after prepare_pruning, let a Pruner or the callback watch its steps, and check that this"
+                " layer takes part in the loss."
+            )
+    setattr(model, TOLD_APART, True)
+
+
 def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
     """Number of weights that :func:`apply_density` keeps."""
     sets = pruning_units(model, config)
@@ -165,7 +208,12 @@ def apply_density(model: nn.Module, config: PruningConfig, density: float) -> No
 
     Over all sets ``round(density · N)`` of ``N`` units are kept; each set has that share to within one unit (scope
     ``matrix``), or the sets compete (scope ``global``).
+
+    Raises:
+        PruningError: if all scores of a layer are equal, the first time that weights are to be removed.
     """
+    if density < 1:
+        require_told_apart(model, config)
     layers = masked_layers(model)
     sets = config.units.units(model, layers)
     by_matrix = {name: weight_scores(layer, config) for name, layer in layers.items()}
@@ -193,6 +241,7 @@ def bake_masks(model: nn.Module) -> nn.Module:
     if not layers:
         raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
     _replace(model, {layer: layer.bake() for layer in layers.values()})
+    model.__dict__.pop(TOLD_APART, None)
     for module in model.modules():
         for name in (FORWARD_HOOK, LOAD_HOOK):
             if (hook := module.__dict__.pop(name, None)) is not None:

@@ -1,0 +1,59 @@
+"""The end of a pruning run: the exact final density, the masks baked in, and a config that says so."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import PruningError
+from ..model.pruning_state import PruningState
+from .config import PruningConfig
+from .convert import apply_density, bake_masks, kept_weights, masked_layers, weight_scores
+
+__all__ = ["finish_pruning", "kept_by_masks", "write_state"]
+
+
+def finish_pruning(model: nn.Module, config: PruningConfig, density: float) -> int:
+    """Keep exactly ``density`` of the targeted weights, bake the masks in, and write the state into the config.
+
+    Returns:
+        The number of targeted weights that are kept.
+
+    Raises:
+        PruningError: if a score is not a finite number.
+    """
+    _require_finite(model, config)
+    targets, kept = list(masked_layers(model)), kept_weights(model, config, density)
+    if kept_by_masks(model) != kept:
+        apply_density(model, config, density)
+    bake_masks(model)
+    write_state(model, config, density, "final", targets)
+    return kept
+
+
+def kept_by_masks(model: nn.Module) -> int:
+    """Number of weights that the masks of a prepared model keep."""
+    return sum(int(layer.mask.sum()) for layer in masked_layers(model).values())
+
+
+def write_state(
+    model: nn.Module, config: PruningConfig, density: float, status: str, targets: list[str] | None = None
+) -> None:
+    """Write how far ``model`` is pruned into its config, as plain values.
+
+    Args:
+        model: A prepared model, or one whose masks are baked in.
+        config: The settings of the run.
+        density: Share of the targeted weights that is kept.
+        status: One of :data:`~transformers_palbert.model.pruning_state.STATUSES`.
+        targets: Names of the pruned modules; None takes those that are prepared.
+    """
+    names = list(masked_layers(model)) if targets is None else targets
+    settings = {name: value for name, value in config.to_dict().items() if name != "targets"}
+    PruningState(tuple(names), density, status, settings).write(model)
+
+
+def _require_finite(model: nn.Module, config: PruningConfig) -> None:
+    for name, layer in masked_layers(model).items():
+        if not bool(torch.isfinite(weight_scores(layer, config)).all()):
+            raise PruningError(f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer.")
