@@ -192,6 +192,8 @@ class TestDuringTraining:
         """A run may begin anew on a model that was masked already, as ``auto_find_batch_size`` does."""
         callback, recorder = MovementPruningCallback(0.7, method="movement", warmup=0.5), Recorder()
         trainer = make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=4)
+        for layer in masked_layers(trainer.model).values():
+            layer.scores.data.normal_()
         apply_density(trainer.model, callback.config, 0.1)
         trainer.train()
         assert all(mask.all() for mask in recorder.masks[1].values())

@@ -34,10 +34,10 @@ from .convert import (
     prepare_pruning,
     require_method,
 )
-from .finishing import finish_pruning, kept_by_masks, write_state
+from .finishing import finish_pruning, kept_by_masks, warn_of_late_cut, write_state
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
-from .optimizer import ScoreStep, require_in_optimizer
-from .refusals import require_prunable
+from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
+from .refusals import require_config, require_prunable
 from .resuming import changed_settings
 from .schedules import schedule_progress
 
@@ -80,19 +80,23 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     Works with fp16, bf16, gradient accumulation, gradient checkpointing, ``resume_from_checkpoint``,
     ``load_best_model_at_end`` (only states at the final density compete) and DDP. FSDP and DeepSpeed shard parameters
-    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it. A checkpoint is
-    gone on with only by the settings that wrote it, which stand in its ``trainer_state.json``.
+    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it; then each
+    ``train()`` and each trial of ``hyperparameter_search`` prunes anew. A checkpoint is gone on with only by the
+    settings that wrote it, which stand in its ``trainer_state.json``. The gradients of the scores count in the gradient
+    norm that is logged and clipped.
 
     Args:
         target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1).
         max_metric_drop: Prune, evaluate, continue (paper, Fig. 1): stop at the last density whose evaluation stayed
-            within this loss of ``metric`` against the dense baseline, and restore that state. None: do not look.
-        metric: The watched key of the evaluation's metrics.
+            within this loss of ``metric``, in its own unit, against the dense baseline, and restore that state. None:
+            do not look.
+        metric: The watched key of the evaluation's metrics; of several evaluation sets, with the name of one, such as
+            ``"dev_f1"`` for ``eval_dataset={"dev": …, "test": …}``.
         stop_on_collapse: Stop as well when the training loss collapses, see
             :class:`~transformers_palbert.pruning.collapse.LossWatch`; needs ``max_metric_drop``, which has a state
             to go back to. A warning is given in any case.
         dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
-        greater_is_better: False if ``metric`` is a loss.
+        greater_is_better: None takes it from the name of ``metric``, as Trainer does: less is better of a loss.
         save_sparse: How the finished model is saved, pushed to the Hub included: True packs it losslessly, a
             :class:`StorageConfig` in another way, rounding the weights right away; False leaves it dense, so that it
             loads without this package where its architecture does. Checkpoints on the way are always dense.
@@ -113,7 +117,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         max_metric_drop: float | None = None,
         metric: str = "f1",
         dense_metric: float | None = None,
-        greater_is_better: bool = True,
+        greater_is_better: bool | None = None,
         stop_on_collapse: bool = False,
         save_sparse: bool | StorageConfig | Mapping[str, Any] = True,
         change_on_resume: bool = False,
@@ -125,6 +129,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
                 "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
                 " MovementPruningCallback(target_sparsity=0.7)."
             )
+        if config is not None:
+            require_config(config)
         if isinstance(save_sparse, Mapping):  # as it comes back from a checkpoint's trainer_state.json
             save_sparse = StorageConfig(**save_sparse)
         if not isinstance(save_sparse, bool | StorageConfig):  # else it would be found out when training ends
@@ -133,16 +139,13 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
                 " StorageConfig(values='float16')."
             )
         self.config = config or PruningConfig(target_sparsity, **settings)  # type: ignore[arg-type]
-        self.guard: MetricGuard | None = None
-        if max_metric_drop is not None:
-            self.guard = MetricGuard(max_metric_drop, metric, dense_metric, greater_is_better)
-        if stop_on_collapse and self.guard is None:
+        if stop_on_collapse and max_metric_drop is None:
             raise ConfigurationError(
                 "stop_on_collapse=True needs a state to end with: give max_metric_drop as well, the loss of the metric"
                 " up to which an evaluated state is worth keeping."
             )
         self.stop_on_collapse, self.change_on_resume = stop_on_collapse, change_on_resume
-        self._given = {
+        self._given: dict[str, Any] = {
             "max_metric_drop": max_metric_drop,
             "metric": metric,
             "dense_metric": dense_metric,
@@ -152,6 +155,16 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             "change_on_resume": change_on_resume,
         }
         self.storage = StorageConfig() if save_sparse is True else save_sparse or None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """As if there had been no run yet."""
+        given = self._given
+        self.guard: MetricGuard | None = None
+        if given["max_metric_drop"] is not None:
+            self.guard = MetricGuard(
+                given["max_metric_drop"], given["metric"], given["dense_metric"], given["greater_is_better"]
+            )
         self.total_steps = 0  # of the run, as soon as it is known
         self.density = 1.0
         self._progress = -1.0
@@ -200,27 +213,37 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model = kwargs["model"]
-        if self._finished or not is_prepared(model):
+        if not is_prepared(model):
             raise PruningError(self._why_not())
+        if state.max_steps < 1:
+            raise ConfigurationError(
+                f"The run has {state.max_steps} optimizer steps, so there is none to prune in. Raise num_train_epochs="
+                f"{args.num_train_epochs} or max_steps={args.max_steps}, or take the callback away."
+            )
+        if self.total_steps and state.global_step == 0:
+            self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
         require_method(model, self.config)
         if isinstance(model, PreTrainedModel):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model)
         require_in_optimizer(kwargs["optimizer"], model)
+        warn_of_one_rate(model, kwargs["optimizer"])
         self.total_steps = state.max_steps
         self._scores = ScoreStep(model, self.config, state.max_steps)
         changed = self._changed_on_resume(state) if state.global_step > 0 else False
-        state.stateful_callbacks[type(self).__name__] = self.state()
+        _stored(state)[type(self).__name__] = self.state()
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
+        if self.guard is None:  # which ends with a state that was evaluated
+            warn_of_late_cut(self.config, state.max_steps)
         self._update(model, state, resuming=True, anew=changed)
         logger.info("Pruning by %s.", self.config)
 
     def _changed_on_resume(self, state: TrainerState) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""
-        stored: Any = state.stateful_callbacks.get(type(self).__name__)
+        stored = _stored(state).get(type(self).__name__)
         if stored is None:
             problem = "no callback of this class had part in the run that wrote the checkpoint"
         else:
@@ -279,6 +302,12 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._scores.after(kwargs["optimizer"], skipped)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.guard is not None:
+            self.guard.require_heard()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
@@ -348,6 +377,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
             return
+        if not self.guard.hears(kwargs["metrics"]):
+            return  # of several evaluation sets, another one
         if self.guard.is_good(kwargs["metrics"], self.density):
             file = _last_good_file(args) if state.is_world_process_zero else None
             self.guard.remember(kwargs["model"], state.global_step, self.density, file)
@@ -390,6 +421,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         return self.config.final_density
 
     def _last_good_density(self, model: nn.Module, guard: MetricGuard, state: TrainerState) -> float:
+        guard.require_heard()
         if guard.step != state.global_step:
             guard.restore(model)
         facts = (
@@ -406,6 +438,12 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
 _COMPARED = (*(field.name for field in fields(PruningConfig)), "max_steps")
 """What a checkpoint and the run that goes on from it must have in common."""
+
+
+def _stored(state: TrainerState) -> dict[str, Any]:
+    """What the run's state keeps of callbacks, by the name of their class: a dictionary, whatever its type says."""
+    stored: Any = state.stateful_callbacks
+    return stored
 
 
 def _last_good_file(args: TrainingArguments) -> Path:

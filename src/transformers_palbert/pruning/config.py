@@ -158,6 +158,10 @@ class PruningConfig:
         """Whether the masks change after ``step`` of ``total_steps`` optimizer steps."""
         return last_update(step, total_steps, self.mask_every, cooldown=self.cooldown) == step
 
+    def last_cut(self, total_steps: int) -> float:
+        """Share of the targeted weights that the last of ``total_steps`` steps removes, with none left to recover."""
+        return self.density_at(total_steps - 1, total_steps) - self.final_density
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``config.json`` and ``trainer_state.json``."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
@@ -176,7 +180,16 @@ def _require_patterns(field: str, patterns: tuple[str, ...]) -> None:
             raise ConfigurationError(f"{field}: {pattern!r} is no regular expression: {error}.") from error
 
 
+_FRACTION_HINTS = {
+    "target_sparsity": " Give a fraction, 0.7 rather than 70.",
+    "warmup": " It is a fraction of the run and no number of steps: 0.1 is the first tenth.",
+    "cooldown": " It is a fraction of the run and no number of steps: 0.3 is the last three tenths.",
+}
+"""What to say of a number above 1."""
+
+
 def _require_fraction(field: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        hint = " Give a fraction, 0.7 rather than 70." if isinstance(value, (int, float)) and value > 1 else ""
+        too_large = isinstance(value, (int, float)) and value > 1
+        hint = _FRACTION_HINTS.get(field, "") if too_large else ""
         raise ConfigurationError(f"{field}={value!r} must be a number in [0, 1).{hint}")

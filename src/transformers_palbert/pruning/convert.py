@@ -17,7 +17,7 @@ from .config import PruningConfig
 from .granularity import Units, matrices
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
-from .refusals import require_prunable
+from .refusals import require_config, require_prunable, require_survivors
 from .resuming import LOAD_HOOK, watch_loading
 from .targets import announce, prunable_layers, pruning_plan
 
@@ -67,6 +67,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     Raises:
         PruningError: if no Linear matches, or the model is prepared already, or cannot be pruned as it is.
     """
+    require_config(config)
     require_prunable(model)
     if is_prepared(model):
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
@@ -83,6 +84,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
     _require_equal_units(sets, config)
+    require_survivors(sets, config)
     logger.info(announce(pruning_plan(model, config), config))
     for name, linear in ((name, targets[name]) for name in matrices(sets)):
         if linear.weight in weights:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
-from ..errors import PruningError
+from ..errors import NoEffectWarning, PruningError
 from ..model.pruning_state import PruningState
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, kept_weights, masked_layers, weight_scores
 
-__all__ = ["finish_pruning", "kept_by_masks", "write_state"]
+__all__ = ["finish_pruning", "kept_by_masks", "warn_of_late_cut", "write_state"]
+
+LATE_CUT = 0.01
+"""Share of the targeted weights that the last step may remove without a warning: slow schedules end in tiny cuts."""
+
+
+def warn_of_late_cut(config: PruningConfig, total_steps: int) -> None:
+    """Warn if the last step of a run removes many weights, so that the model is never trained without them."""
+    if (cut := config.last_cut(total_steps)) > LATE_CUT:
+        final = config.final_density
+        warnings.warn(
+            f"The last cut, from density {final + cut:.3f} to {final:.3f}, falls into the last of the run's"
+            f" {total_steps} steps: the model is not fine-tuned without the weights that it loses there, and its last"
+            " losses are not those of the result. Lower warmup, raise cooldown, or train longer.",
+            NoEffectWarning,
+            stacklevel=3,
+        )
 
 
 def finish_pruning(model: nn.Module, config: PruningConfig, density: float) -> int:

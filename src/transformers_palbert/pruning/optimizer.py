@@ -8,17 +8,26 @@ optimizer is not to touch lend it nothing but the place where a GradScaler finds
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import PruningError
+from ..errors import NoEffectWarning, PruningError
+from ..model.structure import known_structure, part_of
 from .config import PruningConfig
 from .convert import masked_layers, score_parameters, update_scores
 
-__all__ = ["ScoreStep", "require_in_optimizer", "restore_groups", "separate_groups", "take_gradients"]
+__all__ = [
+    "ScoreStep",
+    "require_in_optimizer",
+    "restore_groups",
+    "separate_groups",
+    "take_gradients",
+    "warn_of_one_rate",
+]
 
 
 class ScoreStep:
@@ -85,6 +94,28 @@ def require_in_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
             f"The optimizer does not know {missing} of the score tensors, so nothing would say which weights to keep."
             " It was made before the model was prepared: call prepare_pruning(model, config) first and make the"
             " optimizer afterwards, or let Trainer make it."
+        )
+
+
+def warn_of_one_rate(model: nn.Module, optimizer: Optimizer) -> None:
+    """Warn if the model's ``layer_lr_decay`` asks for slower embeddings, and ``optimizer`` has one rate for all.
+
+    Between the layers the model sees to it itself; embeddings and head need groups of their own, which a stock
+    ``Trainer`` does not make.
+    """
+    decay = getattr(getattr(model, "config", None), "layer_lr_decay", 1.0)
+    rates = {id(p): group.get("initial_lr", group["lr"]) for group in optimizer.param_groups for p in group["params"]}
+    structure, by_part = known_structure(model), dict[str | None, set[float]]()
+    for name, parameter in model.named_parameters():
+        if id(parameter) in rates:
+            by_part.setdefault(part_of(name, structure), set()).add(float(rates[id(parameter)]))
+    if decay != 1.0 and by_part.get("embeddings", set()) & by_part.get("head", set()):
+        warnings.warn(
+            f"layer_lr_decay={decay} works between the layers alone: the optimizer has one learning rate for embeddings"
+            " and head. Use QuestionAnsweringTrainer, which makes groups for them, or give your Trainer an optimizer of"
+            " transformers_palbert.training.optimizer.parameter_groups(…).",
+            NoEffectWarning,
+            stacklevel=3,
         )
 
 

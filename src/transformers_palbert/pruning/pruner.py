@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
 from .config import PruningConfig
 from .convert import apply_density, is_prepared, require_method
-from .finishing import finish_pruning, write_state
-from .optimizer import ScoreStep, require_in_optimizer
+from .finishing import finish_pruning, warn_of_late_cut, write_state
+from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
+from .refusals import require_config, require_prunable
 from .resuming import changed_settings
 
 __all__ = ["Pruner"]
@@ -56,6 +57,7 @@ class Pruner:
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, config: PruningConfig, total_steps: int) -> None:
+        require_config(config)
         if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
             raise ConfigurationError(f"total_steps={total_steps!r} must be a whole number of at least 1.")
         if not is_prepared(model):
@@ -63,8 +65,10 @@ class Pruner:
                 "The model is not prepared for pruning. Call prepare_pruning(model, config) first, then make the"
                 " optimizer, then Pruner(model, optimizer, config, total_steps=…)."
             )
+        require_prunable(model)
         require_method(model, config)
         require_in_optimizer(optimizer, model)
+        warn_of_one_rate(model, optimizer)
         self.model, self.config, self.total_steps = model, config, total_steps
         self.step, self.density = 0, 1.0
         self._scores = ScoreStep(model, config, total_steps)
@@ -74,6 +78,7 @@ class Pruner:
             stepping.register_step_post_hook(self._after_step),
         ]
         self._update()
+        warn_of_late_cut(config, total_steps)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         self._scores.before(optimizer)

@@ -1,13 +1,53 @@
-"""Models that cannot be pruned as they are, each refused by name before anything is changed."""
+"""Models and settings that cannot be pruned with as they are: each is refused by name before anything is changed."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 from torch import nn
 
-from ..errors import PruningError
+from ..errors import ConfigurationError, PruningError, PruningWarning
 from ..storage.quantizer import SparseQuantizer
+from .config import PruningConfig
+from .granularity import Units
+from .masks import apportion
 
-__all__ = ["require_prunable"]
+__all__ = ["require_config", "require_prunable", "require_survivors"]
+
+
+def require_config(config: object) -> None:
+    """Raise if ``config`` is not a :class:`PruningConfig`.
+
+    Raises:
+        ConfigurationError: with the call that was probably meant.
+    """
+    if not isinstance(config, PruningConfig):
+        meant = f"PruningConfig(**{config!r})" if isinstance(config, dict) else "PruningConfig(target_sparsity=0.7)"
+        raise ConfigurationError(f"config={config!r} must be a PruningConfig: config={meant}.")
+
+
+def require_survivors(sets: Sequence[Units], config: PruningConfig) -> None:
+    """Raise if ``config`` keeps no unit at all of ``sets``; warn if it keeps none of some of them.
+
+    Raises:
+        PruningError: naming the sparsity and the number of units.
+    """
+    counts = [units.count for units in sets]
+    kept = apportion(config.final_density, counts)
+    if not any(kept):
+        raise PruningError(
+            f"target_sparsity={config.target_sparsity} keeps none of {sum(counts)} units of granularity="
+            f"{config.granularity!r}, so that nothing would be left of the encoder. Lower it."
+        )
+    if config.scope == "matrix" and not all(kept):
+        first = sets[kept.index(0)].slices[0].matrix
+        warnings.warn(
+            f"target_sparsity={config.target_sparsity} keeps nothing of {kept.count(0)} of {len(sets)} sets of units,"
+            f" the first of them that of {first}: each has too few. Lower it, or compare them with scope='global'.",
+            PruningWarning,
+            stacklevel=3,
+        )
 
 
 def require_prunable(model: nn.Module) -> None:

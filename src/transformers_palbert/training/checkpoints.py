@@ -21,7 +21,6 @@ __all__ = ["ResumingMixin", "find_damage", "last_whole_checkpoint", "require_mas
 
 if TYPE_CHECKING:
     from transformers import Trainer
-    from transformers.trainer_utils import TrainOutput
 
     _Base = Trainer
 else:
@@ -39,7 +38,7 @@ class ResumingMixin(_Base):
     It comes before the Trainer in the bases: ``class MyTrainer(ResumingMixin, Trainer)``.
     """
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As ``Trainer`` does; ``resume_from_checkpoint=True`` passes over checkpoints that were cut off.
 
         Raises:
