@@ -12,7 +12,7 @@ from transformers_palbert.errors import ConfigurationError, NoEffectWarning, Pru
 from transformers_palbert.pruning import PruningConfig, apply_density, masked_layers, prepare_pruning
 from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE, MetricGuard
 
-CONFIG = PruningConfig(0.7)
+CONFIG = PruningConfig(0.7, method="movement")
 
 
 def prepared(seed: int = 0) -> nn.Module:
