@@ -487,6 +487,16 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
+        name="transformers.trainer_callback.ExportableState",
+        used_in=("pruning/callback.py",),
+        what_for=(
+            "Trainer writes the state of such a callback into trainer_state.json. The manual uses it without a page of"
+            " its own. A run that goes on compares its settings with it."
+        ),
+        test="tests/pruning/test_resuming.py::TestSettings::test_other_ones_are_an_error",
+    ),
+    PrivateApi(
+        library="transformers",
         name="transformers.trainer_callback:callbacks",
         used_in=("pruning/callback.py",),
         what_for="The order of this list is the order in which callbacks run.",

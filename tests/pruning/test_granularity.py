@@ -22,7 +22,6 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.convert import (
-    find_targets,
     kept_weights,
     pruned_matrices,
     pruning_units,
@@ -30,6 +29,7 @@ from transformers_palbert.pruning.convert import (
     weights_under_masks,
 )
 from transformers_palbert.pruning.granularity import GRANULARITIES, matrices, parse_granularity
+from transformers_palbert.pruning.targets import prunable_layers
 
 NAMES = [*GRANULARITIES, "block:4x8", "block:16x2"]
 SPANNING = ("head", "ffn_unit")
@@ -131,7 +131,7 @@ def test_the_density_counts_whole_units(kind: str, granularity: str) -> None:
 
 def pruned_matrices_of(model: nn.Module, granularity: str) -> list[str]:
     """Names of the matrices that units of ``granularity`` lie in, for a model that is not prepared."""
-    targets = find_targets(model, PruningConfig(0.5))
+    targets = prunable_layers(model, PruningConfig(0.5))
     return matrices(parse_granularity(granularity).units(model, targets))
 
 

@@ -34,7 +34,7 @@ from transformers_palbert.pruning import (
     masked_layers,
     masked_linear,
 )
-from transformers_palbert.pruning import callback as callback_module
+from transformers_palbert.pruning import optimizer as optimizer_module
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 from transformers_palbert.pruning.optimizer import take_gradients
 from transformers_palbert.sizes import pruning_report
@@ -192,6 +192,8 @@ class TestDuringTraining:
         """A run may begin anew on a model that was masked already, as ``auto_find_batch_size`` does."""
         callback, recorder = MovementPruningCallback(0.7, method="movement", warmup=0.5), Recorder()
         trainer = make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=4)
+        for layer in masked_layers(trainer.model).values():
+            layer.scores.data.normal_()
         apply_density(trainer.model, callback.config, 0.1)
         trainer.train()
         assert all(mask.all() for mask in recorder.masks[1].values())
@@ -440,7 +442,7 @@ class TestSensitivity:
             tmp_path, callback=MovementPruningCallback(0.7), callbacks=[recorder, Listen()], max_steps=8, rows=32
         )
         names = list(masked_layers(trainer.model))
-        with mock.patch.object(callback_module, "take_gradients", listen):
+        with mock.patch.object(optimizer_module, "take_gradients", listen):
             trainer.train()
         assert len(received) == 8
         for step in range(1, 9):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transformers_palbert.pruning import PruningConfig
-from transformers_palbert.pruning.convert import find_targets
+from transformers_palbert.pruning.targets import prunable_layers
 
 __all__ = [
     "SortingMaskedLinear",
@@ -158,7 +158,7 @@ class SortingMaskedLinear(nn.Linear):
     @classmethod
     def replace_targets(cls, model: nn.Module, density: float = 1.0) -> nn.Module:
         """Put one in the place of every Linear of ``model`` that the package prunes by default; returns ``model``."""
-        for name, linear in find_targets(model, PruningConfig(target_sparsity=0.5)).items():
+        for name, linear in prunable_layers(model, PruningConfig(target_sparsity=0.5)).items():
             model.set_submodule(name, cls(linear, density))
         return model
 

@@ -1,11 +1,11 @@
-"""From a dense model to a prunable one and back: find the Linears, make them maskable, update and bake the masks.
+"""From a dense model to a prunable one and back: make its Linears maskable, update and bake the masks.
 
 All functions change the model in place, as ``torch.nn`` surgery does, and none of them knows a Trainer.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,58 +15,42 @@ from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
 from ..model.applications import cut_applications
-from .config import DEFAULT_EXCLUDE, PruningConfig
+from .config import PruningConfig
 from .gated_linear import GatedLinear
 from .gates import has_gates, require_own_applications, write_gates, zero_units
 from .granularity import Granularity, Units, matrices
 from .maskable import MaskableLinear
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .refusals import require_config, require_prunable, require_survivors
+from .resuming import LOAD_HOOK, watch_loading
 from .scores import Score
+from .targets import announce, prunable_layers, pruning_plan
 
 __all__ = [
     "apply_density",
     "bake_masks",
-    "find_targets",
     "is_prepared",
     "kept_weights",
     "masked_layers",
     "prepare_pruning",
     "pruned_matrices",
     "pruning_units",
+    "require_method",
+    "require_told_apart",
     "score_parameters",
     "unit_scores",
     "update_scores",
     "weights_under_masks",
 ]
 
+logger = logging.getLogger(__name__)
 
-def find_targets(model: nn.Module, config: PruningConfig) -> dict[str, nn.Linear]:
-    """The Linears that ``config`` selects, by module name, in the model's order.
+FORWARD_HOOK = "_palbert_hook"
+"""The attribute of a prepared base model that holds the handle of the hook that builds the weights of a forward."""
 
-    Raises:
-        PruningError: if no Linear matches; the message lists some that exist.
-    """
-    exclude = config.exclude
-    if exclude is None:
-        exclude = DEFAULT_EXCLUDE if config.targets is None else ()
-    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    found = {
-        name: module
-        for name, module in linears.items()
-        if (config.targets is None or _matches(name, config.targets)) and not _matches(name, exclude)
-    }
-    if not found:
-        raise PruningError(
-            f"No Linear of {type(model).__name__} is selected by targets={config.targets} without exclude={exclude}."
-            f" Its Linears are {', '.join(list(linears)[:8]) or 'none'}{', …' if len(linears) > 8 else ''}."
-            ' Choose some with targets=[...], for example targets=["attention", "ffn"].'
-        )
-    return found
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(re.search(pattern, name) for pattern in patterns)
+TOLD_APART = "_palbert_told_apart"
+"""The attribute of a prepared model that says that its scores were seen to differ."""
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskableLinear]:
@@ -91,15 +75,17 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
         ``model`` itself.
 
     Raises:
-        PruningError: if no Linear matches, or the model is prepared already.
+        PruningError: if no Linear matches, or the model is prepared already, or cannot be pruned as it is.
     """
+    require_config(config)
+    require_prunable(model)
     if is_prepared(model):
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
     if config.target_sparsity == 0:
         warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
     if config.applications == "each":
         require_own_applications(model)
-    targets = find_targets(model, config)
+    targets = prunable_layers(model, config)
     sets = config.units.units(model, targets)
     if not sets:
         raise PruningError(
@@ -107,9 +93,12 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
     _require_equal_units(sets, config)
+    require_survivors(sets, config)
+    logger.info(announce(pruning_plan(model, config), config))
     _require_own_weights({name: targets[name] for name in matrices(sets)})
     _replace(model, {linear: new for units in sets for linear, new in _maskable(units, targets, config.score)})
     _build_once_per_forward(model)
+    watch_loading(model)
     return model
 
 
@@ -155,7 +144,7 @@ def _build_once_per_forward(model: nn.Module) -> None:
     also lie outside the regions that gradient checkpointing runs twice.
     """
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
-    base._palbert_hook = base.register_forward_pre_hook(_start_forward)
+    setattr(base, FORWARD_HOOK, base.register_forward_pre_hook(_start_forward))
 
 
 def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
@@ -233,6 +222,41 @@ def _scores_of(units: Units, model: nn.Module, layers: Mapping[str, MaskableLine
     return score(_unit_sizes(units, linears), {})
 
 
+def require_method(model: nn.Module, config: PruningConfig) -> None:
+    """Raise unless the layers of a prepared model remember what the method of ``config`` needs.
+
+    Raises:
+        PruningError: naming the cure.
+    """
+    needed = config.score.initial(torch.empty(0)).keys()
+    if any(layer.score_state.keys() != needed for layer in masked_layers(model).values()):
+        raise PruningError(
+            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
+            " prepare_pruning(model, config) the config that prunes."
+        )
+
+
+def require_told_apart(model: nn.Module, config: PruningConfig) -> None:
+    """Raise if all scores of a layer are equal: the first weights by position would be kept.
+
+    It looks once per model, when pruning begins: reading values back from a GPU in every step would cost time.
+
+    Raises:
+        PruningError: naming the layer, the possible causes and the cure.
+    """
+    if getattr(model, TOLD_APART, False):
+        return
+    for name, scores in unit_scores(model, config).items():
+        if scores.numel() > 1 and bool(scores.min() == scores.max()):
+            raise PruningError(
+                f"All {config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing to tell"
+                " its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1), make the"
+                " optimizer after prepare_pruning, let a Pruner or the callback watch its steps, and check that this"
+                " layer takes part in the loss."
+            )
+    setattr(model, TOLD_APART, True)
+
+
 def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
     """Number of weights that :func:`apply_density` keeps."""
     sets = pruning_units(model, config)
@@ -256,7 +280,12 @@ def apply_density(model: nn.Module, config: PruningConfig, density: float) -> No
 
     Over all sets ``round(density · N)`` of ``N`` units are kept; each set has that share to within one unit (scope
     ``matrix``), or the sets compete (scope ``global``).
+
+    Raises:
+        PruningError: if all scores of a layer are equal, the first time that weights are to be removed.
     """
+    if density < 1:
+        require_told_apart(model, config)
     layers = masked_layers(model)
     sets = _units_of(model, config.units, layers)
     scores = [_scores_of(units, model, layers, config.score) for units in sets]
@@ -293,8 +322,9 @@ def bake_masks(model: nn.Module) -> nn.Module:
     _replace(model, {layer: layer.bake() for layer in layers.values()})
     if applications:
         cut_applications(model)
+    model.__dict__.pop(TOLD_APART, None)
     for module in model.modules():
-        hook = module.__dict__.pop("_palbert_hook", None)
-        if hook is not None:
-            hook.remove()
+        for name in (FORWARD_HOOK, LOAD_HOOK):
+            if (hook := module.__dict__.pop(name, None)) is not None:
+                hook.remove()
     return model

@@ -63,6 +63,12 @@ class MaskableLinear(nn.Linear):
         """``weight`` as the model sees it, and what is hidden of it, zero where nothing is; None: nothing ever is."""
 
     @property
+    def own_keys(self) -> set[str]:
+        """Keys of a checkpoint, beside the weight's, without which the layer cannot go on."""
+        hides = self._halves(self.weight.detach())[1] is not None
+        return {MASK_KEY, PRUNED_WEIGHT_KEY} if hides else {MASK_KEY}
+
+    @property
     def score_state(self) -> dict[str, Tensor]:
         """What the score remembers, by name; to be changed in place."""
         state = {name: buffer for name, buffer in self.named_buffers(recurse=False) if name != MASK_KEY}

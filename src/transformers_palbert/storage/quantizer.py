@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..errors import ConfigurationError, StorageError
+from ..model.pruning_state import PruningState
 from ..model.removal import read_layer_sizes, resize_layers
 from .config import StorageConfig
 from .files import StoredTensor, read_headers, require_inside
@@ -202,6 +204,7 @@ class SparseQuantizer(HfQuantizer):
         from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
         state = _whole_state(model)
+        _note_density(model, state)
         if self.packs:
             state = store_state(state, self.quantization_config.storage)
         state = remove_tied_weights_from_state_dict(state, model)
@@ -227,6 +230,13 @@ class SparseQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
         return model  # its weights are dense; the caller detaches the quantizer
+
+
+def _note_density(model: Any, state: Mapping[str, Tensor]) -> None:
+    """Let the model's config say how dense the model is now: it may have been trained on without masks."""
+    if (pruning := PruningState.of(model)) is not None:
+        now = pruning.after_training_on(state)
+        model.config.pruning = None if now is None else replace(now, status="final").to_dict()
 
 
 def _require_as_listed(stored: dict[str, StoredTensor], listed: set[str]) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StorageError
+from ..model.pruning_state import PRUNED_WEIGHT_KEY
 from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
 from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
@@ -27,7 +28,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
-        StorageError: if a value cannot be stored, such as NaN as int8 or 1e5 as float16. Then nothing is changed.
+        StorageError: if a value cannot be stored, such as NaN as int8 or 1e5 as float16, or if masks are not baked in.
+            Then nothing is changed.
 
     Example:
         >>> enable_sparse_saving(model, StorageConfig(values="float16"))
@@ -40,6 +42,12 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             " Call model.dequantize() before."
         )
     state = _distinct(model.state_dict())
+    if masks := [name for name in state if name.endswith(f".{PRUNED_WEIGHT_KEY}")]:
+        raise StorageError(
+            f"{len(masks)} layers of {type(model).__name__} are prepared for pruning, and their masks are not baked in:"
+            " a packed file with scores and masks beside the weights could not be loaded. Call bake_masks(model)"
+            " first; the callback and Pruner.finish() do it when the training ends."
+        )
     rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
     with torch.no_grad():
         for name, tensor in state.items():

@@ -174,6 +174,12 @@ class PruningArguments:
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
     )
+    pruning_exclude: str | None = _option(
+        None, "Comma-separated regular expressions of module names to leave dense, beside those that are so anyway."
+    )
+    change_on_resume: bool = _option(
+        False, "Go on with a checkpoint that was written with other pruning settings, instead of refusing it."
+    )
     max_metric_drop: float | None = _option(
         None, "Stop at the last density whose evaluation lost no more than this of --pruning_metric, and restore it."
     )
@@ -232,6 +238,7 @@ class PruningArguments:
             sensitivity_decay=self.pruning_sensitivity_decay,
             uncertainty_decay=self.pruning_uncertainty_decay,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
+            exclude=None if self.pruning_exclude is None else tuple(self.pruning_exclude.split(",")),
         )
         return MovementPruningCallback(
             config=config,
@@ -240,6 +247,7 @@ class PruningArguments:
             dense_metric=self.pruning_dense_metric,
             stop_on_collapse=self.stop_on_collapse,
             save_sparse=storage or False,
+            change_on_resume=self.change_on_resume,
         )
 
 

@@ -21,6 +21,7 @@ from ..qa.answering import decode_answers, longest_first
 from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
+from .checkpoints import ResumingMixin
 from .distillation import with_teacher
 from .optimizer import parameter_groups
 from .pushing import PushingMixin
@@ -30,11 +31,12 @@ __all__ = ["QuestionAnsweringTrainer"]
 logger = logging.getLogger(__name__)
 
 
-class QuestionAnsweringTrainer(PushingMixin, Trainer):
+class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
     """``Trainer`` whose ``evaluate`` and ``predict`` return the metrics of extracted answers.
 
     It writes a model card of what it measured, and pushes whole, see
-    :class:`~transformers_palbert.training.pushing.PushingMixin`.
+    :class:`~transformers_palbert.training.pushing.PushingMixin`. It goes on from whole checkpoints, see
+    :class:`~transformers_palbert.training.checkpoints.ResumingMixin`.
 
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.
