@@ -71,6 +71,22 @@ class TestStart:
         assert dense.start.start is None
         assert len({trial.start.key for trial in trials}) == 2  # seeds share it, activations do not
 
+    def test_one_that_evaluates_does_so_on_their_data(self) -> None:
+        steps = [{"do_train": True}, {"do_eval": True}]
+        file = write("g.yaml", axes={"a": [1]}, settings={"validation_file": "dev.json"}, start=steps)
+        dense = load_grid(file).trials()[0].start
+        assert (dense.settings["validation_file"], "validation_file" in dense.start.settings) == ("dev.json", False)
+
+    def test_one_with_data_of_its_own_keeps_it(self) -> None:
+        step = {"dataset_name": "squad", "do_eval": True, "own_data": True}
+        settings = {"dataset_name": "cmrc", "validation_file": "dev.json", "hidden_act": "mish"}
+        (trial,) = load_grid(write("g.yaml", axes={"a": [1]}, settings=settings, start=[step])).trials()
+        assert trial.start.settings == {"dataset_name": "squad", "do_eval": True, "hidden_act": "mish"}
+
+    def test_its_folder_may_have_a_name(self) -> None:
+        (trial,) = load_grid(write("g.yaml", axes={"a": [1]}, start=[{"b": 1, "folder": "dense"}])).trials()
+        assert (trial.start.folder, trial.start.settings, trial.folder) == ("dense", {"b": 1}, None)
+
     def test_another_start_is_another_run(self) -> None:
         trial, *_ = self.grid()
         assert trial.key != Trial(trial.labels, trial.settings).key
@@ -114,6 +130,24 @@ class TestWithoutWeights:
         ):
             assert grid.caption == "Pretrained."
             assert grid.trials()[0].start is None
+
+
+class TestFolders:
+    AXES = {"length": {"2 epochs": {"num_train_epochs": 2}}, "score": ["a", "b"]}  # noqa: RUF012
+
+    def test_they_are_made_of_labels_and_seed(self) -> None:
+        file = write("g.yaml", axes=self.AXES, folder="{score} {length} {seed}", seeds=[1, 2])
+        trials = load_grid(file).trials()
+        assert [trial.folder for trial in trials] == [f"{s}_2_epochs_{n}" for s in "ab" for n in (1, 2)]
+        assert trials[0].key == load_grid(write("h.yaml", axes=self.AXES, seeds=[1])).trials()[0].key
+
+    @pytest.mark.parametrize(
+        ("folder", "message"),
+        [("{score}", "several runs the folder 'a'"), ("{method}", r"not made of \{length\}, \{score\}, \{seed\}")],
+    )
+    def test_a_name_that_does_not_tell_runs_apart_is_refused(self, folder: str, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            load_grid(write("g.yaml", axes=self.AXES, folder=folder, seeds=[1, 2]))
 
 
 @pytest.mark.parametrize(

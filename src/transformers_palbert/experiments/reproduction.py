@@ -19,26 +19,24 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers.utils import cached_file
 
 from ..errors import ConfigurationError, MissingExtraError
-from .grid import Grid, Trial, load_grid
+from .grid import Grid, load_grid
 from .outcome import Run, Status, write_runs
 from .plots import plot
+from .progress import chain_of, describe, end_in_order, run_with_progress, show_failures
 from .runner import TRAIN, Runner
 from .settings import load_settings, parse_overrides
 from .tables import caption, csv_table, markdown_table
 
-__all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "run_grid", "weights_at_hand", "write_results"]
+__all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "weights_at_hand", "write_results"]
 
 GRIDS = Path(__file__).parent / "grids"
 
@@ -83,22 +81,15 @@ def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str,
     Raises:
         KeyboardInterrupt: if it is interrupted or told to end; what runs is ended in order, and can be resumed.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
-        signal.signal(number, _interrupt)
+    end_in_order()
     failed = []
     for grid in grids:
         about = {"name": grid.name, "scale": grid.scale, "caption": grid.caption, "command": command}
-        runs = [replace(run, grid=about) for run in run_grid(grid, runner, console)]
-        write_results(grid, runs, folder, console)
-        failed += [run for run in runs if not run.final]
-    for run in failed:
-        console.print(f"\n[red]{run.status}[/]: {describe(run.labels, run.seed)}\n{run.reason}", highlight=False)
-        console.print(f"  whole log: {runner.work / run.key / 'log.txt'}", highlight=False)
+        trials = grid.trials()
+        runs = run_with_progress(trials, runner, console, grid.name, grid.metrics)
+        write_results(grid, [replace(run, grid=about) for run in runs], folder, console)
+        failed += show_failures(runs, trials, runner, console)
     return failed
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -> argparse.Namespace:
@@ -142,55 +133,14 @@ def weights_at_hand(name: str) -> bool:
         return False
 
 
-def run_grid(grid: Grid, runner: Runner, console: Console) -> list[Run]:
-    """Run what is not known of a grid, with a progress bar."""
-    trials = grid.trials()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    pending = [trial for trial in chain_of(trials).values() if not runner.is_known(trial)]
-    console.rule(f"{grid.name}: {len(trials)} runs, {len(pending)} processes to start")
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(grid.name, total=len(pending))
-        keys = {trial.key for trial in pending}
-
-        def on_end(trial: Trial, run: Run) -> None:
-            if trial.key in keys:
-                scores = " ".join(
-                    f"{name} {run.value(key):.2f}" for name, key in grid.metrics.items() if run.value(key)
-                )
-                progress.console.print(f"{describe(trial.labels, run.seed)}: {run.status} {scores}", highlight=False)
-                progress.advance(bar)
-
-        return runner.run(trials, on_end)
-
-
-def chain_of(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """Key -> trial, of the trials and all that they start from, in the order they run."""
-    chain: dict[str, Trial] = {}
-    starts = [trial.start for trial in trials if trial.start is not None]
-    if starts:
-        chain |= chain_of(starts)
-    return chain | {trial.key: trial for trial in trials}
-
-
 def show_plan(grids: Sequence[Grid], runner: Runner, console: Console) -> None:
     """Every process that would be started, as a command."""
     trials = chain_of([trial for grid in grids for trial in grid.trials()])
     for trial in trials.values():
         state = "known" if runner.is_known(trial) else "to run"
-        console.print(f"{state}: {describe(trial.labels, trial.settings.get('seed'))}", highlight=False)
+        console.print(f"{state}: {describe(trial)}", highlight=False)
         if state == "to run":
             console.print(f"  {shlex.join(runner.command(trial))}", highlight=False, soft_wrap=True)
-
-
-def describe(labels: dict[str, str], seed: Any) -> str:
-    """A run in words."""
-    return ", ".join([*(f"{axis} {label}" for axis, label in labels.items()), f"seed {seed}"] if labels else ["start"])
 
 
 def write_results(grid: Grid, runs: Sequence[Run], folder: Path, console: Console) -> None:
