@@ -28,7 +28,7 @@ DENSE = ("dense", "dense_longer")
 """Runs that a pruned one is compared with: the model it began as, and that model trained on for as long."""
 
 NO_HYPERPARAMETER = {
-    "dataset_name", "do_eval", "do_train", "eval_strategy", "eval_steps", "logging_steps", "metric",
+    "dataset_name", "do_eval", "do_train", "eval_strategy", "eval_steps", "further_metrics", "logging_steps", "metric",
     "model_name_or_path", "output_dir", "report_to", "save_steps", "save_strategy", "save_total_limit", "use_cpu",
 }  # fmt: skip
 PRUNING = {

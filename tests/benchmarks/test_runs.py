@@ -16,10 +16,11 @@ from transformers_palbert.experiments.runner import Runner
 from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.run_arguments import RunArguments
 
 Load = Callable[[str], ModuleType]
 GRIDS = sorted(file.stem for file in (ROOT / "benchmarks" / "grids").glob("*.yaml"))
-TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments, RunArguments)
 STUB = ROOT / "tests" / "references" / "stub_script.py"
 FILES = {"train_file": Path("train.json"), "validation_file": Path("dev.json")}
 
@@ -53,7 +54,7 @@ def test_the_options_of_every_run_are_those_of_the_training_script(script: Load,
     assert None not in trials
     for trial in trials.values():
         options = {**trial.settings, "use_cpu": True, "output_dir": "out"}
-        model, baseline, data, _, args = parse_arguments(TYPES, to_arguments(options))
+        model, baseline, data, _, args, _ = parse_arguments(TYPES, to_arguments(options))
         assert data.dataset_name is None  # nothing is fetched
         assert (args.seed, args.do_train or args.do_eval) == (7, True)
         assert not (model.model_name_or_path and baseline.model_type)

@@ -19,10 +19,11 @@ from transformers_palbert.experiments.runner import TRAIN, Runner
 from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.run_arguments import RunArguments
 
 STUB = ROOT / "tests" / "references" / "stub_script.py"
-NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if path.stem != "common")
-TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if not path.stem.startswith("common"))
+TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments, RunArguments)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_the_options_of_every_run_are_those_of_the_training_script(name: str, sc
         for run in {run.key: run for trial in grid.trials() for run in every_run(trial)}.values():
             start = {} if run.start is None else {"model_name_or_path": "start"}
             device = {"fp16": False, "use_cpu": True, "output_dir": "out"}
-            model, baseline, data, _, args = parse_arguments(TYPES, to_arguments(run.settings | start | device))
+            model, baseline, data, _, args, _ = parse_arguments(TYPES, to_arguments(run.settings | start | device))
             assert data.dataset_name == "hfl/cmrc2018"
             assert args.do_train
             assert model.model_name_or_path or baseline.model_type or model.lookup_initialization

@@ -7,6 +7,8 @@ import yaml
 
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Grid, Trial, load_grid
+from transformers_palbert.experiments.reproduction import GRIDS
+from transformers_palbert.qa.metrics import compute_metric
 
 
 def write(name: str, **content: object) -> Path:
@@ -77,12 +79,6 @@ class TestStart:
         dense = load_grid(file).trials()[0].start
         assert (dense.settings["validation_file"], "validation_file" in dense.start.settings) == ("dev.json", False)
 
-    def test_one_with_data_of_its_own_keeps_it(self) -> None:
-        step = {"dataset_name": "squad", "do_eval": True, "own_data": True}
-        settings = {"dataset_name": "cmrc", "validation_file": "dev.json", "hidden_act": "mish"}
-        (trial,) = load_grid(write("g.yaml", axes={"a": [1]}, settings=settings, start=[step])).trials()
-        assert trial.start.settings == {"dataset_name": "squad", "do_eval": True, "hidden_act": "mish"}
-
     def test_its_folder_may_have_a_name(self) -> None:
         (trial,) = load_grid(write("g.yaml", axes={"a": [1]}, start=[{"b": 1, "folder": "dense"}])).trials()
         assert (trial.start.folder, trial.start.settings, trial.folder) == ("dense", {"b": 1}, None)
@@ -130,6 +126,47 @@ class TestWithoutWeights:
         ):
             assert grid.caption == "Pretrained."
             assert grid.trials()[0].start is None
+
+
+@pytest.mark.parametrize(("name", "labels", "figure"), [
+    ("table6", ("32", "fp16"), 0.816), ("table6", ("32", "fp32"), "—"), ("table7", ("3",), 0.816),
+    ("table8", ("2.5e-5", "0.90"), 0.792), ("table9", ("TextCNN-W",), 0.763), ("table9", ("ALBERT",), None),
+])  # fmt: skip
+def test_the_papers_figures(name: str, labels: tuple[str, ...], figure: float | str | None) -> None:
+    grid = load_grid(GRIDS / f"{name}.yaml", "paper")
+    assert grid.figure("accuracy", dict(zip(grid.axes, labels, strict=True))) == figure
+    assert grid.figure("EM", dict(zip(grid.axes, labels, strict=True))) is None
+
+
+@pytest.mark.parametrize(("name", "points"), [("table6", 6), ("table7", 4), ("table8", 8), ("table9", 5)])
+def test_every_figure_of_the_paper_has_a_point_and_our_scale(name: str, points: int) -> None:
+    """Figures of another scale than that of the metric they stand beside would mislead."""
+    grid = load_grid(GRIDS / f"{name}.yaml", "paper")
+    answers = {"text": ["北京"], "answer_start": [0]}
+    best = compute_metric("palbert_qa", {"a": "北京"}, [{"id": "a", "answers": answers}])
+    for column in grid.paper:
+        found = [
+            grid.figure(column, trial.labels) for trial in grid.trials() if trial.settings["seed"] == grid.seeds[0]
+        ]
+        reported = [figure for figure in found if figure is not None]
+        assert len(reported) == points
+        best_of_all = best[grid.metrics[column].removeprefix("eval_palbert_qa_")]
+        assert all(0.5 * best_of_all < figure <= best_of_all for figure in reported if figure != "—")
+
+
+@pytest.mark.parametrize("scale", ["paper", "small"])
+@pytest.mark.parametrize("name", ["table6", "table7", "table8"])
+def test_the_papers_tables_are_of_a_pruned_model_with_mish(name: str, scale: str) -> None:
+    for trial in load_grid(GRIDS / f"{name}.yaml", scale).trials():
+        assert (trial.settings["hidden_act"], trial.settings["target_sparsity"]) == ("mish", 0.7)
+        assert trial.settings["further_metrics"] == "palbert_qa"
+        assert trial.settings.get("memory_limit_gb") == (8 if (name, scale) == ("table6", "paper") else None)
+
+
+def test_a_metric_can_be_taken_away_and_what_is_added_comes_first() -> None:
+    write("base.yaml", metrics={"F1": "f1", "EM": "em"})
+    file = write("g.yaml", base="base.yaml", axes={"a": [1]}, metrics={"accuracy": "acc", "EM": None})
+    assert list(load_grid(file).metrics.items()) == [("accuracy", "acc"), ("F1", "f1")]
 
 
 class TestFolders:

@@ -11,7 +11,8 @@ All that it may say; only ``axes`` must be there:
       precision: {fp32: {}, bf16: {bf16: true}}    # an axis of several options: label -> options
     names: {gradient_accumulation_steps: steps}    # what an axis is called in tables
     seeds: [42, 43]
-    metrics: {F1: eval_f1, EM: eval_em}   # column -> what a run measured; the first is plotted
+    metrics: {F1: eval_f1, EM: eval_em}   # column -> what a run measured (null: no column); the first is plotted
+    digits: {F1: 1}                       # column -> digits after the point; by default 2
     columns: precision                    # an axis to spread over columns; the others make the rows
     plot: gradient_accumulation_steps     # the horizontal axis of the picture; by default the first
     caption: What a reader must know.
@@ -22,9 +23,8 @@ All that it may say; only ``axes`` must be there:
     scales:                               # the same grid at other sizes: what to change
       small: {settings: {max_train_samples: 2000}, seeds: [42]}
 
-A run of ``start`` may say two things beside options of the training script: ``folder``, what its folder is called, and
-``own_data: true``, that it does not learn from the data of the runs that start from it. A folder without a name is
-called after a digest of the run's settings; one with a name is refused if it holds a run with other settings.
+A run of ``start`` may say ``folder`` as well, what its own folder is called. A folder without a name is called after a
+digest of the run's settings; one with a name is refused if it holds a run with other settings.
 """
 
 from __future__ import annotations
@@ -43,15 +43,13 @@ from .settings import Settings, load_settings, settings_key
 __all__ = ["Grid", "Trial", "load_grid"]
 
 KEYS = {
-    "axes", "base", "caption", "columns", "folder", "metrics", "names", "paper", "plot", "scales", "seeds", "settings",
-    "start", "title", "without_weights",
+    "axes", "base", "caption", "columns", "digits", "folder", "metrics", "names", "paper", "plot", "scales", "seeds",
+    "settings", "start", "title", "without_weights",
 }  # fmt: skip
 
-SHARED_WITH_START = ("hidden_act", "tokenizer_name", "use_cpu")
-"""Options that a run passes on to those it starts from: activation, vocabulary and device."""
-
-DATA_OF_START = ("dataset_config_name", "dataset_name", "train_file")
-"""Options that it passes on as well, unless they have data of their own; ``validation_file`` where they evaluate."""
+SHARED_WITH_START = ("dataset_config_name", "dataset_name", "hidden_act", "tokenizer_name", "train_file", "use_cpu")
+"""Options that a run passes on to those it starts from: data, activation and device; if they evaluate, its
+``validation_file`` as well."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +92,7 @@ class Grid:
     start: list[Settings] | str
     folder: str | None = None
     paper: dict[str, Any] = field(default_factory=dict)
+    digits: dict[str, int] = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
         """All runs, seeds innermost."""
@@ -116,7 +115,7 @@ class Grid:
     def _last_start(self, settings: Settings, steps: list[Settings]) -> Trial | None:
         start = None
         for step in steps:
-            options = {option: value for option, value in step.items() if option not in ("folder", "own_data")}
+            options = {option: value for option, value in step.items() if option != "folder"}
             start = Trial({}, options | _shared(settings, step), start, step.get("folder"))
         return start
 
@@ -130,9 +129,7 @@ class Grid:
 
 def _shared(settings: Settings, step: Settings) -> Settings:
     """What a run with these settings passes on to a step of its start."""
-    options = SHARED_WITH_START
-    if not step.get("own_data"):
-        options += DATA_OF_START + (("validation_file",) if step.get("do_eval") else ())
+    options = (*SHARED_WITH_START, "validation_file") if step.get("do_eval") else SHARED_WITH_START
     return {option: settings[option] for option in options if option in settings}
 
 
@@ -171,7 +168,7 @@ def load_grid(
         caption=spec.get("caption", ""),
         axes={name: _axis(name, values) for name, values in spec["axes"].items()},
         seeds=tuple(seeds or spec.get("seeds", [42])),
-        metrics=spec.get("metrics", {"F1": "eval_f1"}),
+        metrics={name: metric for name, metric in spec.get("metrics", {"F1": "eval_f1"}).items() if metric},
         names=spec.get("names", {}),
         columns=spec.get("columns"),
         plot=spec.get("plot", next(iter(spec["axes"]))),
@@ -179,6 +176,7 @@ def load_grid(
         start=start or spec.get("start", []),
         folder=spec.get("folder"),
         paper=spec.get("paper", {}),
+        digits=spec.get("digits", {}),
     )
     _require_axes(grid, file)
     _require_folders(grid, file)
@@ -265,10 +263,11 @@ def _at_scale(spec: dict[str, Any], scale: str | None, file: Path) -> dict[str, 
 
 
 def _merge(low: Any, high: Any) -> Any:
-    """``high`` over ``low``; mappings are merged, but an axis is replaced as a whole."""
+    """``high`` over ``low``; mappings are merged, what ``high`` has first, but an axis is replaced as a whole."""
     if not (isinstance(low, dict) and isinstance(high, dict)):
         return high
-    merged = {**low, **{key: _merge(low.get(key), value) for key, value in high.items()}}
+    merged = {key: _merge(low.get(key), value) for key, value in high.items()}
+    merged |= {key: value for key, value in low.items() if key not in high}
     if "axes" in high:
         merged["axes"] = {**low.get("axes", {}), **high["axes"]}
     return merged
