@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -97,8 +99,27 @@ def test_a_dry_run_runs_nothing(script: ModuleType, grid: str, capsys: pytest.Ca
 def test_all_experiments_are_listed(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == NAMES
+    assert [line.split()[0] for line in lines] == [*NAMES, "figure3"]
     assert {"table6", "table7", "table8", "table9"} < set(NAMES)
+
+
+def test_a_figure_needs_no_run(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    drawn: list[Any] = []
+    monkeypatch.setattr(pyplot, "close", lambda figure: drawn.append(figure.axes[0]))
+    assert script.main(["figure3", "--results", "here"]) == 0
+    assert Path("here/figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert not Path("outputs/experiments/runs").exists()
+    relu, mish = drawn[0].lines
+    assert (relu.get_label(), mish.get_label()) == ("ReLU", "Mish")
+    for x, low, high in zip(relu.get_xdata(), relu.get_ydata(), mish.get_ydata(), strict=True):
+        assert low == pytest.approx(max(0.0, x))
+        assert high == pytest.approx(x * math.tanh(math.log1p(math.exp(x))), abs=1e-6)
+
+
+def test_a_dry_run_draws_nothing(script: ModuleType, grid: str) -> None:
+    assert script.main(["figure3", grid, "--dry-run", "--results", "here"]) == 0
+    assert not Path("here").exists()
 
 
 def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:

@@ -4,6 +4,7 @@
     palbert reproduce table7 table8              # the paper's model: a GPU and the Hub
     palbert reproduce table7 --scale small       # minutes a run on a CPU, and the caption says so
     palbert reproduce all --jobs 2 --set train_file=train.json --set validation_file=dev.json
+    palbert reproduce figure3                    # a picture that no run is needed for
 
 An experiment is a grid of this package; the path of one of your own does as well. Every run is a process of
 `palbert train`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
@@ -28,6 +29,7 @@ from rich.console import Console
 from transformers.utils import cached_file
 
 from ..errors import ConfigurationError, MissingExtraError
+from .figures import FIGURES
 from .grid import Grid, load_grid
 from .outcome import Run, Status, write_runs
 from .plots import plot
@@ -55,12 +57,17 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
     args = parse(argv, description, prog)
     console = Console()
     if args.list or not args.tables:
-        for name, file in known_experiments().items():
-            console.print(f"{name:20} {load_settings(file)['title']}", highlight=False)
+        for name, title in titles().items():
+            console.print(f"{name:20} {title}", highlight=False)
         return 0
+    names = list(titles()) if args.tables == ["all"] else args.tables
+    results = args.results or args.work / args.scale
+    if not args.dry_run:
+        draw([name for name in names if name in FIGURES], results, console)
     grids = [
         load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
-        for name in (known_experiments() if args.tables == ["all"] else args.tables)
+        for name in names
+        if name not in FIGURES
     ]
     launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
     runner = Runner((str(args.script),) if args.script else TRAIN, args.work / "runs", args.jobs, launcher)
@@ -68,11 +75,25 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
         show_plan(grids, runner, console)
         return 0
     try:
-        failed = run_grids(grids, runner, args.results or args.work / args.scale, f"{prog} {shlex.join(argv)}", console)
+        failed = run_grids(grids, runner, results, f"{prog} {shlex.join(argv)}", console)
     except KeyboardInterrupt:
         console.print("[red]Interrupted[/]: call it again to go on.")
         return 1
     return 1 if failed else 0
+
+
+def titles() -> dict[str, str]:
+    """Name -> title, of all experiments and figures."""
+    figures = {name: title for name, (title, _) in FIGURES.items()}
+    return {name: load_settings(file)["title"] for name, file in known_experiments().items()} | figures
+
+
+def draw(names: Sequence[str], folder: Path, console: Console) -> None:
+    """Draw figures that no run is needed for."""
+    for name in names:
+        file = folder / f"{name}.png"
+        FIGURES[name][1](file)
+        console.print(f"{FIGURES[name][0]}: written to {file}", highlight=False, soft_wrap=True)
 
 
 def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str, console: Console) -> list[Run]:
@@ -97,8 +118,10 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of experiments, grid files, or all")
-    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="names of experiments or figures, grid files, or all"
+    )
+    parser.add_argument("--list", action="store_true", help="list the experiments and figures")
     parser.add_argument("--scale", default="paper", help="paper, or small: minutes a run on one core of a CPU")
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="option of palbert train")
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
@@ -121,7 +144,9 @@ def experiment_file(name: str) -> Path:
     """The grid file of that name or path."""
     known = known_experiments()
     if name not in known and not Path(name).is_file():
-        raise ConfigurationError(f"There is no experiment {name!r}; there are {', '.join(known)}, and grid files.")
+        raise ConfigurationError(
+            f"There is no experiment {name!r}. There are {', '.join(titles())}; the path of a grid file does as well."
+        )
     return known.get(name, Path(name))
 
 
