@@ -123,7 +123,7 @@ def test_a_dry_run_draws_nothing(script: ModuleType, grid: str) -> None:
 
 
 def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:
-    with pytest.raises(ConfigurationError, match="no experiment 'table5'; there are activation"):
+    with pytest.raises(ConfigurationError, match=r"no experiment 'table5'\. There are activation"):
         script.main(["table5"])
 
 

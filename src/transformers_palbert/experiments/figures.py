@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers.activations import ACT2FN
+from torch.nn.functional import mish, relu
 
 from ..errors import require
 
@@ -16,7 +16,7 @@ __all__ = ["FIGURES", "draw_activations"]
 def draw_activations(file: Path) -> None:
     """ReLU and Mish (paper, Fig. 3, Eq. 8-9): ``max(0, x)`` and ``x · tanh(ln(1 + eˣ))`` for x in [-4, 4].
 
-    Drawn are the activations that ``hidden_act`` names.
+    Drawn are the functions that ``hidden_act`` applies under the names ``relu`` and ``mish``.
 
     Raises:
         MissingExtraError: without matplotlib.
@@ -25,8 +25,8 @@ def draw_activations(file: Path) -> None:
     pyplot = require("matplotlib.pyplot", "plot")
     x = torch.linspace(-4, 4, 401)
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for name, label in (("relu", "ReLU"), ("mish", "Mish")):
-        axes.plot(x.numpy(), ACT2FN[name](x).numpy(), label=label)
+    for label, activation in (("ReLU", relu), ("Mish", mish)):
+        axes.plot(x.numpy(), activation(x).numpy(), label=label)
     axes.set_xlabel("x")
     axes.set_ylabel("activation")
     axes.grid(alpha=0.3)
