@@ -2,40 +2,40 @@
 
     python benchmarks/baselines.py --data DIR_WITH_CMRC2018 --work outputs/baselines --bf16 --use_cpu
 
-What it does not know, here the last two options, goes to `examples/run_qa.py`.
+What it does not know, here the last two options, goes to `palbert train`.
 
 Nothing is pre-trained elsewhere: words and vectors come from the training file. Its last contexts are held out; each
-recipe (`*_cmrc2018.yaml` of the package) keeps the epoch that answers those best, and only then answers the dev set,
-once. Seconds are those of the processor as well as the clock's, as other processes may share the machine. Finished
-runs are kept and skipped when the command is repeated.
+recipe (`*_cmrc2018.yaml` of the package, `grids/baselines_cmrc2018.yaml`) keeps the epoch that answers those best, and
+only then answers the dev set, once. Seconds are those of the processor as well as the clock's, as other processes may
+share the machine. Finished runs are kept and skipped when the command is repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import shlex
-import subprocess
-import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from machine import describe_run, write_result
+from runs import all_trials, load_benchmark, new_runner, run_benchmark, without_local_paths
 from transformers import AutoModelForQuestionAnswering
 
 import transformers_palbert as palbert
+from transformers_palbert.experiments.outcome import Run
+from transformers_palbert.experiments.run_folder import logged, optimizer_steps
+from transformers_palbert.experiments.settings import Settings, parse_overrides
 
-ROOT = Path(__file__).parent.parent
 NAME = "baselines_cmrc2018"
 HELD_OUT_CONTEXTS = 200
-RUNS = {
+READERS = {
     "TextCNN-G": "textcnn_glove",
     "TextCNN-W": "textcnn_word2vec",
     "BiLSTM-G": "bilstm_glove",
     "BiLSTM-W": "bilstm_word2vec",
 }
+"""What the paper calls a reader -> its run in the grid."""
 
 
 def split_training(train_file: Path, work: Path) -> dict[str, Path]:
@@ -50,44 +50,40 @@ def split_training(train_file: Path, work: Path) -> dict[str, Path]:
     return files
 
 
-def run_recipe(name: str, recipe: str, work: Path, options: dict[str, Any], further: list[str]) -> dict[str, Any]:
-    """Run one recipe, unless it is finished, and collect what it measured."""
-    folder = work / recipe
-    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    script = ["examples/run_qa.py", f"{recipe}_cmrc2018.yaml", *arguments, "--do_predict", *further]
-    if not (folder / "test_results.json").is_file():
-        clock, processor = time.monotonic(), _child_seconds()
-        subprocess.run([sys.executable, *script, "--output_dir", str(folder)], check=True, cwd=ROOT)
-        seconds = {"seconds": time.monotonic() - clock, "processor_seconds": _child_seconds() - processor}
-        (folder / "seconds.json").write_text(json.dumps({key: round(value) for key, value in seconds.items()}))
-    state = json.loads((folder / "trainer_state.json").read_text())
-    scores = json.loads((folder / "test_results.json").read_text())
+def training_options(words: Sequence[str]) -> Settings:
+    """``--name value`` and ``--flag`` as settings."""
+    pairs: list[str] = []
+    for word in words:
+        if word.startswith("--"):
+            pairs.append(word if "=" in word else f"{word}=true")
+        else:
+            pairs[-1] = f"{pairs[-1].removesuffix('=true')}={word}"
+    return parse_overrides(pairs)
+
+
+def collect(name: str, run: Run, folder: Path) -> dict[str, Any]:
+    """What a reader measured, as a row of the result file."""
     answers = json.loads((folder / "test_predictions.json").read_text(encoding="utf-8"))
-    write_result(f"{NAME}/{recipe}", answers)
+    write_result(f"{NAME}/{folder.name}", answers)
     model = AutoModelForQuestionAnswering.from_pretrained(folder)
     return {
         "name": name,
-        "command": shlex.join(["python", *script, "--output_dir", str(folder)]),
-        **json.loads((folder / "seconds.json").read_text()),
-        "optimizer_steps": state["global_step"],
-        "f1": scores["test_f1"],
-        "em": scores["test_em"],
-        "questions": int(scores["test_total"]),
+        "command": run.command,
+        "seconds": round(run.seconds),
+        "processor_seconds": run.processor_seconds,
+        "optimizer_steps": optimizer_steps(folder),
+        "f1": run.value("test_f1"),
+        "em": run.value("test_em"),
+        "questions": len(answers),
         "parameters": model.num_parameters(),
         "parameters_trained": model.num_parameters(only_trainable=True),
         "file_bytes": (folder / "model.safetensors").stat().st_size,
-        "predictions": f"{NAME}/{recipe}.json",
+        "predictions": f"{NAME}/{folder.name}.json",
         "held_out": [
             {"epoch": row["epoch"], "f1": row["eval_f1"], "em": row["eval_em"]}
-            for row in state["log_history"]
-            if "eval_f1" in row
+            for row in logged(folder, "eval_f1", "epoch", "eval_em")
         ],
     }
-
-
-def _child_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -97,23 +93,21 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with cmrc2018_train.json and cmrc2018_dev.json"
     )
     parser.add_argument("--work", type=Path, default=Path("outputs/baselines"), help="folder for checkpoints")
-    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS), help="which of the four")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--only", nargs="*", choices=READERS, default=list(READERS), help="which of the four")
+    parser.add_argument("--seed", type=int, default=42, help="seed of all runs")
     args, further = parser.parse_known_args()
-    work = args.work.resolve()
-    options: dict[str, Any] = split_training(args.data / "cmrc2018_train.json", work)
-    options |= {"test_file": (args.data / "cmrc2018_dev.json").resolve(), "seed": args.seed}
+    data, work = args.data.resolve(), args.work.resolve()
+    files = {**split_training(data / "cmrc2018_train.json", work), "test_file": data / "cmrc2018_dev.json"}
+    grid = load_benchmark(NAME, {**files, **training_options(further)}, args.seed)
+    trials, runner = all_trials([grid]), new_runner(work)
+    runs = run_benchmark([trials[READERS[name]] for name in args.only], runner, NAME, grid.metrics)
     result = {
         "benchmark": "CMRC 2018 dev, word-level baselines, from scratch",
         **describe_run(args.seed),
         "held_out_contexts": HELD_OUT_CONTEXTS,
-        "runs": [run_recipe(name, RUNS[name], work, options, further) for name in args.only],
+        "runs": [collect(name, runs[READERS[name]], work / READERS[name]) for name in args.only],
     }
-    text = json.dumps(result, ensure_ascii=False)
-    for path, label in ((args.data, "cmrc2018"), (work, "outputs/baselines")):
-        for spelling in (str(path.resolve()), str(path)):
-            text = text.replace(spelling, label)
-    write_result(NAME, json.loads(text))
+    write_result(NAME, without_local_paths(result, {args.data: "cmrc2018", work: "outputs/baselines"}))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Prune an ALBERT on CMRC 2018: F1 against density, movement and magnitude, from `examples/run_qa.py` runs.
+"""Prune an ALBERT on CMRC 2018: F1 against density, movement and magnitude.
 
     python benchmarks/cmrc2018.py --data DIR_WITH_CMRC2018 --vocab vocab.txt --work outputs/cmrc2018
 
-There are no pretrained weights: a random ALBERT learns cloze questions made from the training contexts
-(`cmrc2018_start.py`, `recipes/cmrc2018_cloze.yaml`), then the training questions (`cmrc2018_scratch.yaml`). From that
-dense model start one pruned run per method and sparsity (`cmrc2018_prune.yaml`), and one that prunes nothing and tells
-what the further training alone does. Finished runs are kept and skipped when the command is repeated; an
-interrupted one goes on from its last checkpoint. Results, commands and predictions land in `benchmarks/results`.
+There are no pretrained weights: a random ALBERT learns cloze questions made from the training contexts, then the
+training questions. From that dense model start one pruned run per method and sparsity, and one that prunes nothing and
+tells what the further training alone does; `grids/cmrc2018_pruning.yaml` has all of them. Finished runs are kept and
+skipped when the command is repeated; an interrupted one goes on from its last checkpoint. Results, commands and
+predictions land in `benchmarks/results`.
 """
 
 from __future__ import annotations
@@ -14,57 +14,33 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cmrc2018_start import random_albert, write_cloze
 from machine import RESULTS, describe_run, write_result
-from runs import ROOT, run_qa, without_local_paths
+from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 
 import transformers_palbert as palbert
+from transformers_palbert.experiments.grid import Grid
+from transformers_palbert.experiments.settings import parse_overrides
 
 NAME = "cmrc2018_pruning"
-SHAPE = {
-    "hidden_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "hidden_act": "gelu",
-    "initializer_range": 0.08,
-    "classifier_dropout_prob": 0.0,
-}
-CLOZE_QUESTIONS = 32_000
+WARM_UP = "cloze"
 
 
-def run(recipe: str, work: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """One run of the training script; its predictions are kept beside the results."""
-    result = run_qa(recipe, work, name, options)
-    shutil.copyfile(work / name / "eval_predictions.json", predictions_file(name))
-    return {**result, "predictions": f"{NAME}/{name}.json"}
-
-
-def warm_up(work: Path, train_file: Path, vocab: Path, seed: int) -> Path:
-    """The folder of a model that has learnt to look things up, from the training contexts alone."""
-    start, cloze, folder = work / "start", work / "cloze.jsonl", work / "cloze"
-    if not (folder / "train_results.json").is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        random_albert(start, vocab, seed, **SHAPE)
-        write_cloze(train_file, cloze, CLOZE_QUESTIONS, seed)
-        options = {"model_name_or_path": start, "train_file": cloze, "seed": seed, "output_dir": folder}
-        flags = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-        recipe = "benchmarks/recipes/cmrc2018_cloze.yaml"
-        subprocess.run([sys.executable, "examples/run_qa.py", recipe, *flags], check=True, cwd=ROOT)
-    return folder
-
-
-def predictions_file(name: str) -> Path:
-    """Where the predictions of a run are kept."""
+def keep_predictions(folder: Path, name: str) -> str:
+    """Copy the predictions of a run beside the results; where they are, as the result file says it."""
     file = RESULTS / NAME / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    return file
+    shutil.copyfile(folder / "eval_predictions.json", file)
+    return f"{NAME}/{name}.json"
+
+
+def shape(grid: Grid) -> dict[str, Any]:
+    """The shape of the model, from the options of the run that makes it."""
+    made = grid.start[0]
+    assert isinstance(made, dict)  # load_benchmark was given no checkpoint to start from
+    return {**parse_overrides(made["config_overrides"].split(",")), "hidden_act": made["hidden_act"]}
 
 
 def baselines(validation_file: Path) -> list[dict[str, Any]]:
@@ -90,19 +66,6 @@ def _sentences(context: str) -> list[str]:
 
 def _bigrams(text: str) -> set[str]:
     return {text[start : start + 2] for start in range(len(text) - 1)}
-
-
-def plan(dense: Path, sparsities: list[float], methods: list[str]) -> dict[str, dict[str, Any]]:
-    """Name -> options of every run that starts from the dense checkpoint."""
-    runs: dict[str, dict[str, Any]] = {"dense_longer": {"model_name_or_path": dense}}
-    for sparsity in sparsities:
-        for method in methods:
-            runs[f"{method}_{round(100 * sparsity)}"] = {
-                "model_name_or_path": dense,
-                "target_sparsity": sparsity,
-                "pruning_method": method,
-            }
-    return runs
 
 
 def plot(result: dict[str, Any], file: Path) -> None:
@@ -140,31 +103,27 @@ def main() -> None:
     )
     parser.add_argument("--vocab", type=Path, required=True, help="vocab.txt of bert-base-chinese")
     parser.add_argument("--work", type=Path, default=Path("outputs/cmrc2018"), help="folder for checkpoints")
-    parser.add_argument("--sparsities", type=float, nargs="*", default=[0.5, 0.7, 0.9])
-    parser.add_argument("--methods", nargs="*", default=["movement", "magnitude"])
+    parser.add_argument("--only", nargs="*", help="names of the runs that start from the dense model; by default all")
     parser.add_argument("--jobs", type=int, default=1, help="pruned runs at the same time")
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=42, help="seed of all runs")
     args = parser.parse_args()
-    files = {
-        "train_file": (args.data / "cmrc2018_train.json").resolve(),
-        "validation_file": (args.data / "cmrc2018_dev.json").resolve(),
-        "seed": args.seed,
-    }
-    work = args.work.resolve()
-    warm = warm_up(work, files["train_file"], args.vocab, args.seed)
-    dense = run("cmrc2018_scratch", work, "dense", {**files, "model_name_or_path": warm})
+    data, work = args.data.resolve(), args.work.resolve()
+    files = {"train_file": data / "cmrc2018_train.json", "validation_file": data / "cmrc2018_dev.json"}
+    grid = load_benchmark(NAME, {**files, "tokenizer_name": args.vocab.resolve()}, args.seed)
+    trials, runner = all_trials([grid]), new_runner(work, args.jobs)
+    names = [name for name, trial in trials.items() if not trial.labels or args.only is None or name in args.only]
+    runs = run_benchmark([trials[name] for name in names], runner, NAME, grid.metrics)
     result = {
         "benchmark": "CMRC 2018, from scratch, F1 against density",
         **describe_run(args.seed),
-        "model": SHAPE,
+        "model": shape(grid),
         "baselines": baselines(files["validation_file"]),
-        "runs": [dense],
+        "runs": [
+            {**measured(runner, trials[name], run), "predictions": keep_predictions(runner.folder(trials[name]), name)}
+            for name, run in runs.items()
+            if name != WARM_UP
+        ],
     }
-    runs = plan(work / "dense", args.sparsities, args.methods)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        result["runs"] += pool.map(
-            lambda item: run("cmrc2018_prune", work, item[0], {**files, **item[1]}), runs.items()
-        )
     local = {args.vocab: "vocab.txt", args.data: "cmrc2018", work: "outputs/cmrc2018"}
     write_result(NAME, without_local_paths(result, local))
     plot(result, RESULTS / f"{NAME}.png")

@@ -185,10 +185,13 @@ def storage_cmrc2018(result: Result) -> str:
 
 
 def experiment(name: str) -> str:
-    """Table and caption of a grid that `examples/reproduce_paper.py --results benchmarks/results` has run."""
+    """Table and caption of a grid that `palbert reproduce --results benchmarks/results` has run.
+
+    The grid is the package's; where that has changed since, the records have one of their own beside them.
+    """
     runs = read_runs(RESULTS / f"{name}.jsonl")
-    about = runs[0].grid
-    grid = load_grid(GRIDS / f"{name}.yaml", about["scale"])
+    about, own = runs[0].grid, RESULTS / f"{name}.yaml"
+    grid = load_grid(own) if own.is_file() else load_grid(GRIDS / f"{name}.yaml", about["scale"])
     return f"{markdown_table(grid, runs)}\n\n{caption(replace(grid, caption=about['caption']), runs)}"
 
 

@@ -1,73 +1,95 @@
-"""Runs of `examples/run_qa.py` as benchmarks need them: finished ones are kept, interrupted ones go on."""
+"""What the benchmarks that train share: a grid of this folder is run, and what its runs measured is collected.
+
+Every run is a process of `palbert train` with a folder of its own. Finished runs are kept and skipped when a benchmark
+is repeated; an interrupted one goes on from its last checkpoint.
+"""
 
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 import sys
-import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers_palbert.sizes import inspect_checkpoint
+from rich.console import Console
 
-__all__ = ["ROOT", "is_finished", "run_qa", "without_local_paths"]
+from transformers_palbert.experiments.grid import Grid, Trial, load_grid
+from transformers_palbert.experiments.outcome import Run, Status
+from transformers_palbert.experiments.progress import chain_of, end_in_order, run_with_progress, show_failures
+from transformers_palbert.experiments.run_folder import describe_training, logged
+from transformers_palbert.experiments.runner import TRAIN, Runner
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["all_trials", "load_benchmark", "measured", "new_runner", "run_benchmark", "without_local_paths"]
+
+GRIDS = Path(__file__).resolve().parent / "grids"
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` has been trained and evaluated."""
-    return (folder / "eval_results.json").is_file()
+def load_benchmark(
+    name: str, settings: Mapping[str, Any], seed: int, start: Path | None = None, first: Mapping[str, Any] | None = None
+) -> Grid:
+    """The grid of a benchmark.
+
+    Args:
+        name: That of its file in `grids`.
+        settings: Options of the training script that all of its runs share, such as files.
+        seed: The seed of all its runs, and of those that they start from.
+        start: A checkpoint that runs start from, instead of those the grid has for that.
+        first: Options of the first run that the others start from.
+    """
+    shared = {option: str(value) if isinstance(value, Path) else value for option, value in settings.items()}
+    grid = load_grid(GRIDS / f"{name}.yaml", overrides=shared, seeds=[seed], start=start and str(start))
+    if isinstance(grid.start, str):
+        return grid
+    steps = [{**step, "seed": seed} for step in grid.start]
+    return replace(grid, start=[{**step, **(first or {})} if step is steps[0] else step for step in steps])
 
 
-def run_qa(recipe: str, work: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Run the training script, unless ``work/name`` is finished, and collect what it measured."""
-    folder = work / name
-    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
-    script = ["examples/run_qa.py", f"benchmarks/recipes/{recipe}.yaml", *arguments]
-    if not is_finished(folder):
-        _run([sys.executable, *script, "--output_dir", str(folder)], folder)
-    state = json.loads((folder / "trainer_state.json").read_text())
-    metrics = json.loads((folder / "eval_results.json").read_text())
-    sizes = inspect_checkpoint(folder)
+def new_runner(work: Path, jobs: int = 1) -> Runner:
+    """Runs trials in folders of ``work``, ``jobs`` at a time."""
+    return Runner(TRAIN, work, jobs)
+
+
+def all_trials(grids: Sequence[Grid]) -> dict[str, Trial]:
+    """Folder -> run of the grids, those that others start from first."""
+    return {str(trial.folder): trial for trial in chain_of([t for grid in grids for t in grid.trials()]).values()}
+
+
+def run_benchmark(trials: Sequence[Trial], runner: Runner, title: str, metrics: Mapping[str, str]) -> dict[str, Run]:
+    """Run what is not finished, and end the program where a run failed; folder -> record."""
+    console = Console()
+    end_in_order()
+    try:
+        runs = run_with_progress(trials, runner, console, title, metrics)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: call it again to go on.")
+    if show_failures(runs, trials, runner, console) or any(run.status is not Status.DONE for run in runs):
+        sys.exit("Not every run is done, so there is no result: call it again to go on.")
+    return {str(trial.folder): run for trial, run in zip(trials, runs, strict=True)}
+
+
+def measured(runner: Runner, trial: Trial, run: Run) -> dict[str, Any]:
+    """What a finished run measured, as a row of a result file."""
+    folder = runner.folder(trial)
     return {
-        "name": name,
-        "command": shlex.join(["python", *script, "--output_dir", str(folder)]),
-        "seconds": int((folder / "seconds.txt").read_text()),
-        "optimizer_steps": state["global_step"],
-        "f1": metrics["eval_f1"],
-        "em": metrics["eval_em" if "eval_em" in metrics else "eval_exact_match"],
-        "density_encoder": round(sizes.encoder.density, 6),
-        "density_total": round(sizes.total.density, 6),
-        "parameters": sizes.total.numel,
-        "parameters_nonzero": sizes.total.nonzero,
-        "file_bytes": sizes.file_bytes,
-        "curve": _rows(state, ("step", "eval_f1", "eval_em", "eval_density_encoder"), "eval_f1"),
-        "losses": _rows(state, ("step", "loss", "density_encoder"), "loss"),
+        "name": trial.folder,
+        "command": run.command,
+        "settings": run.settings,
+        "seconds": round(run.seconds),
+        "f1": run.value("eval_f1"),
+        "em": run.value("eval_em" if "eval_em" in run.metrics else "eval_exact_match"),
+        **describe_training(folder),
+        "curve": logged(folder, "eval_f1", "eval_em", "eval_density_encoder"),
+        "losses": logged(folder, "loss", "density_encoder"),
     }
 
 
-def _run(command: list[str], folder: Path) -> None:
-    """Run ``command``, and add its time to that of the interrupted runs before it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clock, started = folder / "seconds.txt", time.monotonic()
-    before = int(clock.read_text()) if clock.is_file() else 0
-    try:
-        subprocess.run(command, check=True, cwd=ROOT)
-    finally:
-        clock.write_text(f"{before + time.monotonic() - started:.0f}")
-
-
-def _rows(state: dict[str, Any], keys: tuple[str, ...], needed: str) -> list[dict[str, float]]:
-    return [{key: row[key] for key in keys if key in row} for row in state["log_history"] if needed in row]
-
-
-def without_local_paths(result: dict[str, Any], names: dict[Path, str]) -> dict[str, Any]:
+def without_local_paths(result: dict[str, Any], names: Mapping[Path, str]) -> dict[str, Any]:
     """The result with each folder of this machine written as ``names`` calls it."""
     text = json.dumps(result, ensure_ascii=False)
     for path, name in names.items():
         for spelling in (str(path.resolve()), str(path)):
             text = text.replace(spelling, name)
-    return json.loads(text)
+    changed: dict[str, Any] = json.loads(text)
+    return changed

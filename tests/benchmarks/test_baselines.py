@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import transformers_palbert as palbert
-from tests.references.scripts import ROOT, load_script
-from transformers_palbert.training.recipe_files import find_recipe
 
 
 @pytest.fixture
-def baselines(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return load_script("benchmarks/baselines.py")
+def baselines(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("baselines")
 
 
 def test_held_out_questions_are_about_other_contexts(
@@ -34,6 +32,6 @@ def test_held_out_questions_are_about_other_contexts(
     assert set(held_out["context"]) == {"李明3号。"}
 
 
-def test_every_run_has_a_recipe(baselines: ModuleType) -> None:
-    for recipe in baselines.RUNS.values():
-        assert find_recipe(f"{recipe}_cmrc2018.yaml").is_file()
+def test_every_reader_has_a_run(baselines: ModuleType) -> None:
+    grid = baselines.load_benchmark(baselines.NAME, {}, seed=42)
+    assert sorted(baselines.READERS.values()) == sorted(grid.axes["reader"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -19,10 +21,11 @@ from transformers_palbert.experiments.runner import TRAIN, Runner
 from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.run_arguments import RunArguments
 
 STUB = ROOT / "tests" / "references" / "stub_script.py"
-NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if path.stem != "common")
-TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
+NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if not path.stem.startswith("common"))
+TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments, RunArguments)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +99,31 @@ def test_a_dry_run_runs_nothing(script: ModuleType, grid: str, capsys: pytest.Ca
 def test_all_experiments_are_listed(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == NAMES
+    assert [line.split()[0] for line in lines] == [*NAMES, "figure3"]
     assert {"table6", "table7", "table8", "table9"} < set(NAMES)
 
 
+def test_a_figure_needs_no_run(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    drawn: list[Any] = []
+    monkeypatch.setattr(pyplot, "close", lambda figure: drawn.append(figure.axes[0]))
+    assert script.main(["figure3", "--results", "here"]) == 0
+    assert Path("here/figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert not Path("outputs/experiments/runs").exists()
+    relu, mish = drawn[0].lines
+    assert (relu.get_label(), mish.get_label()) == ("ReLU", "Mish")
+    for x, low, high in zip(relu.get_xdata(), relu.get_ydata(), mish.get_ydata(), strict=True):
+        assert low == pytest.approx(max(0.0, x))
+        assert high == pytest.approx(x * math.tanh(math.log1p(math.exp(x))), abs=1e-6)
+
+
+def test_a_dry_run_draws_nothing(script: ModuleType, grid: str) -> None:
+    assert script.main(["figure3", grid, "--dry-run", "--results", "here"]) == 0
+    assert not Path("here").exists()
+
+
 def test_an_experiment_that_is_not_there_is_named(script: ModuleType) -> None:
-    with pytest.raises(ConfigurationError, match="no experiment 'table5'; there are activation"):
+    with pytest.raises(ConfigurationError, match=r"no experiment 'table5'\. There are activation"):
         script.main(["table5"])
 
 
@@ -129,7 +151,7 @@ def test_the_options_of_every_run_are_those_of_the_training_script(name: str, sc
         for run in {run.key: run for trial in grid.trials() for run in every_run(trial)}.values():
             start = {} if run.start is None else {"model_name_or_path": "start"}
             device = {"fp16": False, "use_cpu": True, "output_dir": "out"}
-            model, baseline, data, _, args = parse_arguments(TYPES, to_arguments(run.settings | start | device))
+            model, baseline, data, _, args, _ = parse_arguments(TYPES, to_arguments(run.settings | start | device))
             assert data.dataset_name == "hfl/cmrc2018"
             assert args.do_train
             assert model.model_name_or_path or baseline.model_type or model.lookup_initialization

@@ -54,12 +54,17 @@ def test_from_scratch_pruned_saved_and_asked(files: dict[str, str], run_qa: Any)
         options(
             files, "out", tokenizer_name=files["vocab"], config_overrides=SHAPE, target_sparsity=0.7, bf16=True,
             gradient_accumulation_steps=2, layer_lr_decay=0.9, qa_layers="0,1", qa_layer_pooling="mean",
+            further_metrics="palbert_qa,squad",
         )
     )  # fmt: skip
     assert {"eval_f1", "eval_em", "eval_density_encoder"} <= set(metrics)
     assert metrics["eval_total"] == 12
     answers = json.loads(Path("out/eval_predictions.json").read_text(encoding="utf-8"))
     assert set(answers) == {str(number) for number in range(24, 36)}
+    written = json.loads(Path("out/all_results.json").read_text())
+    dev = palbert.load_qa_dataset(files["dev"])
+    assert written["eval_palbert_qa_accuracy"] == palbert.compute_metric("palbert_qa", answers, dev)["accuracy"]
+    assert written["eval_squad_f1"] == metrics["eval_squad_f1"] == palbert.compute_metric("squad", answers, dev)["f1"]
     report = inspect_checkpoint("out")
     assert report.encoder.nonzero == round(0.3 * report.encoder.numel)
     model = AutoModelForQuestionAnswering.from_pretrained("out")

@@ -7,6 +7,8 @@ import yaml
 
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Grid, Trial, load_grid
+from transformers_palbert.experiments.reproduction import GRIDS
+from transformers_palbert.qa.metrics import compute_metric
 
 
 def write(name: str, **content: object) -> Path:
@@ -71,6 +73,16 @@ class TestStart:
         assert dense.start.start is None
         assert len({trial.start.key for trial in trials}) == 2  # seeds share it, activations do not
 
+    def test_one_that_evaluates_does_so_on_their_data(self) -> None:
+        steps = [{"do_train": True}, {"do_eval": True}]
+        file = write("g.yaml", axes={"a": [1]}, settings={"validation_file": "dev.json"}, start=steps)
+        dense = load_grid(file).trials()[0].start
+        assert (dense.settings["validation_file"], "validation_file" in dense.start.settings) == ("dev.json", False)
+
+    def test_its_folder_may_have_a_name(self) -> None:
+        (trial,) = load_grid(write("g.yaml", axes={"a": [1]}, start=[{"b": 1, "folder": "dense"}])).trials()
+        assert (trial.start.folder, trial.start.settings, trial.folder) == ("dense", {"b": 1}, None)
+
     def test_another_start_is_another_run(self) -> None:
         trial, *_ = self.grid()
         assert trial.key != Trial(trial.labels, trial.settings).key
@@ -114,6 +126,65 @@ class TestWithoutWeights:
         ):
             assert grid.caption == "Pretrained."
             assert grid.trials()[0].start is None
+
+
+@pytest.mark.parametrize(("name", "labels", "figure"), [
+    ("table6", ("32", "fp16"), 0.816), ("table6", ("32", "fp32"), "—"), ("table7", ("3",), 0.816),
+    ("table8", ("2.5e-5", "0.90"), 0.792), ("table9", ("TextCNN-W",), 0.763), ("table9", ("ALBERT",), None),
+])  # fmt: skip
+def test_the_papers_figures(name: str, labels: tuple[str, ...], figure: float | str | None) -> None:
+    grid = load_grid(GRIDS / f"{name}.yaml", "paper")
+    assert grid.figure("accuracy", dict(zip(grid.axes, labels, strict=True))) == figure
+    assert grid.figure("EM", dict(zip(grid.axes, labels, strict=True))) is None
+
+
+@pytest.mark.parametrize(("name", "points"), [("table6", 6), ("table7", 4), ("table8", 8), ("table9", 5)])
+def test_every_figure_of_the_paper_has_a_point_and_our_scale(name: str, points: int) -> None:
+    """Figures of another scale than that of the metric they stand beside would mislead."""
+    grid = load_grid(GRIDS / f"{name}.yaml", "paper")
+    answers = {"text": ["北京"], "answer_start": [0]}
+    best = compute_metric("palbert_qa", {"a": "北京"}, [{"id": "a", "answers": answers}])
+    for column in grid.paper:
+        found = [
+            grid.figure(column, trial.labels) for trial in grid.trials() if trial.settings["seed"] == grid.seeds[0]
+        ]
+        reported = [figure for figure in found if figure is not None]
+        assert len(reported) == points
+        best_of_all = best[grid.metrics[column].removeprefix("eval_palbert_qa_")]
+        assert all(0.5 * best_of_all < figure <= best_of_all for figure in reported if figure != "—")
+
+
+@pytest.mark.parametrize("scale", ["paper", "small"])
+@pytest.mark.parametrize("name", ["table6", "table7", "table8"])
+def test_the_papers_tables_are_of_a_pruned_model_with_mish(name: str, scale: str) -> None:
+    for trial in load_grid(GRIDS / f"{name}.yaml", scale).trials():
+        assert (trial.settings["hidden_act"], trial.settings["target_sparsity"]) == ("mish", 0.7)
+        assert trial.settings["further_metrics"] == "palbert_qa"
+        assert trial.settings.get("memory_limit_gb") == (8 if (name, scale) == ("table6", "paper") else None)
+
+
+def test_a_metric_can_be_taken_away_and_what_is_added_comes_first() -> None:
+    write("base.yaml", metrics={"F1": "f1", "EM": "em"})
+    file = write("g.yaml", base="base.yaml", axes={"a": [1]}, metrics={"accuracy": "acc", "EM": None})
+    assert list(load_grid(file).metrics.items()) == [("accuracy", "acc"), ("F1", "f1")]
+
+
+class TestFolders:
+    AXES = {"length": {"2 epochs": {"num_train_epochs": 2}}, "score": ["a", "b"]}  # noqa: RUF012
+
+    def test_they_are_made_of_labels_and_seed(self) -> None:
+        file = write("g.yaml", axes=self.AXES, folder="{score} {length} {seed}", seeds=[1, 2])
+        trials = load_grid(file).trials()
+        assert [trial.folder for trial in trials] == [f"{s}_2_epochs_{n}" for s in "ab" for n in (1, 2)]
+        assert trials[0].key == load_grid(write("h.yaml", axes=self.AXES, seeds=[1])).trials()[0].key
+
+    @pytest.mark.parametrize(
+        ("folder", "message"),
+        [("{score}", "several runs the folder 'a'"), ("{method}", r"not made of \{length\}, \{score\}, \{seed\}")],
+    )
+    def test_a_name_that_does_not_tell_runs_apart_is_refused(self, folder: str, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            load_grid(write("g.yaml", axes=self.AXES, folder=folder, seeds=[1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Trial
 from transformers_palbert.experiments.outcome import Run, Status, write_runs
 from transformers_palbert.experiments.runner import Runner
@@ -148,6 +149,55 @@ def test_a_process_that_is_ended_is_interrupted_not_failed() -> None:
     (record,) = runner.run([one])
     assert record.status is Status.DONE
     assert calls(runner, one) == ["new", "resumed"]
+
+
+class TestNamedFolders:
+    ONE = Trial({}, {"a": 1, "do_eval": True}, folder="one")
+
+    def test_a_run_is_where_its_name_says(self, runner: Runner) -> None:
+        (record,) = runner.run([self.ONE])
+        assert record.command.endswith("--output_dir=runs/one")
+        assert (runner.folder(self.ONE), runner.is_known(self.ONE)) == (Path("runs/one"), True)
+        assert record.processor_seconds > 0
+
+    def test_other_settings_in_that_folder_are_refused(self, runner: Runner) -> None:
+        runner.run([self.ONE])
+        other = replace(self.ONE, settings={"a": 2, "do_eval": True})
+        with pytest.raises(ConfigurationError, match=r"runs/one holds a run with other settings \(a: 1 there, 2 asked"):
+            runner.run([other])
+        assert calls(runner, self.ONE) == ["new"]
+
+    def test_so_is_a_file_that_has_changed(self, runner: Runner) -> None:
+        one = Trial({}, {"train_file": "data.json"}, folder="one")
+        Path("data.json").write_text("1")
+        runner.run([one])
+        Path("data.json").write_text("22")
+        with pytest.raises(ConfigurationError, match="a file that its settings name has changed"):
+            runner.run([one])
+
+    @pytest.mark.parametrize(
+        ("wanted", "left", "ended"),
+        [
+            ({"do_eval": True}, "eval", True),
+            ({"do_train": True}, "train", True),
+            ({"do_eval": True, "do_predict": True}, "test", True),
+            ({"do_eval": True}, "train", False),
+            ({"do_eval": True, "do_predict": True}, "eval", False),
+        ],
+    )
+    def test_the_last_results_tell_that_a_script_got_to_its_end(
+        self, runner: Runner, wanted: dict, left: str, ended: bool
+    ) -> None:
+        one = Trial({}, wanted, folder="one")
+        runner.folder(one).mkdir(parents=True)
+        (runner.folder(one) / f"{left}_results.json").write_text("{}")
+        assert runner.is_known(one) is ended
+
+    def test_the_time_of_attempts_before_the_first_record_counts(self, runner: Runner) -> None:
+        runner.folder(self.ONE).mkdir(parents=True)
+        (runner.folder(self.ONE) / "seconds.txt").write_text("1000")
+        (record,) = runner.run([self.ONE])
+        assert record.seconds >= 1000
 
 
 def test_another_launcher() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from statistics import fmean, stdev
 
 import pytest
@@ -43,7 +44,8 @@ RUNS = [
 def test_a_cell_is_mean_and_sample_deviation() -> None:
     values = [30.0, 31.0, 35.5]
     assert (Cell.of(values).mean, Cell.of(values).deviation) == (fmean(values), stdev(values))
-    assert [str(Cell.of(v)) for v in ([3.14159], values, [1234.5, 1236.5])] == ["3.14", "32.17 ± 2.93", "1236 ± 1"]
+    assert [Cell.of(v).text() for v in ([3.14159], values, [1234.5, 1236.5])] == ["3.14", "32.17 ± 2.93", "1236 ± 1"]
+    assert Cell.of([0.7944]).text(digits=3) == "0.794"
 
 
 def test_a_row_per_point() -> None:
@@ -67,6 +69,29 @@ def test_an_axis_over_columns() -> None:
     table = markdown_table(grid("precision", {"F1": "f1", "s": "seconds"}), RUNS[:3]).splitlines()
     assert table[0] == "| batch | precision fp32: F1 | precision fp32: s | precision bf16: F1 | precision bf16: s |"
     assert table[2] == "| 8 | 30.50 ± 0.71 | 5.00 ± 0.00 | 29.50 | 5.00 |"
+
+
+PAPER = {"F1": {"8": {"fp32": 0.7944, "bf16": 0.8}, 16: {"fp32": "—"}}}
+
+
+def test_the_papers_figures_stand_beside_ours_and_are_marked() -> None:
+    marked = replace(grid(), paper=PAPER, digits={"F1": 3})
+    assert markdown_table(marked, RUNS).splitlines() == [
+        "| batch | precision | F1 | F1 in the paper |",
+        "| --- | --- | --- | --- |",
+        "| 8 | fp32 | 30.500 ± 0.707 | *0.794* |",
+        "| 8 | bf16 | 29.500 ± 0.000 | *0.800* |",
+        "| 16 | fp32 | — | *—* |",
+        "| 16 | bf16 | failed |  |",
+    ]
+    rows = list(csv.DictReader(io.StringIO(csv_table(marked, RUNS))))
+    assert [row["F1 in the paper"] for row in rows] == ["0.7944", "0.8", "—", ""]
+    table = markdown_table(replace(grid("precision"), paper=PAPER), RUNS[:2]).splitlines()
+    assert table[0] == "| batch | precision fp32 | precision fp32: F1 in the paper |"
+
+
+def test_a_paper_that_says_nothing_of_these_points_has_no_column() -> None:
+    assert markdown_table(replace(grid(), paper={"F1": {"64": {"fp32": 0.1}}}), RUNS) == markdown_table(grid(), RUNS)
 
 
 def test_a_point_without_runs_is_empty_and_a_missing_metric_is_told() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AlbertConfig, AutoConfig, BertConfig
 
-from transformers_palbert import ConfigurationError, PalBertConfig
+from transformers_palbert import ConfigurationError, PalBertConfig, PalBertForQuestionAnswering
 
 # The configuration that albert_zh publishes for its large model (PAL-BERT paper, Table 5), old keys and all.
 ALBERT_LARGE_ZH = {
@@ -118,6 +119,38 @@ def test_gradient_scales_are_powers_of_the_decay() -> None:
     config = PalBertConfig(num_hidden_layers=4, layer_lr_decay=0.5)
     assert config.gradient_scales == [0.125, 0.25, 0.5, 1.0]
     assert PalBertConfig(num_hidden_layers=3).gradient_scales == [1.0, 1.0, 1.0]
+    assert PalBertConfig(num_hidden_layers=3, layer_lr_decay=2).gradient_scales == [4.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "width", "heads", "million"),
+    [
+        ("tiny", 4, 312, 12, 4.0),
+        ("small", 6, 384, 12, 4.6),
+        ("base", 12, 768, 12, 10.0),
+        ("large", 24, 1024, 16, 15.5),
+        ("xlarge", 24, 2048, 32, 53.4),
+    ],
+)
+def test_the_published_sizes_have_names(size: str, layers: int, width: int, heads: int, million: float) -> None:
+    config = getattr(PalBertConfig, f"albert_{size}_zh")(qa_layers=[1], hidden_act="mish")
+    with torch.device("meta"):
+        model = PalBertForQuestionAnswering(config)
+    embeddings = (21128 + 512 + 2 + 2) * 128
+    layer = 12 * width**2 + 13 * width  # four square matrices and two of four times the width; biases, two LayerNorms
+    assert model.num_parameters() == embeddings + 129 * width + layer + 2 * width + 2
+    assert round(model.num_parameters() / 1e6, 1) == million
+    assert f"{million} million" in getattr(PalBertConfig, f"albert_{size}_zh").__doc__
+    assert (config.num_hidden_layers, config.num_attention_heads, config.hidden_dropout_prob) == (layers, heads, 0.0)
+    assert (config.qa_layers, config.hidden_act) == ([1], "mish")
+
+
+def test_the_large_one_is_the_published_file(tmp_path: Path) -> None:
+    write(tmp_path, ALBERT_LARGE_ZH)
+    published, named = PalBertConfig.from_pretrained(tmp_path), PalBertConfig.albert_large_zh()
+    fields = [field for field in ALBERT_LARGE_ZH if hasattr(named, field) and "dropout" not in field]  # the paper's: 0
+    assert len(fields) == 12
+    assert {field: getattr(named, field) for field in fields} == {field: getattr(published, field) for field in fields}
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "mish", "relu"])
@@ -139,10 +172,12 @@ def test_activations_of_the_paper_and_of_published_checkpoints_are_allowed(activ
         ({"num_attention_heads": 7}, r"num_attention_heads=7 .* a divisor of hidden_size=4096, or attention_head_size"),
         ({"attention_head_size": 0}, r"attention_head_size=0 .* a positive integer or None"),
         ({"attention_head_size": 1.5}, r"attention_head_size"),
-        ({"layer_lr_decay": 0.0}, r"layer_lr_decay=0.0 .* in \(0, 1\]"),
-        ({"layer_lr_decay": 1.01}, r"layer_lr_decay=1.01 .* in \(0, 1\]"),
+        ({"layer_lr_decay": 0.0}, r"layer_lr_decay=0.0 .* a number above 0"),
+        ({"layer_lr_decay": -0.9}, r"layer_lr_decay=-0.9 .* a number above 0"),
+        ({"layer_lr_decay": float("inf")}, r"layer_lr_decay=inf .* a number above 0"),
+        ({"layer_lr_decay": 2.0, "num_hidden_layers": 24}, r"layer_lr_decay=2.0 .* between 0.548 and 1.82 with .*=24"),
         ({"layer_lr_decay": float("nan")}, r"layer_lr_decay=nan"),
-        ({"layer_lr_decay": 0.1, "num_hidden_layers": 24}, r"layer_lr_decay=0.1 .* at least 0.548 with .*=24"),
+        ({"layer_lr_decay": 0.1, "num_hidden_layers": 24}, r"layer_lr_decay=0.1 .* between 0.548 and 1.82 with .*=24"),
         ({"qa_layers": []}, r"qa_layers=\[\] .* non-empty list of layers in \[-12, 12\)"),
         ({"qa_layers": [12]}, r"qa_layers=\[12\] .* in \[-12, 12\) for num_hidden_layers=12"),
         ({"qa_layers": [-13]}, r"qa_layers=\[-13\]"),
@@ -181,8 +216,8 @@ def test_assignment_and_saving_are_checked_too(tmp_path: Path) -> None:
     config = PalBertConfig()
     with pytest.raises(ConfigurationError, match="Field 'layer_lr_decay'"):
         config.layer_lr_decay = "0.95"
-    config.layer_lr_decay = 2.0  # a wrong value is found when the configuration is next used as a whole
-    with pytest.raises(ConfigurationError, match=r"layer_lr_decay=2\.0"):
+    config.layer_lr_decay = 9.0  # a wrong value is found when the configuration is next used as a whole
+    with pytest.raises(ConfigurationError, match=r"layer_lr_decay=9\.0"):
         config.save_pretrained(tmp_path)
 
 

@@ -325,7 +325,7 @@ def test_positions_outside_the_window_add_nothing_to_the_loss() -> None:
         {"qa_layers": [1, 2], "qa_layer_pooling": "max"},
     ],
 )
-@pytest.mark.parametrize("decay", [1.0, 0.5])
+@pytest.mark.parametrize("decay", [1.0, 0.5, 1.5])
 def test_shared_weights_receive_the_scaled_sum_of_the_gradients_of_unshared_layers(
     decay: float, fields: dict[str, Any], checkpointing: bool
 ) -> None:
@@ -365,6 +365,25 @@ def test_losses_on_hidden_states_and_attentions_are_scaled_once_too() -> None:
     for name, value in results[0].items():
         layer = int(name.split(".")[3]) if "albert_layer_groups" in name else 3
         torch.testing.assert_close(results[1][name], value * 0.5 ** (3 - layer), rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("decay", [0.5, 2.0])
+def test_under_adam_the_shared_layer_as_a_whole_learns_as_fast(decay: float) -> None:
+    """What the documentation says of ε: the applications are weighted anew, and a step stays as long as it was."""
+    lengths, changes = {}, {}
+    for name, optimizer in (("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
+        for epsilon in (1.0, decay):
+            torch.manual_seed(0)
+            model = qa_model(layer_lr_decay=epsilon)
+            weight = model.get_parameter("albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight")
+            before, steps = weight.detach().clone(), optimizer([weight], lr=1e-3)
+            model(**BATCH, **INSIDE).loss.backward()
+            steps.step()
+            changes[name, epsilon] = weight.detach() - before
+            lengths[name, epsilon] = changes[name, epsilon].norm()
+    assert lengths["adam", decay] / lengths["adam", 1.0] == pytest.approx(1, abs=0.01)
+    assert not 0.9 < lengths["sgd", decay] / lengths["sgd", 1.0] < 1.1
+    assert not torch.equal(changes["adam", decay].sign(), changes["adam", 1.0].sign())
 
 
 def test_without_decay_no_operation_is_added(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ def test_figures_by_hand() -> None:
         "samples": 3,
         "negatives": 1,
         "articles": 2,
+        "articles_with_negatives": 1,
         "contexts": 2,
         "question_length": {"mean": 5.0, "median": 4.0, "max": 7},
         "context_length": {"mean": 8.0, "median": 8.0, "max": 11},
@@ -50,6 +51,15 @@ def test_figures_by_hand() -> None:
 
 def test_articles_are_contexts_where_there_are_no_titles() -> None:
     assert dataset_statistics([record("q", context, []) for context in ("a", "b", "a")]).articles == 2
+
+
+def test_an_article_with_negatives_counts_once() -> None:
+    found = dataset_statistics([
+        record("1", "a", [], "one"), record("2", "a", [], "one"), record("3", "b", ["b"], "two"), record("4", "c", []),
+    ])  # fmt: skip
+    assert (found.negatives, found.articles, found.articles_with_negatives) == (3, 2, 1)
+    untitled = dataset_statistics([record("1", "a", []), record("2", "a", ["a"]), record("3", "b", ["b"])])
+    assert (untitled.articles, untitled.articles_with_negatives) == (2, 1)
 
 
 def test_a_loaded_dataset_gives_the_same_figures_and_json(tmp_path) -> None:

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from transformers import TrainingArguments
 
-from transformers_palbert import StorageConfig
+from transformers_palbert import PalBertConfig, StorageConfig
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.pruning import PruningConfig
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.config_overrides import override_fields
 from transformers_palbert.training.recipe_files import RECIPES
+from transformers_palbert.training.run_arguments import RunArguments
 
 FILES = sorted(file for file in RECIPES.glob("*.*") if not file.name.startswith("pretrain_"))  # another script
 TYPES = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments)
@@ -89,13 +92,37 @@ def test_a_value_of_the_wrong_type(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("recipe", FILES, ids=lambda path: path.name)
 def test_the_recipes_of_the_examples_parse(recipe: Path) -> None:
     argv = [str(recipe), "--fp16", "false", "--use_cpu", "true"]  # half precision needs a GPU
-    _, _, data, pruning, training = parse_arguments(TYPES, argv)
+    model, _, data, pruning, training, _ = parse_arguments((*TYPES, RunArguments), argv)
     assert data.metric_name
-    assert training.output_dir.startswith("outputs/")
-    if recipe.stem == "paper_cmrc2018":
-        assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (32, 2)
-        assert (training.learning_rate, training.num_train_epochs) == (2e-5, 5)
-        assert pruning.target_sparsity == 0.7
+    assert training.output_dir == f"outputs/{recipe.stem}"
+    pruning.callback()  # raises if a setting has no effect or does not go with another
+    if model.config_overrides and model.model_name_or_path:
+        config = PalBertConfig(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+        changed = override_fields(config, model.config_overrides)
+        assert (changed.hidden_dropout_prob, changed.attention_probs_dropout_prob) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["paper_cmrc2018", "paper_cmrc2018_19mb"])
+def test_the_recipe_of_the_paper_says_which_values_are_ours(name: str) -> None:
+    """Of what the paper gives, every value is the paper's; every other is marked."""
+    file = RECIPES / f"{name}.yaml"
+    papers = {
+        "hidden_act": "mish",
+        "config_overrides": "hidden_dropout_prob=0.0,attention_probs_dropout_prob=0.0",
+        "layer_lr_decay": 0.95,
+        "dataset_name": "hfl/cmrc2018",
+        "per_device_train_batch_size": 32,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 2.0e-5,
+        "num_train_epochs": 5,
+        "fp16": True,
+    }
+    without_effect = {"do_train", "further_metrics", "save_strategy", "save_total_limit", "report_to", "output_dir"}
+    recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert papers.items() <= recipe.items()
+    lines = file.read_text(encoding="utf-8").splitlines()
+    marked = {line.partition(":")[0] for line in lines if "# ours" in line}
+    assert marked == recipe.keys() - papers.keys() - without_effect
 
 
 def test_there_are_recipes() -> None:

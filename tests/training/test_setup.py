@@ -73,8 +73,6 @@ def test_a_config_of_palbert_an_albert_or_another() -> None:
     assert (changed.model_type, changed.layer_lr_decay, changed.intermediate_size) == ("palbert", 0.9, 32)
     with pytest.raises(ConfigurationError, match="need an ALBERT or PAL-BERT checkpoint; bert is a bert"):
         load_config(ModelArguments(config_name="bert", layer_lr_decay=0.9))
-    with pytest.raises(ConfigurationError, match="cannot go with model_name_or_path"):
-        load_config(ModelArguments(model_name_or_path="albert", config_overrides=SHAPE))
 
 
 def test_a_model_for_its_task_with_the_tokenizers_words(vocabulary: str) -> None:

@@ -11,20 +11,27 @@ All that it may say; only ``axes`` must be there:
       precision: {fp32: {}, bf16: {bf16: true}}    # an axis of several options: label -> options
     names: {gradient_accumulation_steps: steps}    # what an axis is called in tables
     seeds: [42, 43]
-    metrics: {F1: eval_f1, EM: eval_em}   # column -> what a run measured; the first is plotted
+    metrics: {F1: eval_f1, EM: eval_em}   # column -> what a run measured (null: no column); the first is plotted
+    digits: {F1: 1}                       # column -> digits after the point; by default 2
     columns: precision                    # an axis to spread over columns; the others make the rows
     plot: gradient_accumulation_steps     # the horizontal axis of the picture; by default the first
     caption: What a reader must know.
+    paper: {F1: {1: {fp32: 79.6, bf16: 79.4}}}     # metric -> label -> … -> the figure that a paper reports there
     start: [{recipe: small_cloze.yaml}]            # runs, each from the one before, that all runs start from
+    folder: "{precision} {seed}"                   # what a run's folder is called, of its labels and its seed
     without_weights: {…}                  # what to change where a model_name_or_path cannot be had
     scales:                               # the same grid at other sizes: what to change
       small: {settings: {max_train_samples: 2000}, seeds: [42]}
+
+A run of ``start`` may say ``folder`` as well, what its own folder is called. A folder without a name is called after a
+digest of the run's settings; one with a name is refused if it holds a run with other settings.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,12 +43,13 @@ from .settings import Settings, load_settings, settings_key
 __all__ = ["Grid", "Trial", "load_grid"]
 
 KEYS = {
-    "axes", "base", "caption", "columns", "metrics", "names", "plot", "scales", "seeds", "settings", "start", "title",
-    "without_weights",
+    "axes", "base", "caption", "columns", "digits", "folder", "metrics", "names", "paper", "plot", "scales", "seeds",
+    "settings", "start", "title", "without_weights",
 }  # fmt: skip
 
 SHARED_WITH_START = ("dataset_config_name", "dataset_name", "hidden_act", "tokenizer_name", "train_file", "use_cpu")
-"""Options that a run passes on to those it starts from: data, activation and device."""
+"""Options that a run passes on to those it starts from: data, activation and device; if they evaluate, its
+``validation_file`` as well."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,13 @@ class Trial:
         labels: Axis -> label of the point; empty for a run that others start from.
         settings: Options of the training script, all but ``output_dir``.
         start: The trial whose model this one starts from, if any.
+        folder: What its folder is called; None for a digest of the settings.
     """
 
     labels: dict[str, str]
     settings: Settings
     start: Trial | None = None
+    folder: str | None = None
 
     @property
     def key(self) -> str:
@@ -80,6 +90,9 @@ class Grid:
     plot: str
     settings: Settings
     start: list[Settings] | str
+    folder: str | None = None
+    paper: dict[str, Any] = field(default_factory=dict)
+    digits: dict[str, int] = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
         """All runs, seeds innermost."""
@@ -92,18 +105,32 @@ class Grid:
             settings |= options
         settings["seed"] = seed
         labels = {axis: label for axis, (label, _) in point.items()}
+        folder = self.folder and self.folder.format(**labels, seed=seed).replace(" ", "_")
         if settings.get("model_name_or_path") or settings.get("model_type"):  # a word-level reader is made anew
-            return Trial(labels, settings)
+            return Trial(labels, settings, folder=folder)
         if isinstance(self.start, str):
-            return Trial(labels, settings | {"model_name_or_path": self.start})
-        return Trial(labels, settings, self._last_start(settings, self.start))
+            return Trial(labels, settings | {"model_name_or_path": self.start}, folder=folder)
+        return Trial(labels, settings, self._last_start(settings, self.start), folder)
 
     def _last_start(self, settings: Settings, steps: list[Settings]) -> Trial | None:
-        shared = {option: settings[option] for option in SHARED_WITH_START if option in settings}
         start = None
         for step in steps:
-            start = Trial({}, {**step, **shared}, start)
+            options = {option: value for option, value in step.items() if option != "folder"}
+            start = Trial({}, options | _shared(settings, step), start, step.get("folder"))
         return start
+
+    def figure(self, metric: str, labels: Mapping[str, str]) -> float | str | None:
+        """What the paper reports at a point of the grid, in the column ``metric``; None where it reports nothing."""
+        found: Any = self.paper.get(metric)
+        for axis in self.axes:
+            found = {str(label): value for label, value in found.items()}.get(labels[axis]) if found else None
+        return found
+
+
+def _shared(settings: Settings, step: Settings) -> Settings:
+    """What a run with these settings passes on to a step of its start."""
+    options = (*SHARED_WITH_START, "validation_file") if step.get("do_eval") else SHARED_WITH_START
+    return {option: settings[option] for option in options if option in settings}
 
 
 def load_grid(
@@ -141,14 +168,18 @@ def load_grid(
         caption=spec.get("caption", ""),
         axes={name: _axis(name, values) for name, values in spec["axes"].items()},
         seeds=tuple(seeds or spec.get("seeds", [42])),
-        metrics=spec.get("metrics", {"F1": "eval_f1"}),
+        metrics={name: metric for name, metric in spec.get("metrics", {"F1": "eval_f1"}).items() if metric},
         names=spec.get("names", {}),
         columns=spec.get("columns"),
         plot=spec.get("plot", next(iter(spec["axes"]))),
         settings=spec["settings"],
         start=start or spec.get("start", []),
+        folder=spec.get("folder"),
+        paper=spec.get("paper", {}),
+        digits=spec.get("digits", {}),
     )
     _require_axes(grid, file)
+    _require_folders(grid, file)
     return grid
 
 
@@ -156,6 +187,22 @@ def _require_axes(grid: Grid, file: Path) -> None:
     for role, axis in (("columns", grid.columns), ("plot", grid.plot)):
         if axis is not None and axis not in grid.axes:
             raise ConfigurationError(f"{file}: {role}={axis!r} is no axis; axes are {', '.join(grid.axes)}.")
+
+
+def _require_folders(grid: Grid, file: Path) -> None:
+    """Let no two runs write into one folder."""
+    if grid.folder is None:
+        return
+    try:
+        trials = grid.trials()
+    except (KeyError, IndexError, ValueError) as error:
+        known = ", ".join(f"{{{name}}}" for name in (*grid.axes, "seed"))
+        raise ConfigurationError(f"{file}: folder={grid.folder!r} is not made of {known}: {error!r}.") from error
+    folders = Counter(trial.folder for trial in trials)
+    if twice := [str(folder) for folder, count in folders.items() if count > 1]:
+        raise ConfigurationError(
+            f"{file}: folder={grid.folder!r} gives several runs the folder {twice[0]!r}; it must tell them apart."
+        )
 
 
 def _axis(name: str, values: Any) -> dict[str, Settings]:
@@ -216,10 +263,11 @@ def _at_scale(spec: dict[str, Any], scale: str | None, file: Path) -> dict[str, 
 
 
 def _merge(low: Any, high: Any) -> Any:
-    """``high`` over ``low``; mappings are merged, but an axis is replaced as a whole."""
+    """``high`` over ``low``; mappings are merged, what ``high`` has first, but an axis is replaced as a whole."""
     if not (isinstance(low, dict) and isinstance(high, dict)):
         return high
-    merged = {**low, **{key: _merge(low.get(key), value) for key, value in high.items()}}
+    merged = {key: _merge(low.get(key), value) for key, value in high.items()}
+    merged |= {key: value for key, value in low.items() if key not in high}
     if "axes" in high:
         merged["axes"] = {**low.get("axes", {}), **high["axes"]}
     return merged

@@ -1,4 +1,4 @@
-"""What became of a run: done, out of memory, or failed."""
+"""What became of a run: it is done, did not fit into memory, failed, or was interrupted."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ class Run:
         date: When it ended.
         labels: Axis -> label, where the run belongs to a grid.
         grid: Its ``name``, ``scale`` and ``caption``, and the ``command`` that ran it.
+        processor_seconds: Seconds that processors worked for it in the last attempt, all of its threads and processes
+            together; None where the system does not tell.
     """
 
     key: str
@@ -68,6 +70,7 @@ class Run:
     date: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     grid: dict[str, str] = field(default_factory=dict)
+    processor_seconds: float | None = None
 
     @property
     def final(self) -> bool:

@@ -4,6 +4,7 @@
     palbert reproduce table7 table8              # the paper's model: a GPU and the Hub
     palbert reproduce table7 --scale small       # minutes a run on a CPU, and the caption says so
     palbert reproduce all --jobs 2 --set train_file=train.json --set validation_file=dev.json
+    palbert reproduce figure3                    # a picture that no run is needed for
 
 An experiment is a grid of this package; the path of one of your own does as well. Every run is a process of
 `palbert train`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
@@ -19,26 +20,25 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers.utils import cached_file
 
 from ..errors import ConfigurationError, MissingExtraError
-from .grid import Grid, Trial, load_grid
+from .figures import FIGURES
+from .grid import Grid, load_grid
 from .outcome import Run, Status, write_runs
 from .plots import plot
+from .progress import chain_of, describe, end_in_order, run_with_progress, show_failures
 from .runner import TRAIN, Runner
 from .settings import load_settings, parse_overrides
 from .tables import caption, csv_table, markdown_table
 
-__all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "run_grid", "weights_at_hand", "write_results"]
+__all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "weights_at_hand", "write_results"]
 
 GRIDS = Path(__file__).parent / "grids"
 
@@ -57,12 +57,17 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
     args = parse(argv, description, prog)
     console = Console()
     if args.list or not args.tables:
-        for name, file in known_experiments().items():
-            console.print(f"{name:20} {load_settings(file)['title']}", highlight=False)
+        for name, title in titles().items():
+            console.print(f"{name:20} {title}", highlight=False)
         return 0
+    names = list(titles()) if args.tables == ["all"] else args.tables
+    results = args.results or args.work / args.scale
+    if not args.dry_run:
+        draw([name for name in names if name in FIGURES], results, console)
     grids = [
         load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
-        for name in (known_experiments() if args.tables == ["all"] else args.tables)
+        for name in names
+        if name not in FIGURES
     ]
     launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
     runner = Runner((str(args.script),) if args.script else TRAIN, args.work / "runs", args.jobs, launcher)
@@ -70,11 +75,25 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
         show_plan(grids, runner, console)
         return 0
     try:
-        failed = run_grids(grids, runner, args.results or args.work / args.scale, f"{prog} {shlex.join(argv)}", console)
+        failed = run_grids(grids, runner, results, f"{prog} {shlex.join(argv)}", console)
     except KeyboardInterrupt:
         console.print("[red]Interrupted[/]: call it again to go on.")
         return 1
     return 1 if failed else 0
+
+
+def titles() -> dict[str, str]:
+    """Name -> title, of all experiments and figures."""
+    figures = {name: title for name, (title, _) in FIGURES.items()}
+    return {name: load_settings(file)["title"] for name, file in known_experiments().items()} | figures
+
+
+def draw(names: Sequence[str], folder: Path, console: Console) -> None:
+    """Draw figures that no run is needed for."""
+    for name in names:
+        file = folder / f"{name}.png"
+        FIGURES[name][1](file)
+        console.print(f"{FIGURES[name][0]}: written to {file}", highlight=False, soft_wrap=True)
 
 
 def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str, console: Console) -> list[Run]:
@@ -83,22 +102,15 @@ def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str,
     Raises:
         KeyboardInterrupt: if it is interrupted or told to end; what runs is ended in order, and can be resumed.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it runs in the background ignore Ctrl-C
-        signal.signal(number, _interrupt)
+    end_in_order()
     failed = []
     for grid in grids:
         about = {"name": grid.name, "scale": grid.scale, "caption": grid.caption, "command": command}
-        runs = [replace(run, grid=about) for run in run_grid(grid, runner, console)]
-        write_results(grid, runs, folder, console)
-        failed += [run for run in runs if not run.final]
-    for run in failed:
-        console.print(f"\n[red]{run.status}[/]: {describe(run.labels, run.seed)}\n{run.reason}", highlight=False)
-        console.print(f"  whole log: {runner.work / run.key / 'log.txt'}", highlight=False)
+        trials = grid.trials()
+        runs = run_with_progress(trials, runner, console, grid.name, grid.metrics)
+        write_results(grid, [replace(run, grid=about) for run in runs], folder, console)
+        failed += show_failures(runs, trials, runner, console)
     return failed
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -> argparse.Namespace:
@@ -106,8 +118,10 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of experiments, grid files, or all")
-    parser.add_argument("--list", action="store_true", help="list the experiments")
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="names of experiments or figures, grid files, or all"
+    )
+    parser.add_argument("--list", action="store_true", help="list the experiments and figures")
     parser.add_argument("--scale", default="paper", help="paper, or small: minutes a run on one core of a CPU")
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="option of palbert train")
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
@@ -130,7 +144,9 @@ def experiment_file(name: str) -> Path:
     """The grid file of that name or path."""
     known = known_experiments()
     if name not in known and not Path(name).is_file():
-        raise ConfigurationError(f"There is no experiment {name!r}; there are {', '.join(known)}, and grid files.")
+        raise ConfigurationError(
+            f"There is no experiment {name!r}. There are {', '.join(titles())}; the path of a grid file does as well."
+        )
     return known.get(name, Path(name))
 
 
@@ -142,55 +158,14 @@ def weights_at_hand(name: str) -> bool:
         return False
 
 
-def run_grid(grid: Grid, runner: Runner, console: Console) -> list[Run]:
-    """Run what is not known of a grid, with a progress bar."""
-    trials = grid.trials()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    pending = [trial for trial in chain_of(trials).values() if not runner.is_known(trial)]
-    console.rule(f"{grid.name}: {len(trials)} runs, {len(pending)} processes to start")
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(grid.name, total=len(pending))
-        keys = {trial.key for trial in pending}
-
-        def on_end(trial: Trial, run: Run) -> None:
-            if trial.key in keys:
-                scores = " ".join(
-                    f"{name} {run.value(key):.2f}" for name, key in grid.metrics.items() if run.value(key)
-                )
-                progress.console.print(f"{describe(trial.labels, run.seed)}: {run.status} {scores}", highlight=False)
-                progress.advance(bar)
-
-        return runner.run(trials, on_end)
-
-
-def chain_of(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """Key -> trial, of the trials and all that they start from, in the order they run."""
-    chain: dict[str, Trial] = {}
-    starts = [trial.start for trial in trials if trial.start is not None]
-    if starts:
-        chain |= chain_of(starts)
-    return chain | {trial.key: trial for trial in trials}
-
-
 def show_plan(grids: Sequence[Grid], runner: Runner, console: Console) -> None:
     """Every process that would be started, as a command."""
     trials = chain_of([trial for grid in grids for trial in grid.trials()])
     for trial in trials.values():
         state = "known" if runner.is_known(trial) else "to run"
-        console.print(f"{state}: {describe(trial.labels, trial.settings.get('seed'))}", highlight=False)
+        console.print(f"{state}: {describe(trial)}", highlight=False)
         if state == "to run":
             console.print(f"  {shlex.join(runner.command(trial))}", highlight=False, soft_wrap=True)
-
-
-def describe(labels: dict[str, str], seed: Any) -> str:
-    """A run in words."""
-    return ", ".join([*(f"{axis} {label}" for axis, label in labels.items()), f"seed {seed}"] if labels else ["start"])
 
 
 def write_results(grid: Grid, runs: Sequence[Run], folder: Path, console: Console) -> None:

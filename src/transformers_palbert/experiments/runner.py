@@ -1,17 +1,16 @@
 """Run the trials of a grid in processes of their own, and keep what they gave.
 
 A process ends with its memory, and one that crashes or runs out of memory takes nothing with it. A folder per run,
-called after the key of its settings, holds model, log and record; so whoever asks for the same settings again gets the
-record, and a run that was interrupted goes on from its last checkpoint.
+called as its grid says or else after the key of its settings, holds model, log and record; so whoever asks for the same
+settings again gets the record, and a run that was interrupted goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
-import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -21,13 +20,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
+from ..errors import ConfigurationError
 from ..machine import describe_machine
-from ..sizes import weight_bytes
 from .grid import Trial
-from .outcome import Run, Status, classify, last_lines, read_runs, write_runs
+from .outcome import Run, Status, classify, last_lines
+from .run_folder import (
+    LOG,
+    collect_metrics,
+    delete_checkpoints,
+    earlier_seconds,
+    has_ended,
+    read_record,
+    write_record,
+)
 from .settings import Settings, to_arguments
 
 __all__ = ["TRAIN", "Runner"]
@@ -37,7 +46,6 @@ logger = logging.getLogger(__name__)
 TRAIN = ("-m", "transformers_palbert", "train")
 """What Python is to run for a training: ``palbert train``, in a form that ``accelerate launch`` takes as well."""
 
-RECORD, LOG = "run.json", "log.txt"
 TAIL = 20_000  # bytes of the log that are looked at
 
 
@@ -63,12 +71,39 @@ class Runner:
 
     def folder(self, trial: Trial) -> Path:
         """Where the trial's model, log and record are."""
-        return self.work / trial.key
+        return self.work / (trial.folder or trial.key)
 
     def record(self, trial: Trial) -> Run | None:
-        """What is known of the trial, if it ran before."""
-        file = self.folder(trial) / RECORD
-        return read_runs(file)[0] if file.is_file() else None
+        """What is known of the trial, if it ran before.
+
+        A folder without a record, as the training script alone leaves it, counts as done if the script got to its end.
+
+        Raises:
+            ConfigurationError: if the trial's folder holds a run with other settings.
+        """
+        folder = self.folder(trial)
+        record = read_record(folder)
+        if record is not None and record.key != trial.key:
+            raise ConfigurationError(
+                f"{folder} holds a run with other settings ({self._differences(record, trial)}). Move it away, or give"
+                " another folder for the runs."
+            )
+        if record is None and has_ended(folder, trial.settings):
+            return self._record(
+                trial, Status.DONE, seconds=earlier_seconds(folder, None), metrics=collect_metrics(folder)
+            )
+        return record
+
+    def _differences(self, record: Run, trial: Trial) -> str:
+        """What a record's settings and a trial's do not have in common."""
+        wanted = self._settings(trial)
+        options = sorted({*record.settings, *wanted})
+        changed = [
+            f"{option}: {record.settings.get(option)} there, {wanted.get(option)} asked for"
+            for option in options
+            if record.settings.get(option) != wanted.get(option)
+        ]
+        return "; ".join(changed) or "a file that its settings name has changed, or the run that it starts from"
 
     def is_known(self, trial: Trial) -> bool:
         """Whether the trial need not be run."""
@@ -133,8 +168,8 @@ class Runner:
                 return record
             if trial.start is not None and not self._has_start(trial.start):
                 return self._without_start(trial, trial.start)
-            record = self._execute(trial, earlier=0.0 if record is None else record.seconds)
-            write_runs(folder / RECORD, [record])
+            record = self._execute(trial, earlier=earlier_seconds(folder, record))
+            write_record(folder, record)
         return record
 
     def _has_start(self, start: Trial) -> bool:
@@ -149,54 +184,48 @@ class Runner:
 
     def _execute(self, trial: Trial, earlier: float) -> Run:
         folder, command = self.folder(trial), self.command(trial)
-        logger.info("%s: %s", trial.key, shlex.join(command))
+        logger.info("%s: %s", folder.name, shlex.join(command))
         started = time.monotonic()
         with (folder / LOG).open("ab") as log:
             begin = log.tell()
-            exit_code, memory = self._wait(command, log)
+            exit_code, used = self._wait(command, log)
+        seconds = round(earlier + time.monotonic() - started, 1)
+        if exit_code == 0:
+            delete_checkpoints(folder)
+            return self._record(trial, Status.DONE, seconds=seconds, metrics=collect_metrics(folder), **used)
         with (folder / LOG).open("rb") as log:
             log.seek(max(begin, (folder / LOG).stat().st_size - TAIL))
             tail = last_lines(log.read().decode(errors="replace"))
-        status = Status.INTERRUPTED if self._stopped.is_set() and exit_code else classify(exit_code, tail)
-        metrics = _collect(folder) if status is Status.DONE else {}
+        status = Status.INTERRUPTED if self._stopped.is_set() else classify(exit_code, tail)
+        return self._record(trial, status, seconds=seconds, reason=f"{tail}\nexit code {exit_code}".strip(), **used)
+
+    def _record(self, trial: Trial, status: Status, **known: Any) -> Run:
+        """The record of a trial: what can be said of it here and now, and what is known."""
         return Run(
             key=trial.key,
             status=status,
             settings=self._settings(trial),
-            metrics=metrics,
-            seconds=round(earlier + time.monotonic() - started, 1),
-            peak_memory_gb=memory,
-            command=shlex.join(["python" if part == sys.executable else part for part in command]),
-            reason="" if status is Status.DONE else f"{tail}\nexit code {exit_code}".strip(),
+            command=shlex.join(["python" if part == sys.executable else part for part in self.command(trial)]),
             machine=describe_machine(),
             date=datetime.now(UTC).date().isoformat(),
+            **known,
         )
 
-    def _wait(self, command: list[str], log: object) -> tuple[int, float | None]:
-        """Exit code of the command and its largest resident memory in 10^9 bytes."""
+    def _wait(self, command: list[str], log: object) -> tuple[int, dict[str, float]]:
+        """Run the command; its exit code, and what it used: ``peak_memory_gb`` and ``processor_seconds``."""
         if self._stopped.is_set():
-            return -15, None
+            return -signal.SIGTERM, {}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)  # type: ignore[call-overload]
         self._processes.add(process)
         if self._stopped.is_set():  # between the look above and now
             process.terminate()
         try:
             if not hasattr(os, "wait4"):
-                return process.wait(), None
+                return process.wait(), {}
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-            return process.returncode, round(usage.ru_maxrss * unit / 1e9, 3)
+            memory, busy = usage.ru_maxrss * unit / 1e9, usage.ru_utime + usage.ru_stime
+            return process.returncode, {"peak_memory_gb": round(memory, 3), "processor_seconds": round(busy, 3)}
         finally:
             self._processes.discard(process)
-
-
-def _collect(folder: Path) -> dict[str, float]:
-    """What a finished run measured; its checkpoints are deleted, for the model itself is saved."""
-    file = folder / "all_results.json"
-    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    metrics = {name: value for name, value in results.items() if isinstance(value, int | float)}
-    weights = weight_bytes(folder) or 0
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    return metrics | {"file_mb": weights / 1e6}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
 from .grid import Grid
@@ -29,8 +30,9 @@ class Cell:
         """Summarise one value or more."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
-    def __str__(self) -> str:
-        digits = 0 if abs(self.mean) >= 1000 else 2
+    def text(self, digits: int = 2) -> str:
+        """Mean ± deviation with that many digits after the point; none where the mean has four before it."""
+        digits = 0 if abs(self.mean) >= 1000 else digits
         text = f"{self.mean:.{digits}f}"
         return text if self.deviation is None else f"{text} ± {self.deviation:.{digits}f}"
 
@@ -53,11 +55,12 @@ class Point:
         complete = self.status is Status.DONE and len(values) == len(self.runs)
         return Cell.of(values) if complete else None
 
-    def text(self, metric: str) -> str:
+    def text(self, metric: str, digits: int = 2) -> str:
         """The metric as a table shows it."""
         if self.status is Status.OUT_OF_MEMORY:
             return NO_MEMORY
-        return str(self.cell(metric) or ("not measured" if self.status is Status.DONE else self.status))
+        cell = self.cell(metric)
+        return cell.text(digits) if cell else "not measured" if self.status is Status.DONE else str(self.status)
 
 
 def points(runs: Iterable[Run]) -> list[Point]:
@@ -69,33 +72,61 @@ def points(runs: Iterable[Run]) -> list[Point]:
 
 
 def markdown_table(grid: Grid, runs: Iterable[Run]) -> str:
-    """A row per point and a column per metric; an axis of ``grid.columns`` is spread over columns."""
+    """A row per point and a column per metric; an axis of ``grid.columns`` is spread over columns.
+
+    Where a paper reports a figure, that stands in a column of its own beside ours, in italics.
+    """
     table = points(runs)
     rows = [axis for axis in grid.axes if axis != grid.columns]
     spread = list(dict.fromkeys(point.labels[grid.columns] for point in table)) if grid.columns else [""]
+    columns = _columns(grid, table)
     header = [
         *(_name(grid, axis) for axis in rows),
-        *(_heading(grid, label, metric) for label in spread for metric in grid.metrics),
+        *(_heading(grid, label, column) for label in spread for column in columns),
     ]
     found = {
         (tuple(point.labels[axis] for axis in rows), point.labels.get(grid.columns or "", "")): point for point in table
     }
     body = [
-        [*labels, *(_text(found.get((labels, label)), metric) for label in spread for metric in grid.metrics.values())]
+        [*labels, *(_text(found.get((labels, label)), show) for label in spread for show in columns.values())]
         for labels in dict.fromkeys(labels for labels, _ in found)
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *body))
 
 
-def _heading(grid: Grid, label: str, metric: str) -> str:
+def _columns(grid: Grid, table: Iterable[Point]) -> dict[str, Callable[[Point], str]]:
+    """Heading -> what a point has in that column: our metrics, each followed by the paper's where there is one."""
+    columns: dict[str, Callable[[Point], str]] = {}
+    for name, metric in grid.metrics.items():
+        digits = grid.digits.get(name, 2)
+        columns[name] = partial(Point.text, metric=metric, digits=digits)
+        if any(grid.figure(name, point.labels) is not None for point in table):
+            columns[_papers(name)] = partial(_paper_text, grid=grid, name=name, digits=digits)
+    return columns
+
+
+def _papers(name: str) -> str:
+    """The heading over a paper's own figures."""
+    return f"{name} in the paper"
+
+
+def _paper_text(point: Point, grid: Grid, name: str, digits: int) -> str:
+    """The paper's figure in italics; what is no number, such as "—", as it is."""
+    figure = grid.figure(name, point.labels)
+    if figure is None:
+        return ""
+    return f"*{figure:.{digits}f}*" if isinstance(figure, int | float) else f"*{figure}*"
+
+
+def _heading(grid: Grid, label: str, column: str) -> str:
     if not label:
-        return metric
+        return column
     name = f"{_name(grid, grid.columns or '')} {label}"
-    return name if len(grid.metrics) == 1 else f"{name}: {metric}"
+    return name if len(grid.metrics) == 1 and column in grid.metrics else f"{name}: {column}"
 
 
-def _text(point: Point | None, metric: str) -> str:
-    return "" if point is None else point.text(metric)
+def _text(point: Point | None, show: Callable[[Point], str]) -> str:
+    return "" if point is None else show(point)
 
 
 def _name(grid: Grid, axis: str) -> str:
@@ -103,16 +134,17 @@ def _name(grid: Grid, axis: str) -> str:
 
 
 def csv_table(grid: Grid, runs: Iterable[Run]) -> str:
-    """A line per point: labels, status, number of seeds, mean and standard deviation of every metric."""
-    stream = io.StringIO()
+    """A line per point: labels, status, number of seeds, and of every metric mean, deviation and the paper's figure."""
+    stream, table = io.StringIO(), points(runs)
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        [*grid.axes, "status", "seeds", *(f"{name}{part}" for name in grid.metrics for part in ("", " sd"))]
-    )
-    for point in points(runs):
+    papers = [name for name in grid.metrics if any(grid.figure(name, point.labels) is not None for point in table)]
+    headings = [f"{name}{part}" for name in grid.metrics for part in ("", " sd")]
+    writer.writerow([*grid.axes, "status", "seeds", *headings, *map(_papers, papers)])
+    for point in table:
         cells = [point.cell(metric) for metric in grid.metrics.values()]
         numbers = [part for cell in cells for part in ((cell.mean, cell.deviation) if cell else (None, None))]
-        writer.writerow([*point.labels.values(), point.status, len(point.runs), *numbers])
+        figures = [grid.figure(name, point.labels) for name in papers]
+        writer.writerow([*point.labels.values(), point.status, len(point.runs), *numbers, *figures])
     return stream.getvalue()
 
 

@@ -65,7 +65,8 @@ class PalBertConfig(AlbertConfig):
     """Configuration of a PAL-BERT model.
 
     With the defaults of the fields below, the model is ALBERT: the same logits, the same checkpoint keys.
-    :meth:`from_pretrained` reads the ``config.json`` of an ALBERT checkpoint as well.
+    :meth:`from_pretrained` reads the ``config.json`` of an ALBERT checkpoint as well. :meth:`albert_large_zh` and its
+    sisters give the shapes of the published Chinese ALBERTs by name.
 
     Args:
         qa_layers: Which layer applications feed the question-answering head, as indices in
@@ -76,8 +77,12 @@ class PalBertConfig(AlbertConfig):
         qa_layer_pooling: How several applications become one input of that head. ``"last"`` (one application only),
             ``"mean"``, ``"max"`` (elementwise), ``"concat"`` (the head grows to ``len(qa_layers) * hidden_size``
             inputs), ``"weighted_sum"`` (softmax-weighted, weights learned).
-        layer_lr_decay: ε in (0, 1]: each application learns ε times as fast as the one above it, on the weights that
-            they share; 1.0 is off. Equations 6 and 7 of the PAL-BERT paper, doi 10.32604/cmes.2023.046692.
+        layer_lr_decay: ε > 0 of equations 6 and 7 of the PAL-BERT paper, doi 10.32604/cmes.2023.046692: each
+            application learns ε times as fast as the one above it. Below 1 the top learns fastest, above 1 the bottom
+            does, 1.0 is off. On weights that all applications share, it says how much each has a say in their common
+            gradient. Adam divides a gradient by its own size, so with it (and all its kin) the shared layer as a whole
+            learns no slower for a small ε: only the shares of its applications change. The embeddings, which have
+            weights of their own, learn ``ε ** num_hidden_layers`` times as fast as the head.
         attention_head_size: Width of one attention head. None is ``hidden_size // num_attention_heads``. A compacted
             model states it, since removing heads leaves the width of the others as it was.
         application_heads: Which heads each application of a layer uses, as hexadecimal digits: bit ``i % 8`` of byte
@@ -103,6 +108,34 @@ class PalBertConfig(AlbertConfig):
     """
 
     model_type = "palbert"
+
+    @classmethod
+    def albert_tiny_zh(cls, **changes: Any) -> "PalBertConfig":
+        """The shape of albert_tiny_zh: 4 layers of 312 units, 4.0 million parameters; ``changes`` are other fields."""
+        return cls(**(_albert_zh(layers=4, width=312, heads=12) | changes))
+
+    @classmethod
+    def albert_small_zh(cls, **changes: Any) -> "PalBertConfig":
+        """The shape of albert_small_zh_google: 6 layers of 384 units, 4.6 million parameters."""
+        return cls(**(_albert_zh(layers=6, width=384, heads=12) | changes))
+
+    @classmethod
+    def albert_base_zh(cls, **changes: Any) -> "PalBertConfig":
+        """The shape of albert_base_zh: 12 layers of 768 units, 10.0 million parameters."""
+        return cls(**(_albert_zh(layers=12, width=768, heads=12) | changes))
+
+    @classmethod
+    def albert_large_zh(cls, **changes: Any) -> "PalBertConfig":
+        """The shape of albert_large_zh, the paper's Table 5: 24 layers of 1024 units, 15.5 million parameters."""
+        return cls(**(_albert_zh(layers=24, width=1024, heads=16) | changes))
+
+    @classmethod
+    def albert_xlarge_zh(cls, **changes: Any) -> "PalBertConfig":
+        """The shape of albert_xlarge_zh: 24 layers of 2048 units, 53.4 million parameters.
+
+        It has 32 heads; Google's Chinese ALBERT of that size, otherwise equal, has ``num_attention_heads=16``.
+        """
+        return cls(**(_albert_zh(layers=24, width=2048, heads=32) | changes))
 
     qa_layers: list[int] | tuple[int, ...] | None = None
     qa_layer_pooling: str = "last"
@@ -181,13 +214,14 @@ class PalBertConfig(AlbertConfig):
 
     def _check_layer_lr_decay(self) -> None:
         """Check ε by itself and against the depth."""
-        if not 0 < self.layer_lr_decay <= 1:
-            raise _wrong("layer_lr_decay", self.layer_lr_decay, "a number in (0, 1]; 1.0 is off")
-        lowest = MAX_GRADIENT_RATIO ** (-1 / max(1, self.num_hidden_layers - 1))
-        if self.layer_lr_decay < lowest:
+        if not 0 < self.layer_lr_decay < float("inf"):
+            raise _wrong("layer_lr_decay", self.layer_lr_decay, "a number above 0; 1.0 is off")
+        highest = MAX_GRADIENT_RATIO ** (1 / max(1, self.num_hidden_layers - 1))
+        if not 1 / highest <= self.layer_lr_decay <= highest:
             allowed = (
-                f"at least {lowest:.3g} with num_hidden_layers={self.num_hidden_layers}; below that the gradient of"
-                f" the first layer, scaled by layer_lr_decay ** {self.num_hidden_layers - 1}, vanishes in float16"
+                f"between {1 / highest:.3g} and {highest:.3g} with num_hidden_layers={self.num_hidden_layers}; beyond"
+                f" that, the gradient of the first layer, scaled by layer_lr_decay ** {self.num_hidden_layers - 1},"
+                " leaves the range of float16"
             )
             raise _wrong("layer_lr_decay", self.layer_lr_decay, allowed)
 
@@ -221,6 +255,27 @@ class PalBertConfig(AlbertConfig):
                 raise _wrong(name, masks, f"None, or {count} masks, one for each application of a layer")
             for mask in masks:
                 mask_from_text(mask, size)
+
+
+def _albert_zh(layers: int, width: int, heads: int) -> dict[str, Any]:
+    """What the published configurations of albert_zh have in common, at one size.
+
+    Source: ``albert_config/albert_config_{size}.json`` of github.com/brightmart/albert_zh.
+    """
+    return {
+        "vocab_size": 21128,
+        "embedding_size": 128,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "initializer_range": 0.02,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
 
 
 def _activations() -> tuple[str, ...]:

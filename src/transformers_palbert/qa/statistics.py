@@ -92,6 +92,7 @@ class QADatasetStatistics:
         samples: questions.
         negatives: of these, questions without an answer.
         articles: distinct titles; where no question has a title, distinct contexts.
+        articles_with_negatives: of these, articles with a question that has no answer.
         contexts: distinct contexts.
         question_length: over all questions.
         context_length: over the distinct contexts, so that one with many questions counts once.
@@ -103,6 +104,7 @@ class QADatasetStatistics:
     samples: int
     negatives: int
     articles: int
+    articles_with_negatives: int
     contexts: int
     question_length: LengthSummary
     context_length: LengthSummary
@@ -117,20 +119,22 @@ class QADatasetStatistics:
 
 def dataset_statistics(dataset: Iterable[Mapping[str, Any]]) -> QADatasetStatistics:
     """Count what ``dataset``, records in the schema of :mod:`transformers_palbert.qa.datasets`, holds."""
-    titles: set[str] = set()
-    contexts: set[str] = set()
+    titles: dict[str, bool] = {}  # whether one of its questions has no answer
+    contexts: dict[str, bool] = {}
     questions: list[str] = []
     answers: list[list[str]] = []
     for record in dataset:
-        titles.add(record.get("title") or "")
-        contexts.add(record["context"])
         questions.append(record["question"])
         answers.append(list(record["answers"]["text"]))
+        for names, name in ((titles, record.get("title") or ""), (contexts, record["context"])):
+            names[name] = names.get(name, False) or not answers[-1]
+    articles = {title: negative for title, negative in titles.items() if title} or contexts
     types = Counter(question_type(question) for question in questions)
     return QADatasetStatistics(
         samples=len(questions),
         negatives=sum(not texts for texts in answers),
-        articles=len(titles - {""}) or len(contexts),
+        articles=len(articles),
+        articles_with_negatives=sum(articles.values()),
         contexts=len(contexts),
         question_length=LengthSummary.of([len(question) for question in questions]),
         context_length=LengthSummary.of([len(context) for context in contexts]),

@@ -15,6 +15,7 @@ from transformers import HfArgumentParser
 from ..errors import ConfigurationError
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..storage.config import StorageConfig
+from .old_options import refuse_old_options
 from .recipe_files import find_recipe
 
 __all__ = ["DataArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
@@ -34,7 +35,8 @@ class ModelArguments:
     )
     config_overrides: str | None = _option(
         None,
-        "Config values to change, as in hidden_size=256,num_hidden_layers=6; with --config_name or a new PAL-BERT.",
+        "Fields of the configuration to set, as in hidden_dropout_prob=0.2,layer_norm_eps=1e-6: any of a new model, and"
+        " of a pretrained one those that change no shape of its weights.",
     )
     tokenizer_name: str | None = _option(
         None, "Folder or Hub id of the tokenizer, or a vocab.txt; by default that of the model."
@@ -54,7 +56,10 @@ class ModelArguments:
         None, "How those layers are combined: last, mean, max, concat or weighted_sum."
     )
     layer_lr_decay: float | None = _option(
-        None, "Layer-wise learning rate decay ε (paper, Eq. 6-7): each layer learns ε times as fast as the one above."
+        None,
+        "Layer-wise learning rate decay ε (paper, Eq. 6-7): each layer learns ε times as fast as the one above; above"
+        " 1, the lower learn faster. Under Adam it weighs the applications of the shared layer against each other, and"
+        " does not slow that layer as a whole.",
     )
     lookup_initialization: bool = _option(
         False, "Without --model_name_or_path: start ALBERT from weights that learn to look things up sooner."
@@ -281,13 +286,16 @@ def parse_arguments(
         prog: The program's name in ``--help``; by default that of the script.
 
     Raises:
-        ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist.
+        ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist, or an
+            option is one of an older script.
     """
     parser = _Parser(types, prog=prog, description=description, formatter_class=_Help)
     rest = list(argv)
+    known = {action.dest for action in parser.options}
+    refuse_old_options((word for word in rest if word.startswith("--")), known)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
         recipe = _read_recipe(find_recipe(rest.pop(0)))
-        known = {action.dest for action in parser.options}
+        refuse_old_options(recipe, known)
         if unknown := sorted(set(recipe) - known):
             raise ConfigurationError(f"The recipe names options that do not exist: {', '.join(unknown)}. See --help.")
         for action in parser.options:

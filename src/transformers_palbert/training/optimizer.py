@@ -24,7 +24,7 @@ def parameter_groups(
     """Groups for an optimizer, in a fixed order; empty ones are left out.
 
     Args:
-        model: A model whose config may have ``layer_lr_decay`` (ε in (0, 1]) and ``num_hidden_layers`` (L).
+        model: A model whose config may have ``layer_lr_decay`` (ε > 0) and ``num_hidden_layers`` (L).
         learning_rate: η, the rate of the head and the topmost layer.
         weight_decay: Decay of the parameters in ``decay_names``; none for the others and for pruning scores.
         decay_names: Names of the parameters that decay.

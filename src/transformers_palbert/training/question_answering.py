@@ -45,6 +45,8 @@ from ..hub.card import PalBertCard
 from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
+from .memory_limit import limit_memory
+from .run_arguments import RunArguments, further_scores
 from .setup import (
     answering_settings,
     load_baseline,
@@ -80,6 +82,7 @@ class QuestionAnsweringArguments(NamedTuple):
     pruning: PruningArguments
     distillation: DistillationArguments
     training: TrainingArguments
+    run: RunArguments = RunArguments()  # nothing changes it
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
         PruningArguments,
         DistillationArguments,
         TrainingArguments,
+        RunArguments,
     )
     return QuestionAnsweringArguments(*parse_arguments(types, argv, description=description, prog=prog))
 
@@ -151,6 +155,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
+    if arguments.run.memory_limit_gb is not None:
+        limit_memory(arguments.run.memory_limit_gb, args.device)
     set_seed(args.seed)
     model, tokenizer = _load_reader(arguments)
     if not (args.do_train or args.do_eval or args.do_predict):
@@ -219,13 +225,31 @@ def train(run: QuestionAnsweringRun) -> dict[str, float]:
 
 def evaluate(run: QuestionAnsweringRun) -> dict[str, float]:
     """Answer the validation questions and score them; the metrics."""
-    return report_metrics(run.trainer, "eval", run.trainer.evaluate())
+    metrics = run.trainer.evaluate()
+    return report_metrics(run.trainer, "eval", metrics | _further_scores(run, "eval", "validation"))
 
 
 def predict(run: QuestionAnsweringRun) -> dict[str, float]:
     """Answer the test questions, and score them where their answers are known; the metrics."""
     output = run.trainer.predict(run.features["test"], test_examples=run.questions["test"])
-    return report_metrics(run.trainer, "test", output.metrics or {})
+    metrics = output.metrics or {}
+    if any(row["text"] for row in run.questions["test"]["answers"]):
+        metrics |= _further_scores(run, "test", "test")
+    return report_metrics(run.trainer, "test", metrics)
+
+
+def _further_scores(run: QuestionAnsweringRun, prefix: str, part: str) -> dict[str, float]:
+    """The metrics that were asked for beside the main one, of the answers that the first process wrote."""
+    if not run.arguments.run.metrics or not run.trainer.is_world_process_zero():
+        return {}
+    return further_scores(run.arguments.run.metrics, _answers(run, prefix), run.questions[part], prefix)
+
+
+def _answers(run: QuestionAnsweringRun, prefix: str) -> dict[str, str]:
+    """Id of a question -> the answer that was written."""
+    file = Path(str(run.arguments.training.output_dir), f"{prefix}_predictions.json")
+    answers: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return answers
 
 
 def publish(run: QuestionAnsweringRun) -> None:
@@ -245,6 +269,4 @@ def publish(run: QuestionAnsweringRun) -> None:
 def _write_csv(run: QuestionAnsweringRun, file: Path) -> None:
     """The answers of the last part that was answered, as ID,Answer."""
     prefix, part = ("test", "test") if run.arguments.training.do_predict else ("eval", "validation")
-    source = Path(str(run.arguments.training.output_dir), f"{prefix}_predictions.json")
-    answers = json.loads(source.read_text(encoding="utf-8"))
-    write_predictions_csv(file, answers, run.questions[part]["id"])
+    write_predictions_csv(file, _answers(run, prefix), run.questions[part]["id"])

@@ -16,7 +16,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from datasets import Dataset
 from transformers import (
     AutoConfig,
@@ -39,6 +38,7 @@ from ..qa.settings import AnsweringSettings
 from ..storage.saving import disable_sparse_saving
 from .arguments import DataArguments, DistillationArguments, ModelArguments
 from .baseline_arguments import BaselineArguments
+from .config_overrides import override_fields, parse_fields
 from .distillation import with_teacher
 from .lookup_initialization import initialize_for_lookup
 
@@ -71,9 +71,7 @@ def load_config(options: ModelArguments) -> PreTrainedConfig:
     config = _base_config(options)
     if not options.config_overrides:
         return config
-    if options.model_name_or_path:
-        raise ConfigurationError("config_overrides changes shapes, so it cannot go with model_name_or_path.")
-    return type(config).from_dict({**config.to_dict(), **_overrides(options.config_overrides)})
+    return override_fields(config, options.config_overrides, options.model_name_or_path)
 
 
 def _base_config(options: ModelArguments) -> PreTrainedConfig:
@@ -88,14 +86,6 @@ def _base_config(options: ModelArguments) -> PreTrainedConfig:
             f"{', '.join(options.palbert_fields)} need an ALBERT or PAL-BERT checkpoint; {source} is a {kind}."
         )
     return PalBertConfig.from_pretrained(source, **options.palbert_fields, **options.hub_options)
-
-
-def _overrides(text: str) -> dict[str, Any]:
-    """``a=1,b=0.5,c=mish`` as a dictionary."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if any(not sign for _, sign, _ in pairs):
-        raise ConfigurationError(f"config_overrides={text!r} must look like hidden_size=256,num_hidden_layers=6.")
-    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
 
 
 def load_tokenizer(options: ModelArguments, config: PreTrainedConfig) -> PreTrainedTokenizerBase:
@@ -166,7 +156,7 @@ def load_baseline(
             "--model_type trains a reader from scratch, so it needs --do_train and cannot go with --model_name_or_path."
             " A trained one is a checkpoint like any other: give --model_name_or_path alone."
         )
-    settings = _overrides(options.config_overrides) if options.config_overrides else {}
+    settings = parse_fields(options.config_overrides) if options.config_overrides else {}
     questions = load_questions(data, "train")
     return baseline.build(questions, tokenizer_name=options.tokenizer_name, settings=settings, seed=args.seed)
 

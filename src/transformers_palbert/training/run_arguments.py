@@ -1,0 +1,63 @@
+"""Arguments that only `palbert train` has: what else is measured, and how much memory the run may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigurationError
+from ..qa.metrics import METRICS, compute_metric
+
+__all__ = ["RunArguments", "further_scores"]
+
+
+@dataclass
+class RunArguments:
+    """What is measured beside --metric, and a limit on the memory."""
+
+    further_metrics: str | None = field(
+        default=None,
+        metadata={
+            "help": "Metrics to report beside --metric, comma-separated, such as palbert_qa, the paper's; the model is"
+            " chosen by --metric alone."
+        },
+    )
+    memory_limit_gb: float | None = field(
+        default=None,
+        metadata={
+            "help": "Let the run fail as out of memory where it takes more than this many 10^9 bytes: of the GPU, or"
+            " without one of main memory (Linux)."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.metrics) - set(METRICS)):
+            raise ConfigurationError(
+                f"further_metrics={self.further_metrics!r} names {', '.join(unknown)}; known are {', '.join(METRICS)}."
+            )
+        if self.memory_limit_gb is not None and self.memory_limit_gb <= 0:
+            raise ConfigurationError(f"memory_limit_gb={self.memory_limit_gb} must be above 0.")
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the further metrics."""
+        return [name.strip() for name in (self.further_metrics or "").split(",") if name.strip()]
+
+
+def further_scores(
+    metrics: Iterable[str], predictions: Mapping[str, str], questions: Any, prefix: str
+) -> dict[str, float]:
+    """The figures of each metric, called ``{prefix}_{metric}_{figure}``.
+
+    Args:
+        metrics: Names of :func:`~transformers_palbert.qa.metrics.compute_metric`.
+        predictions: Id of a question -> the answer given.
+        questions: The questions with their references (SQuAD schema).
+        prefix: The part that was answered: ``eval`` or ``test``.
+    """
+    return {
+        f"{prefix}_{metric}_{figure.lower()}": float(value)
+        for metric in metrics
+        for figure, value in compute_metric(metric, predictions, questions).items()
+    }

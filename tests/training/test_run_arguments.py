@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.qa.metrics import compute_metric
+from transformers_palbert.training.run_arguments import RunArguments, further_scores
+
+
+def test_further_metrics_are_named_and_known() -> None:
+    assert RunArguments().metrics == []
+    assert RunArguments("palbert_qa, squad").metrics == ["palbert_qa", "squad"]
+    with pytest.raises(ConfigurationError, match="further_metrics='bleu,squad' names bleu; known are cmrc2018"):
+        RunArguments("bleu,squad")
+
+
+@pytest.mark.parametrize("limit", [0, -8])
+def test_a_limit_is_positive(limit: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"memory_limit_gb={limit} must be above 0"):
+        RunArguments(memory_limit_gb=limit)
+
+
+def test_scores_have_the_name_of_their_metric() -> None:
+    answers = {"a": "李明", "b": "北京"}
+    questions = [{"id": name, "answers": {"text": [text], "answer_start": [0]}} for name, text in
+                 (("a", "李明"), ("b", "上海北京"))]  # fmt: skip
+    found = further_scores(["palbert_qa", "cmrc2018"], answers, questions, "eval")
+    paper, official = (compute_metric(name, answers, questions) for name in ("palbert_qa", "cmrc2018"))
+    assert found["eval_palbert_qa_accuracy"] == paper["accuracy"]
+    assert found["eval_palbert_qa_recall"] == paper["recall"]
+    assert found["eval_cmrc2018_em"] == official["EM"]
