@@ -11,7 +11,9 @@ from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError
 from .config import LOSSLESS, StorageConfig
-from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
+from .embeddings import tables_of
+from .quantizer import SparseQuantizer
+from .sparse_config import SparseConfig, is_packed_config
 from .state import round_tensor
 
 __all__ = ["dense_saving", "disable_sparse_saving", "enable_sparse_saving"]
@@ -22,7 +24,11 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
 
     Where ``config`` is lossy, the weights are rounded here, in place, to what the file can hold: what is evaluated
     afterwards is what is saved. Saving itself changes no value; a tensor that was trained on since is stored as it is.
-    ``model`` stays an ordinary model with dense weights. It also learns to read packed weights in ``load_state_dict``.
+    ``model`` stays an ordinary model with dense weights, and its config stays as it is: only the file ``config.json``
+    says what is packed. It also learns to read packed weights in ``load_state_dict``.
+
+    A save over another model happens as a whole or not at all: a process that is killed leaves the old model or the new
+    one.
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
@@ -39,7 +45,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             " Call model.dequantize() before."
         )
     state = _distinct(model.state_dict())
-    rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
+    tables = tables_of(model)
+    rounded = {name: round_tensor(name, tensor, config, name in tables) for name, tensor in state.items()}
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(rounded[name])
@@ -57,12 +64,13 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def disable_sparse_saving(model: PreTrainedModel) -> None:
     """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
 
-    A new model that was made from the config of a packed one needs it too: that config lists what is packed.
+    A new model that was made from the config in the *file* of a packed one (``AutoConfig.from_pretrained``) needs it
+    too: that config lists what is packed. The config of a model in memory does not.
     """
     quantizer = getattr(model, "hf_quantizer", None)
     if isinstance(quantizer, SparseQuantizer):
         quantizer.remove_quantization_config(model)
-    elif is_packed_config(vars(model.config)):
+    if is_packed_config(vars(model.config)):
         del model.config.quantization_config
 
 
