@@ -50,7 +50,7 @@ def compress_folder(source: str | Path, target: str | Path, config: StorageConfi
     dtype = _main_dtype(settings, stored)
     planned = _dense_plan(stored, dtype)
     _require_room(planned, target, written=False)
-    tables = tables_in_file(stored, settings.get("model_type"))
+    tables = tables_in_file([name for name, plan in planned.items() if len(plan[1]) == 2], settings.get("model_type"))
     with new_folder(target) as folder:
         for name, members in _by_file(stored).items():
             tensors = {}
