@@ -55,6 +55,11 @@ def test_every_callback_hides_the_token_of_a_stock_trainer(tmp_path, callback) -
         (f"token={TOKEN},", "token=***,"),
         (f"https://me:{TOKEN}@huggingface.co/me/model", "https://***@huggingface.co/me/model"),
         ("https://me:secret@example.org/train.json", "https://***@example.org/train.json"),
+        (f"hf_oauth_{TOKEN[3:]}.a-b_c, hf_jwt_{TOKEN[3:]} and api_org_{TOKEN[3:]}", "***, *** and ***"),
+        (
+            "hf_question_answering, hf_token_classification_model",
+            "hf_question_answering, hf_token_classification_model",
+        ),
         ("write to me@example.org about hf_hub", "write to me@example.org about hf_hub"),
         ("https://huggingface.co/me/model@main", "https://huggingface.co/me/model@main"),
     ],

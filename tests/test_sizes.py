@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
+import zstandard
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForMaskedLM
@@ -20,6 +23,7 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.sizes import inspect_checkpoint, pruning_report
+from transformers_palbert.storage import Header
 
 CONFIG = PruningConfig(0.7)
 
@@ -152,6 +156,26 @@ class TestInspectCheckpoint:
         bake_masks(pruned()).save_pretrained(tmp_path)
         assert all(matrix.stored_bytes == matrix.bytes for matrix in inspect_checkpoint(tmp_path).matrices)
         assert pruning_report(pruned()).total.stored_bytes is None
+
+    def test_a_bomb_costs_little_memory(self, tmp_path: Path) -> None:
+        """A file of some kilobytes that claims 2²⁸ values, all of them written: 1 GB, were it unpacked."""
+        count = 2**28
+        coder = zstandard.ZstdCompressor(level=1).compressobj(size=4 * count)
+        frame = b"".join([*(coder.compress(bytes(2**20)) for _ in range(4 * count // 2**20)), coder.flush()])
+        header = Header(
+            "float32", "float32", "dense", (2**14, 2**14), count, ("raw", "raw", "zstd"), (0, 0, len(frame))
+        )
+        packed = bytearray(header.to_bytes() + frame)
+        packed[12:16] = zlib.crc32(packed[:12] + packed[16:]).to_bytes(4, "little")
+        save_file({"w": torch.frombuffer(packed, dtype=torch.uint8)}, tmp_path / "model.safetensors")
+        assert (tmp_path / "model.safetensors").stat().st_size < 200_000
+        tracemalloc.start()
+        try:
+            report = inspect_checkpoint(tmp_path)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+        assert (report.total.numel, report.total.nonzero) == (count, 0)
 
     def test_a_folder_without_weights(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match=r"model\.safetensors does not exist; give a folder"):

@@ -325,6 +325,13 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
+        name="transformers.modeling_utils:_hf_peft_config_loaded",
+        used_in=("storage/quantizer.py",),
+        what_for="It tells that save_pretrained will write an adapter alone, which is not packed.",
+        test="tests/storage/test_saving.py::test_an_adapter_is_not_packed",
+    ),
+    PrivateApi(
+        library="transformers",
         name="transformers.modeling_utils:hf_quantizer",
         used_in=("storage/quantizer.py", "storage/saving.py"),
         what_for="The model keeps its quantizer here, and save_pretrained asks it for what to write.",
@@ -555,8 +562,19 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
-        name="transformers.utils.quantization_config.QuantizationConfigMixin",
+        name="transformers.quantizers.base.HfQuantizer.update_attn_implementation",
         used_in=("storage/quantizer.py",),
+        what_for=(
+            "The one hook of a quantizer that sees the config before transformers looks there for the name of the"
+            " weights' file (transformers_weights), where packed checkpoints tell a process without the package what"
+            " it lacks."
+        ),
+        test="tests/storage/test_without_the_package.py::test_packed_folders_are_errors",
+    ),
+    PrivateApi(
+        library="transformers",
+        name="transformers.utils.quantization_config.QuantizationConfigMixin",
+        used_in=("storage/sparse_config.py",),
         what_for="A configuration of quantization must derive from it.",
         test="tests/storage/test_loading.py::test_the_config_says_what_is_packed",
     ),

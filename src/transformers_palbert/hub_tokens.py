@@ -10,7 +10,9 @@ from typing import Any
 __all__ = ["SecretToken", "hide_token", "redact"]
 
 HIDDEN = "***"
-_TOKEN = re.compile(r"\b(?:hf|api_org)_\w{16,}")
+_TOKEN = re.compile(r"\b(?:hf|api_org)_(?:[A-Za-z0-9]{16,}|(?:oauth|jwt)_[\w.-]{16,})")
+"""Letters and digits, without an underscore, which words such as a task's name have; but for signed tokens."""
+
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -46,7 +48,7 @@ def redact(text: str, tokens: Iterable[str | None] = ()) -> str:
     """``text`` with ``***`` for every token of the Hub and every user or password in a URL.
 
     Replaced are ``tokens``, the values of ``HF_TOKEN`` and ``HUGGING_FACE_HUB_TOKEN``, whatever has the form of a
-    token (``hf_…``), and what stands between ``://`` and ``@``.
+    token (``hf_…`` and 16 letters or digits at least), and what stands between ``://`` and ``@``.
     """
     for token in (*tokens, *map(os.environ.get, _VARIABLES)):
         if token:

@@ -9,7 +9,6 @@ counted by what that returns; nothing here knows more of pruning.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .errors import StorageError
 from .model.pruning_state import is_training_key
 from .model.structure import Structure, known_structure, part_of
-from .storage.files import StoredTensor, open_weights, read_headers, require_room, weight_files
-from .storage.state import restore
+from .storage.files import CONFIG_FILE, StoredTensor, read_json, read_tensor
+from .storage.integrity import read_checked_headers
+from .storage.tensors import count_packed
 
 __all__ = [
     "MatrixReport",
@@ -160,35 +161,35 @@ def _effective_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def inspect_checkpoint(folder: str | Path) -> PruningReport:
     """Sizes of a saved model, read from its safetensors file or shards without building the model.
 
-    Of a packed tensor the header is read alone, unless it holds all values, zeros among them. In a checkpoint written
-    in the middle of training, the scores and what the masks hide count in ``file_bytes`` only.
+    No packed tensor is unpacked: its values are counted as they are read, in little memory, whatever it claims to
+    unpack to. In a checkpoint written in the middle of training, the scores and what the masks hide count in
+    ``file_bytes`` only.
 
     Raises:
-        StorageError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged.
+        StorageError: if the folder holds no ``model.safetensors``, whole or in shards, or one that is damaged, or not
+            what its config describes, as in loading.
     """
-    files = weight_files(folder)
-    stored = [tensor for tensor in read_headers(files).values() if not is_training_key(tensor.name)]
-    require_room(stored)
-    file_bytes = sum(
-        file.stat().st_size for file in files
-    )  # what the index names, and no shard that an older save left
-    return PruningReport.of(map(_measure_stored, stored), _structure_in(Path(folder)), file_bytes)
+    stored = read_checked_headers(Path(folder))
+    files = {tensor.file for tensor in stored.values()}
+    file_bytes = sum(file.stat().st_size for file in files)  # and no shard that an older save left
+    measured = (_measure_stored(tensor) for name, tensor in stored.items() if not is_training_key(name))
+    return PruningReport.of(measured, _structure_in(Path(folder)), file_bytes)
 
 
 def _structure_in(folder: Path) -> Structure | None:
     """What the config beside the weights says; None where there is none that can be read."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the weights can be counted without it
+        return known_structure(str(read_json(folder / CONFIG_FILE).get("model_type")))
+    except (OSError, StorageError):  # the weights can be counted without it
         return None
-    return known_structure(str(config.get("model_type"))) if isinstance(config, dict) else None
 
 
 def _measure_stored(stored: StoredTensor) -> MatrixReport:
-    header = stored.packed
-    if header is not None and header.layout != "dense":
-        sizes = header.shape, header.size, header.nnz, header.dense_bytes
-        return MatrixReport(stored.name, *sizes, stored_bytes=stored.bytes)
-    with open_weights(stored.file) as reader:
-        tensor = restore(stored.name, reader.get_tensor(stored.name))
-    return replace(_measure(stored.name, tensor), stored_bytes=stored.bytes)
+    tensor, header = read_tensor(stored), stored.packed
+    if header is None:
+        return replace(_measure(stored.name, tensor), stored_bytes=stored.bytes)
+    try:
+        nonzero = count_packed(tensor)
+    except StorageError as error:
+        raise StorageError(f"{stored.name}: {error}") from error
+    return MatrixReport(stored.name, header.shape, header.size, nonzero, header.dense_bytes, stored.bytes)

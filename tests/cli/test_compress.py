@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering
 
+from tests.storage.helpers import change_json, change_weights
 from transformers_palbert.sizes import inspect_checkpoint
 
 
@@ -75,3 +77,30 @@ def test_inspect_shows_both_sizes(palbert, saved_model, tmp_path, terminal):
     report = json.loads(palbert("inspect", tmp_path / "small", "--json").stdout)
     assert report == inspect_checkpoint(tmp_path / "small").to_dict()
     assert report["total"]["stored_bytes"] < report["file_bytes"] < report["total"]["bytes"]
+
+
+def test_names_from_a_stranger_reach_no_terminal(palbert, saved_model, tmp_path):
+    weights = load_file(saved_model / "model.safetensors")
+    save_file(
+        {**weights, "\x1b]0;title\x07\x1b[2Jw": torch.eye(3)}, saved_model / "model.safetensors", {"format": "pt"}
+    )
+    result = palbert("inspect", saved_model)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "\\x1b]0;title" in result.stdout
+    palbert("compress", saved_model, tmp_path / "small", "--values", "float16")
+    change_json(tmp_path / "small" / "config.json", lambda c: c["quantization_config"]["tensors"].append("\x1b[2Jx"))
+    result = palbert("inspect", tmp_path / "small")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stderr
+    assert "\\x1b[2Jx" in result.stderr
+
+
+def test_a_folder_with_a_matrix_deleted_is_not_made_a_plain_one(palbert, saved_model, tmp_path):
+    palbert("compress", saved_model, tmp_path / "small", "--values", "float16")
+    change_weights(tmp_path / "small" / "model.safetensors", lambda tensors: tensors.pop("qa_outputs.weight"))
+    for command in (["decompress"], ["compress"]):
+        result = palbert(*command, tmp_path / "small", tmp_path / "out")
+        assert result.exit_code == 1
+        assert "qa_outputs.weight" in result.stderr
+        assert not (tmp_path / "out").exists()

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from transformers_palbert.cli.output import MAX_MESSAGE, fail, format_bytes, warn, write_json
+from transformers_palbert.cli.output import (
+    MAX_MESSAGE,
+    fail,
+    format_bytes,
+    make_table,
+    printable,
+    show,
+    warn,
+    write_json,
+)
 from transformers_palbert.errors import MissingExtraError
 
 
@@ -41,6 +50,19 @@ def test_an_error_is_cut_before_it_floods_the_terminal(capsys):
 def test_an_error_without_text_shows_its_name(capsys):
     fail(FileNotFoundError())
     assert capsys.readouterr().err == "error: FileNotFoundError\n"
+
+
+def test_what_a_terminal_would_obey_is_written_out(capsys):
+    hostile = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\u202ec\r字é"
+    shown = "a\\x1b]0;title\\x07\\x1b[2Jb\\x9b31m\\u202ec\\r字é"
+    assert printable(hostile) == shown
+    show(make_table(["name", "bytes"], [(hostile, "1")]))
+    fail(ValueError(hostile))
+    warn(hostile)
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    assert "title\\x07\\x1b[2Jb" in captured.out
+    assert captured.err.count("title\\x07\\x1b[2Jb") == 2
 
 
 def test_a_warning_is_one_line_on_stderr(capsys):

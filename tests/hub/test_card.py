@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
-from transformers_palbert.hub.card import table
+from transformers_palbert.hub.card import code, table
 from transformers_palbert.sizes import MatrixReport
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
@@ -144,3 +145,37 @@ def test_tokens_are_blotted_out() -> None:
 
 def test_a_table_survives_its_contents() -> None:
     assert table(["a", "b"], [["x|y", "1"]]).splitlines()[-1] == r"| x\|y | 1 |"
+
+
+HOSTILE = "x`\n\n</details><script>alert(1)</script>\n# Heading\n| a | b |\n[link](http://evil.example) ```"
+
+
+def test_settings_from_a_strangers_config_stay_text() -> None:
+    """Their names and values come from the base model's config.json."""
+    card = PalBertCard(
+        model_name="# not [a](heading)\n* list",
+        hyperparameters={"hidden_act": HOSTILE, HOSTILE: 1},
+        pruning={"method": HOSTILE},
+        matrices=[MatrixReport(HOSTILE, (1, 1), 1, 1, 4)],
+        evaluation=Evaluation(HOSTILE, {HOSTILE: 1.0}),
+    )
+    rendered = MarkdownIt("commonmark").enable("table").render(card.render().split("---\n", 2)[2])
+    for tag in ("<script", "</details><", 'href="http://evil', "<h1>Heading", "<li>list"):
+        assert tag not in rendered, tag
+    assert "<h1># not [a](heading) * list</h1>" in rendered
+    assert rendered.count("<table>") == 4
+
+
+@pytest.mark.parametrize("text", ["a", "", "`", "``a`", "a | b", "two\nlines", "\x1b[31m"])
+def test_code_is_code(text: str) -> None:
+    rendered = MarkdownIt("commonmark").render(code(text))
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    assert not shown or f"<code>{shown}</code>" in rendered
+
+
+def test_a_name_like_a_token_leaves_the_metadata_whole() -> None:
+    secret = "hf_" + "Ab1" * 11
+    card = PalBertCard(tags=["hf_question_answering", secret, f"*{secret}"], license=secret)
+    metadata = yaml.safe_load(card.render().split("---\n", 2)[1])
+    assert metadata["tags"] == ["transformers-palbert", "hf_question_answering", "***", "****"]
+    assert metadata["license"] == "***"

@@ -18,10 +18,12 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import CONTEXT, logits, make_tokenizer, qa_trainer, stock_trainer
 from transformers_palbert import PalBertForQuestionAnswering
+from transformers_palbert.baselines.tokenization import build_word_tokenizer
 from transformers_palbert.hub.card_on_push import attach_card, card_of
 from transformers_palbert.hub.push import folder_operations, snapshot_operations
 from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
 from transformers_palbert.storage.config import StorageConfig
+from transformers_palbert.storage.model_files import LOGS, PUSHED
 from transformers_palbert.storage.saving import enable_sparse_saving
 
 REPO = "me/model"
@@ -313,14 +315,53 @@ def test_a_log_that_grows_while_it_is_pushed(tmp_path: Path) -> None:
         assert len(file.read()) == operation.upload_info.size == 3
 
 
-def test_neither_dense_copies_nor_hidden_files_nor_pickles_are_pushed(tmp_path: Path) -> None:
-    pushed = {"config.json", "model-00001-of-00002.safetensors", "runs/now/events.out.tfevents.1", "tokenizer.json"}
+def test_only_what_is_part_of_a_model_is_pushed(tmp_path: Path) -> None:
+    pushed = {
+        "config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json",
+        "vocab.txt", "README.md", "density.png", "eval_results.json", "LICENSE",
+    }  # fmt: skip
+    logs = {"runs/now/events.out.tfevents.1"}
     left = {
         "_copy.safetensors", "below/_copy.safetensors", "checkpoint-3/config.json", "trial/checkpoint-3/config.json",
         "stock/model.safetensors", ".env", "below/.env", ".cache/x", "training_args.bin", "below/x.pkl", "x.joblib",
-        "eval_predictions.json", "eval_nbest_predictions.json",
+        "eval_predictions.json", "eval_nbest_predictions.json", "id_rsa", "nohup.out", "wandb/run-1/config.yaml",
+        "notes.md", "script.py", "trainer_state.json", "runs/now/notes.txt", "below/README.md", "secrets.json",
+        ".previous-model.safetensors", ".palbert-saving-x/model.safetensors", "best.safetensors",
     }  # fmt: skip
-    for name in pushed | left:
+    for name in pushed | logs | left:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(b"{}")
     assert {operation.path_in_repo for operation in folder_operations(tmp_path)} == pushed
+    assert {operation.path_in_repo for operation in folder_operations(tmp_path, (*PUSHED, *LOGS))} == pushed | logs
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "script.Model"}}')
+    assert {operation.path_in_repo for operation in folder_operations(tmp_path)} == {*pushed, "script.py"}
+
+
+def test_what_links_lead_to_is_not_pushed(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "home", tmp_path / "output"
+    for name in ("vocab.txt", "runs/now/events.out.tfevents.1"):
+        (outside / name).parent.mkdir(parents=True, exist_ok=True)
+        (outside / name).write_bytes(b"precious")
+    folder.mkdir()
+    (folder / "config.json").write_bytes(b"{}")
+    (folder / "vocab.txt").symlink_to(outside / "vocab.txt")
+    (folder / "runs").symlink_to(outside / "runs")
+    assert {operation.path_in_repo for operation in folder_operations(folder, (*PUSHED, *LOGS))} == {"config.json"}
+
+
+def test_the_tokenizers_of_the_package_are_pushed_whole(tmp_path: Path) -> None:
+    words = build_word_tokenizer(["one two", "two three"], segmentation="whitespace", min_count=1)
+    for name, tokenizer in {"characters": make_tokenizer(tmp_path / "made"), "words": words}.items():
+        saved = {Path(file).name for file in tokenizer.save_pretrained(tmp_path / name)}
+        saved = {file for file in saved if (tmp_path / name / file).is_file()}
+        assert saved == {operation.path_in_repo for operation in folder_operations(tmp_path / name)} != set()
+
+
+def test_logs_stay_at_home_where_that_is_asked_for(hub: FakeHub, tmp_path: Path) -> None:
+    trainer = qa_trainer(tmp_path / "model", report_to="tensorboard", logging_steps=2)
+    trainer.push_logs = False
+    trainer.train()
+    (tmp_path / "model" / "id_rsa").write_text("precious")
+    assert list((tmp_path / "model" / "runs").rglob("*tfevents*"))
+    trainer.push_to_hub()
+    assert not [path for path in hub.repos[REPO].files() if path.startswith("runs") or path == "id_rsa"]

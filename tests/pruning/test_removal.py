@@ -152,13 +152,15 @@ def test_the_values_of_the_weights_stay(tmp_path: Path) -> None:
 
 
 class TestFailsLoudly:
-    def test_without_the_entry_that_reads_the_sizes(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("entries", [("quantization_config",), ("quantization_config", "transformers_weights")])
+    def test_without_the_entries_that_lead_to_the_sizes(self, entries: tuple[str, ...], tmp_path: Path) -> None:
         removed("bert").save_pretrained(tmp_path)
         file = tmp_path / "config.json"
         config = json.loads(file.read_text())
-        del config["quantization_config"]
+        for name in entries:
+            del config[name]
         file.write_text(json.dumps(config))
-        with pytest.raises(RuntimeError, match="mismatch"):
+        with pytest.raises((RuntimeError, ValueError), match=r"mismatch|packed by transformers-palbert"):
             AutoModelForQuestionAnswering.from_pretrained(tmp_path)
 
     def test_stock_export(self, tmp_path: Path) -> None:

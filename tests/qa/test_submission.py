@@ -18,3 +18,11 @@ def test_every_text_comes_back(tmp_path):
     with file.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
     assert rows == [["ID", "Answer"], *([key, text] for key, text in texts.items())]
+
+
+def test_formulas_are_escaped_where_that_is_asked_for(tmp_path):
+    texts = {"1": "=1+1", "@2": "-3", "3": "+4", "4": "5-6", "5": "\t=7", "6": "北京", "7": ""}
+    write_predictions_csv(tmp_path / "answers.csv", texts, texts, escape_formulas=True)
+    with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as stream:
+        rows = dict(list(csv.reader(stream))[1:])
+    assert rows == {"1": "'=1+1", "'@2": "'-3", "3": "'+4", "4": "5-6", "5": "'\t=7", "6": "北京", "7": ""}

@@ -68,6 +68,18 @@ def change_json(file: Path, change: Callable[[Any], None]) -> None:
     file.write_text(json.dumps(value), encoding="utf-8")
 
 
+def as_version_1(folder: Path) -> Path:
+    """Make a packed folder one of the older format, which has no digests; return it."""
+
+    def age(settings: dict[str, Any]) -> None:
+        settings.pop("transformers_weights")
+        settings["quantization_config"]["format_version"] = 1
+        del settings["quantization_config"]["digests"]
+
+    change_json(folder / "config.json", age)
+    return folder
+
+
 def change_weights(file: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
     """Change a safetensors file in place."""
     tensors = load_file(file)

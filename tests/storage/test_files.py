@@ -97,7 +97,7 @@ def test_a_damaged_index(shards: Path, weight_map: Any) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}}'])
 def test_an_unreadable_index(shards: Path, text: str) -> None:
     (shards / INDEX).write_text(text)
-    with pytest.raises(StorageError, match="no readable `weight_map`"):
+    with pytest.raises(StorageError, match=r"index\.json is damaged"):
         weight_files(shards)
 
 

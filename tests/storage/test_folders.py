@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForQuestionAnswering
 
 from tests.pruning.helpers import KINDS
 from tests.references.small_tokenizers import wordpiece
 from tests.storage.helpers import (
     CONFIGS,
+    as_version_1,
     change_json,
     change_weights,
     packed_names,
@@ -28,9 +30,11 @@ from tests.storage.helpers import (
 from transformers_palbert import PruningConfig, StorageConfig, StorageError, enable_sparse_saving, prepare_pruning
 from transformers_palbert.sizes import inspect_checkpoint
 from transformers_palbert.storage import folders
+from transformers_palbert.storage.embeddings import tables_in_file, tables_of
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.folders import compress_folder, decompress_folder
-from transformers_palbert.storage.tensors import is_packed
+from transformers_palbert.storage.packed_saves import describe_packed
+from transformers_palbert.storage.tensors import is_packed, pack_tensor
 
 load = AutoModelForQuestionAnswering.from_pretrained
 FLOAT16, INT8 = CONFIGS["float16"], CONFIGS["int8"]
@@ -121,10 +125,10 @@ def test_a_model_without_zeros_is_copied_plainly(tmp_path: Path) -> None:
 
 def test_what_is_copied_and_what_is_not(dense: Path, tmp_path: Path) -> None:
     wordpiece().save_pretrained(dense)
-    copied = {"README.md", "density.png", "modeling_own.py", "vocab.txt", "spiece.model", *listing(dense)}
+    copied = {"README.md", "density.png", "vocab.txt", "spiece.model", "LICENSE", *listing(dense)}
     left = {"training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "pytorch_model.bin", "tf_model.h5"}
-    left |= {"other.safetensors", "trainer_state.json", "state.pkl", ".env"}
-    left |= {"eval_results.json", "eval_nbest_predictions.json", "eval_null_odds.json"}
+    left |= {"other.safetensors", "trainer_state.json", "state.pkl", ".env", "id_rsa", "nohup.out", "notes.txt"}
+    left |= {"eval_results.json", "eval_nbest_predictions.json", "eval_null_odds.json", "secrets.json", "script.py"}
     for name in copied | left:
         if not (dense / name).exists():
             (dense / name).write_bytes(pickle.dumps({"token": "secret"}))
@@ -136,6 +140,35 @@ def test_what_is_copied_and_what_is_not(dense: Path, tmp_path: Path) -> None:
     assert set(listing(tmp_path / "out")) == copied
     decompress_folder(tmp_path / "out", tmp_path / "plain")
     assert set(listing(tmp_path / "plain")) == copied
+
+
+def test_the_code_of_a_model_is_copied_where_its_config_names_some(dense: Path, tmp_path: Path) -> None:
+    for name in ("modeling_own.py", "layers_of_it.py"):
+        (dense / name).write_text("")
+    change_json(dense / "config.json", lambda config: config.update(auto_map={"AutoModel": "modeling_own.Model"}))
+    compress_folder(dense, tmp_path / "out", FLOAT16)
+    assert {"modeling_own.py", "layers_of_it.py"} <= set(listing(tmp_path / "out"))
+
+
+def test_links_that_lead_elsewhere_are_not_followed(dense: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("precious")
+    (dense / "vocab.txt").symlink_to(tmp_path / "secret")
+    (dense / "tokens").write_text("a b c")
+    (dense / "merges.txt").symlink_to(dense / "tokens")
+    compress_folder(dense, tmp_path / "out")
+    assert "vocab.txt" not in listing(tmp_path / "out")
+    assert (tmp_path / "out" / "merges.txt").read_text() == "a b c"
+
+
+def test_the_hub_s_cache_is_made_of_links(dense: Path, tmp_path: Path) -> None:
+    (dense / "vocab.txt").write_text("a b c")
+    cache = tmp_path / "models--me--model"
+    (cache / "snapshots" / "4711").mkdir(parents=True)
+    shutil.copytree(dense, cache / "blobs")
+    for name in listing(dense):
+        (cache / "snapshots" / "4711" / name).symlink_to(cache / "blobs" / name)
+    compress_folder(cache / "snapshots" / "4711", tmp_path / "out")
+    assert listing(tmp_path / "out") == listing(dense)
 
 
 def test_the_code_of_a_folder_is_not_run(dense: Path, tmp_path: Path) -> None:
@@ -296,14 +329,92 @@ def test_the_model_stays_as_it_is(dense: Path, tmp_path: Path) -> None:
     assert state_of(load(dense)).keys() == state_of(load(tmp_path / "out")).keys()
 
 
-def test_a_claim_beyond_the_memory_is_refused_before_it_is_spent(
-    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compress_folder(dense, tmp_path / "small")
-    monkeypatch.setattr("transformers_palbert.storage.files._memory_bytes", lambda: 1000)
-    for convert in (compress_folder, decompress_folder):
-        with pytest.raises(StorageError, match="claim to unpack to"):
-            convert(tmp_path / "small", tmp_path / "out")
-    with pytest.raises(StorageError, match="claim to unpack to"):
-        inspect_checkpoint(tmp_path / "small")
-    assert not (tmp_path / "out").exists()
+class TestRoom:
+    """What a file claims to unpack to is held against what there is, before it is spent."""
+
+    def test_memory(self, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        compress_folder(dense, tmp_path / "small")
+        monkeypatch.setattr(folders, "memory_limit", lambda: 1000)
+        for convert in (compress_folder, decompress_folder):
+            with pytest.raises(StorageError, match=r"claims to unpack to .* this process may use"):
+                convert(tmp_path / "small", tmp_path / "out")
+        inspect_checkpoint(tmp_path / "small")  # unpacks nothing
+        monkeypatch.setattr(folders, "memory_limit", lambda: None)  # a system that does not tell
+        decompress_folder(tmp_path / "small", tmp_path / "out")
+
+    def test_disk(self, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        compress_folder(dense, tmp_path / "small")
+        monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 20_000))
+        with pytest.raises(StorageError, match=r"claim to unpack to .* free: the checkpoint"):
+            decompress_folder(tmp_path / "small", tmp_path / "new" / "out")
+        assert not (tmp_path / "new").exists()
+
+    def test_one_tensor_at_a_time(self, tmp_path: Path) -> None:
+        """64 matrices of 4 MB, all zeros: unpacked one by one they take no more than two of them."""
+        (tmp_path / "vast").mkdir()
+        names = [f"layer.{number}.weight" for number in range(64)]
+        packed = pack_tensor(torch.zeros(1024, 1024), layout="gaps")
+        save_file({name: packed.clone() for name in names}, tmp_path / "vast" / "model.safetensors")
+        (tmp_path / "vast" / "config.json").write_text('{"dtype": "float32"}')
+        describe_packed(tmp_path / "vast", StorageConfig())
+        tracemalloc.start()
+        try:
+            decompress_folder(tmp_path / "vast", tmp_path / "plain")
+            assert tracemalloc.get_traced_memory()[1] < 12_000_000
+        finally:
+            tracemalloc.stop()
+        assert (tmp_path / "plain" / "model.safetensors").stat().st_size > 64 * 2**22
+
+
+class TestDamage:
+    """The same checks as in loading: what is damaged is not made into a checkpoint that looks whole."""
+
+    @pytest.mark.parametrize(
+        "name", ["albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight", "qa_outputs.bias"]
+    )
+    @pytest.mark.parametrize("damage", ["deleted", "flipped", "renamed"])
+    @pytest.mark.parametrize("use", [decompress_folder, compress_folder, lambda source, _: inspect_checkpoint(source)])
+    def test_damage_is_an_error(self, dense: Path, tmp_path: Path, name: str, damage: str, use: Any) -> None:
+        compress_folder(dense, tmp_path / "packed", FLOAT16)
+
+        def spoil(tensors: dict[str, torch.Tensor]) -> None:
+            tensor = tensors.pop(name)
+            if damage == "flipped":
+                tensor.view(torch.uint8)[-1] ^= 1
+            if damage != "deleted":
+                tensors[name if damage == "flipped" else f"{name}s"] = tensor
+
+        change_weights(tmp_path / "packed" / "model.safetensors", spoil)
+        with pytest.raises(StorageError, match=name):
+            use(tmp_path / "packed", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_deleted_matrix_of_the_older_version(self, dense: Path, tmp_path: Path) -> None:
+        compress_folder(dense, tmp_path / "packed", FLOAT16)
+        name = packed_names(as_version_1(tmp_path / "packed"))[3]
+        change_weights(tmp_path / "packed" / "model.safetensors", lambda tensors: tensors.pop(name))
+        for use in (decompress_folder, compress_folder, lambda source, _: inspect_checkpoint(source)):
+            with pytest.raises(StorageError, match=f"listed as packed but missing: {name}"):
+                use(tmp_path / "packed", tmp_path / "out")
+
+    def test_json_that_is_nested_without_end(self, dense: Path, tmp_path: Path) -> None:
+        save_packed(tmp_path / "shards", pruned_model(), max_shard_size="2KB")
+        for folder, file in ((dense, "config.json"), (tmp_path / "shards", "model.safetensors.index.json")):
+            (folder / file).write_text('{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
+            with pytest.raises(StorageError, match=f"{file} is damaged: it is nested too deeply"):
+                compress_folder(folder, tmp_path / "out")
+            with pytest.raises(StorageError, match=f"{file} is damaged: it is nested too deeply"):
+                inspect_checkpoint(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_and_a_model_have_the_same_embedding_tables(kind: str) -> None:
+    model = pruned_model(kind)
+    matrices = [name for name, tensor in model.state_dict().items() if tensor.dim() == 2]
+    assert tables_of(model) == tables_in_file(matrices, model.config.model_type)
+    assert any("word_embeddings" in name for name in tables_of(model))
+
+
+def test_embedding_tables_of_an_unknown_architecture() -> None:
+    names = ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight", "embeddings.bias"]
+    assert tables_in_file(names, "nobody-knows") == {"model.embed_tokens.weight"}

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from transformers_palbert.errors import StorageError
 from transformers_palbert.storage import decode, encode, read_header
+from transformers_palbert.storage.codec import count_nonzero
+from transformers_palbert.storage.streams import FAST, MAX_WINDOW, THOROUGH, decode_stream, encode_stream
 
 DIMS = 24
 """Offset of the first dimension; two of them, then three lengths, then the streams at `START`."""
@@ -143,6 +145,13 @@ def test_every_flipped_bit_is_found(packed: bytes) -> None:
         pytest.param(change(INT8, START + 6, struct.unpack("<I", b"\0\0\xc0\x7f")[0], 4), "scale nan", id="NaN scale"),
         pytest.param(change(INT8, START + 6, struct.unpack("<I", b"\0\0\x80\x7f")[0], 4), "scale inf", id="inf scale"),
         pytest.param(change(INT8, START + 10, struct.unpack("<I", b"\0\0\x80\xbf")[0], 4), "scale -1.0 for row 1"),
+        pytest.param(change(INT8, START + 10, 1 << 31, 4), "scale -0.0 for row 1", id="a negative zero for a scale"),
+        pytest.param(change(INT8, len(INT8) - 1, 0x80), "the value -128", id="-128"),
+        pytest.param(change(INT8, len(INT8) - 1, 0), "the value 0 among those", id="a zero among int8"),
+        pytest.param(change(BITMASK, len(BITMASK) - 4, 0, 4), "the value 0 among those", id="a zero in a bitmask"),
+        pytest.param(change(GAPS, len(GAPS) - 4, 0, 4), "the value 0 among those", id="a zero in gaps"),
+        pytest.param(change(GAPS, len(GAPS) - 4, 1 << 31, 4), "the value -0.0", id="a negative zero in gaps"),
+        pytest.param(change(DENSE, len(DENSE) - 4, 1 << 31, 4), "the value -0.0", id="a negative zero, dense"),
     ],
 )
 def test_hostile_fields_are_refused_and_named(packed: bytes, message: str) -> None:
@@ -191,6 +200,61 @@ def test_a_frame_that_wants_a_dictionary() -> None:
     dictionary = zstandard.train_dictionary(1000, words)
     frame = zstandard.ZstdCompressor(dict_data=dictionary).compress(BITMASK[START : START + 6])
     refuse(seal(insert(BITMASK, 0, frame, 1)), "is damaged")
+
+
+def test_a_frame_with_a_vast_window() -> None:
+    """A decoder that reads piece by piece would have to keep the whole of it in memory."""
+    content = np.random.default_rng(0).integers(0, 256, MAX_WINDOW + 8, np.uint8).tobytes()
+    header = claims(2**20 + 1, 64, 1, 0, b"")
+    for log, refused in ((23, False), (24, True)):
+        parameters = zstandard.ZstdCompressionParameters(window_log=log, compression_level=1)
+        frame = zstandard.ZstdCompressor(compression_params=parameters).compress(content)
+        assert zstandard.get_frame_parameters(frame).window_size > MAX_WINDOW or not refused
+        refuse(seal(insert(header, 0, frame, 1)), "window of" if refused else "ones, and its header counts", shape=None)
+
+
+@pytest.mark.parametrize("level", [FAST, THOROUGH])
+def test_the_own_frames_keep_within_the_window(level: int) -> None:
+    raw = np.zeros(3 * MAX_WINDOW // 2, np.uint8)
+    stream = encode_stream(raw, 1, (level,))
+    assert stream.coding == "zstd"
+    assert zstandard.get_frame_parameters(stream.data.tobytes()).window_size <= MAX_WINDOW
+    assert np.array_equal(decode_stream(stream.data, "zstd", (len(raw), len(raw)), 1), raw)
+
+
+@pytest.mark.parametrize("values", ["float32", "float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("layout", ["dense", "bitmask", "gaps"])
+@pytest.mark.parametrize("entropy", [False, True])
+def test_counting_is_decoding_and_counting(values: str, layout: str, entropy: bool) -> None:
+    random = np.random.default_rng(3)
+    weights = np.where(random.random((301, 700)) < 0.4, random.standard_normal((301, 700)), 0).astype(np.float32)
+    packed = encode(weights, dtype="float32", values=values, layout=layout, entropy=entropy)
+    assert count_nonzero(packed) == np.count_nonzero(decode(packed)[0]) > 0
+    damaged = packed.copy()
+    damaged[-1] ^= 1
+    with pytest.raises(StorageError, match="checksum"):
+        count_nonzero(damaged)
+
+
+@pytest.mark.parametrize("coding", [1, 2])
+def test_a_bomb_is_counted_in_little_memory(coding: int) -> None:
+    """2²⁶ zeros in a few thousand bytes: 256 MB, were they unpacked."""
+    rows = columns = 2**13
+    frame = zstd(bytes(4 * rows * columns))
+    packed = seal(insert(claims(rows, columns, 0, rows * columns, b""), 2, frame, coding))
+    assert len(packed) < 50_000
+    assert _peak(lambda: check_equal(count_nonzero(packed), 0)) < 3_000_000
+
+
+def check_equal(found: int, expected: int) -> None:
+    assert found == expected
+
+
+@pytest.mark.parametrize("end", [-5, -1])
+def test_a_bomb_that_is_cut_off_is_refused_when_counted(end: int) -> None:
+    frame = zstd(np.random.default_rng(0).integers(0, 256, 4 * 64 * 64, np.uint8).tobytes())[:end]
+    with pytest.raises(StorageError, match="is damaged"):
+        count_nonzero(seal(insert(claims(64, 64, 0, 64 * 64, b""), 2, frame, 1)))
 
 
 def test_another_shape_than_the_model_has() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import struct
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from transformers import (
 from tests.pruning.helpers import KINDS, qa_batch
 from tests.storage.helpers import (
     CONFIGS,
+    as_version_1,
     change_json,
     change_weights,
     packed_names,
@@ -34,6 +36,7 @@ from tests.storage.helpers import (
     state_of,
 )
 from transformers_palbert import PalBertForQuestionAnswering, StorageConfig, StorageError
+from transformers_palbert.storage.packed_saves import describe_packed
 from transformers_palbert.storage.tensors import pack_tensor
 
 load = AutoModelForQuestionAnswering.from_pretrained
@@ -84,10 +87,10 @@ def test_the_weights_come_back_bit_for_bit_and_are_saved_the_same(
 
 def test_the_config_says_what_is_packed(packed: Path) -> None:
     settings = read_json(packed / "config.json")["quantization_config"]
-    names = settings.pop("tensors")
+    names, digests = settings.pop("tensors"), settings.pop("digests")
     assert settings == {
         "quant_method": "palbert_sparse",
-        "format_version": 1,
+        "format_version": 2,
         "dequantize": True,
         "values": "float16",
         "embeddings": "auto",
@@ -96,6 +99,13 @@ def test_the_config_says_what_is_packed(packed: Path) -> None:
     header = safetensors_header(packed / "model.safetensors")
     assert header.pop("__metadata__") == {"format": "pt"}
     assert names == sorted(name for name, entry in header.items() if entry["dtype"] == "U8")
+    assert list(digests) == sorted(header)
+    data = (packed / "model.safetensors").read_bytes()
+    data = data[8 + int.from_bytes(data[:8], "little") :]
+    for name, entry in header.items():
+        described = " ".join([entry["dtype"], *map(str, entry["shape"])]) + "\n"
+        content = described.encode() + data[slice(*entry["data_offsets"])]
+        assert digests[name] == hashlib.blake2b(content, digest_size=16).hexdigest()
     assert "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn.weight" in names
     assert read_json(packed / "config.json")["dtype"] == "float32"  # in which it computes, not what the file holds
 
@@ -233,13 +243,71 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "a vector is renamed": (lambda t: t.update(renamed=t.pop(BIAS)), "1 tensors are missing .*ffn.bias"),
     "a vector of the head is missing": (lambda t: t.pop("qa_outputs.bias"), "1 tensors are missing .*qa_outputs.bias"),
 }
+BY_DIGEST = {
+    "damaged values": "are not as they were saved.*ffn.weight",
+    "a vector is missing": "1 tensors in the checkpoint are missing: .*ffn.bias",
+    "a vector is renamed": "1 tensors in the checkpoint are missing: .*ffn.bias",
+    "a vector of the head is missing": "1 tensors in the checkpoint are missing: qa_outputs.bias",
+}
 
 
-@pytest.mark.parametrize(("change", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damaged_weights(copied: Path, change: Callable[[dict[str, Tensor]], Any], message: str) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_weights(copied: Path, damage: str, version: int) -> None:
+    change, message = DAMAGE[damage]
+    if version == 1:
+        as_version_1(copied)
+    else:
+        message = BY_DIGEST.get(damage, message)
     change_weights(copied / "model.safetensors", change)
     with pytest.raises(StorageError, match=message):
         load(copied)
+
+
+def test_the_older_version_is_read(copied: Path, packed: Path) -> None:
+    assert same(load(as_version_1(copied)), load(packed))
+
+
+def test_every_flipped_bit_of_a_plain_tensor_is_found(copied: Path) -> None:
+    """LayerNorms and biases have no checksum of their own, and any bits are valid numbers."""
+    file, raw = copied / "model.safetensors", (copied / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    plain = [entry["data_offsets"] for entry in safetensors_header(file).values() if entry.get("dtype") == "F16"]
+    assert len(plain) > 10
+    for first, end in plain:
+        damaged = bytearray(raw)
+        damaged[start + (first + end) // 2] ^= 4
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError, match="not as they were saved"):
+            load(copied)
+    file.write_bytes(raw)
+    load(copied)
+
+
+def test_another_type_or_shape_for_the_same_bytes_is_found(copied: Path) -> None:
+    for change in (lambda t: t.view(torch.bfloat16), lambda t: t.reshape(1, -1)):
+        shutil.copyfile(copied / "model.safetensors", copied / "kept")
+        change_weights(copied / "model.safetensors", lambda t, change=change: t.update({BIAS: change(t[BIAS])}))
+        with pytest.raises(StorageError, match=r"not as they were saved.*ffn\.bias"):
+            load(copied)
+        shutil.move(copied / "kept", copied / "model.safetensors")
+
+
+@pytest.mark.parametrize("file", ["model-00001-of-00002.safetensors", "config.json"])
+def test_files_of_two_saves_are_found(tmp_path: Path, file: str) -> None:
+    """Two states of one model: same names, same shapes, other values."""
+    model = pruned_model()
+    size = sum(
+        tensor.nbytes for tensor in load_file(save_packed(tmp_path / "whole", model) / "model.safetensors").values()
+    )
+    for folder in ("first", "second"):
+        save_packed(tmp_path / folder, model, max_shard_size=size * 2 // 3)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.5)
+    shutil.copyfile(tmp_path / "second" / file, tmp_path / "first" / file)
+    with pytest.raises(StorageError, match=r"not as they were saved|are missing|packed but"):
+        load(tmp_path / "first")
 
 
 def test_several_damaged_tensors_are_all_named(copied: Path) -> None:
@@ -251,6 +319,8 @@ def test_several_damaged_tensors_are_all_named(copied: Path) -> None:
     first, second = packed_names(copied)[:2]
     with pytest.raises(StorageError, match=f"(?s){first}.*{second}"):
         load(copied)
+    with pytest.raises(StorageError, match=f"(?s){first}: .*checksum.*{second}: .*checksum"):
+        load(as_version_1(copied))
 
 
 def test_a_packed_tensor_that_no_parameter_wants(copied: Path) -> None:
@@ -259,6 +329,7 @@ def test_a_packed_tensor_that_no_parameter_wants(copied: Path) -> None:
         copied / "config.json",
         lambda c: c["quantization_config"].update(tensors=[n.replace("ffn.w", "ffnx.w") for n in packed_names(copied)]),
     )
+    describe_packed(copied, CONFIGS["float16"])
     with pytest.raises(StorageError, match=r"1 of \d+ packed tensors have no parameter .*ffnx\.weight"):
         load(copied)
     with pytest.raises(StorageError, match=r"ffnx\.weight"):
@@ -266,11 +337,12 @@ def test_a_packed_tensor_that_no_parameter_wants(copied: Path) -> None:
 
 
 def test_a_vector_that_is_missing_for_another_class(copied: Path, tmp_path: Path) -> None:
-    change_weights(copied / "model.safetensors", lambda tensors: tensors.pop(BIAS))
+    change_weights(as_version_1(copied) / "model.safetensors", lambda tensors: tensors.pop(BIAS))
     with pytest.raises(StorageError, match=r"1 tensors are missing .*ffn\.bias"):
         AutoModel.from_pretrained(copied)
     encoder = save_packed(tmp_path / "encoder", pruned_model().albert)
     change_weights(encoder / "model.safetensors", lambda t: t.pop(BIAS.removeprefix("albert.")))
+    describe_packed(encoder, CONFIGS["float16"])
     for kind in (AutoModel, AutoModelForQuestionAnswering):
         with pytest.raises(StorageError, match=r"1 tensors are missing .*ffn\.bias"):
             kind.from_pretrained(encoder)
@@ -287,11 +359,16 @@ def test_older_names_are_no_damage(tmp_path: Path) -> None:
                 tensors[key.replace(new, name)] = tensors.pop(key)
 
     change_weights(folder / "model.safetensors", age)
+    describe_packed(folder, CONFIGS["float16"])
+    loaded = load(folder)
+    assert same(loaded, reference)
+    loaded.save_pretrained(folder)
     assert same(load(folder), reference)
 
 
 def test_another_shape(copied: Path) -> None:
     change_weights(copied / "model.safetensors", transpose)
+    describe_packed(copied, CONFIGS["float16"])
     with pytest.raises(StorageError, match=r"ffn\.weight: .*\[32, 16\]"):
         load(copied)
 
@@ -310,7 +387,12 @@ def test_no_tensor_is_reserved_for_an_absurd_shape(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "version 2 of the packed format.*Upgrade"),
+        ({"format_version": 3}, "version 3 of the packed format.*Upgrade"),
+        ({"format_version": True}, "version True of the packed format"),
+        ({"digests": None}, "not described by config.json"),
+        ({"digests": {}}, "not described by config.json"),
+        ({"digests": {FFN: "0"}}, "32 hexadecimal digits"),
+        ({"digests": [FFN]}, "32 hexadecimal digits"),
         ({"tensors": 7}, "must be a list of names"),
         ({"tensors": [FFN, FFN]}, "names a tensor twice"),
         ({"tensors": []}, "packed but not listed"),
@@ -325,8 +407,8 @@ def test_a_damaged_config(copied: Path, change: dict[str, Any], message: str) ->
 
 def test_without_its_entry_in_the_config(copied: Path) -> None:
     change_json(copied / "config.json", lambda config: config.pop("quantization_config"))
-    with pytest.raises(RuntimeError):
-        load(copied)
+    with pytest.raises(ValueError, match="pip install transformers-palbert"):
+        load(copied, ignore_mismatched_sizes=True)
 
 
 def test_a_truncated_file(copied: Path) -> None:

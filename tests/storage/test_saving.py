@@ -148,6 +148,15 @@ def test_a_quantized_model_is_refused() -> None:
         enable_sparse_saving(model)
 
 
+def test_an_adapter_is_not_packed() -> None:
+    """transformers marks a model with an adapter, and takes the adapter's own tensors where it is given none."""
+    model = pruned_model()
+    enable_sparse_saving(model)
+    assert model.hf_quantizer.get_state_dict_and_metadata(model)[0] is not None
+    model._hf_peft_config_loaded = True
+    assert model.hf_quantizer.get_state_dict_and_metadata(model) == (None, {})
+
+
 @pytest.mark.parametrize("values", ["auto", "float16", "int8"])
 def test_a_model_without_zeros(values: str, tmp_path: Path) -> None:
     """Losslessly there is nothing to gain: an ordinary file, which everybody can read."""

@@ -22,11 +22,12 @@ class TestRounding:
     @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
     def test_what_is_rounded_is_stored_as_asked_for_and_comes_back(self, config: StorageConfig) -> None:
         for name, tensor in pruned_model().state_dict().items():
-            rounded = round_tensor(name, tensor, config)
+            is_table = "word_embeddings" in name
+            rounded = round_tensor(name, tensor, config, is_table)
             assert (rounded.shape, rounded.dtype) == (tensor.shape, tensor.dtype)
-            stored = store_tensor(name, rounded, config)
-            if is_packed(stored) and config.values_for(name) != "auto":
-                assert packed_header(stored).values == config.values_for(name)
+            stored = store_tensor(rounded, config, is_table)
+            if is_packed(stored) and config.values_for(is_table) != "auto":
+                assert packed_header(stored).values == config.values_for(is_table)
             back = restore(name, stored, rounded.shape, rounded.dtype)
             assert back.numpy().tobytes() == rounded.numpy().tobytes()
 
@@ -47,17 +48,17 @@ class TestRounding:
     )
     def test_vectors_are_narrowed(self, values: str, dtype: torch.dtype) -> None:
         rounded = round_tensor("bias", torch.randn(7), StorageConfig(values))
-        stored = store_tensor("bias", rounded, StorageConfig(values))
+        stored = store_tensor(rounded, StorageConfig(values))
         assert stored.dtype == dtype
         assert torch.equal(stored.float(), rounded)
 
     def test_vectors_never_get_wider(self) -> None:
-        assert store_tensor("bias", torch.randn(7).bfloat16(), FLOAT16).dtype == torch.bfloat16
+        assert store_tensor(torch.randn(7).bfloat16(), FLOAT16).dtype == torch.bfloat16
 
     def test_integers_stay(self) -> None:
         ids = torch.arange(6).reshape(2, 3)
         assert round_tensor("ids", ids, INT8) is ids
-        assert store_tensor("ids", ids, INT8) is ids
+        assert store_tensor(ids, INT8) is ids
 
     @pytest.mark.parametrize("tensor", [torch.full((2, 2), 1e5), torch.tensor([1.0, -1e5])], ids=["matrix", "vector"])
     def test_what_float16_cannot_hold_is_refused(self, tensor: Tensor) -> None:
@@ -73,25 +74,25 @@ class TestStoring:
     def test_what_the_encoding_cannot_hold_is_stored_without_loss(self) -> None:
         tensor = sparse()  # not rounded
         for config in (FLOAT16, INT8):
-            stored = store_tensor("w", tensor, config)
+            stored = store_tensor(tensor, config)
             assert packed_header(stored).values == "float32"
             assert torch.equal(restore("w", stored), tensor)
 
     def test_a_matrix_without_zeros_stays_plain(self) -> None:
         tensor = torch.randn(16, 16)
-        assert store_tensor("w", tensor, StorageConfig()) is tensor
+        assert store_tensor(tensor, StorageConfig()) is tensor
 
     @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e-45])
     def test_odd_numbers_come_back(self, value: float) -> None:
         tensor = sparse()
         tensor[0, 0] = value
-        stored = store_tensor("w", tensor, INT8)
+        stored = store_tensor(tensor, INT8)
         assert is_packed(stored)
         assert torch.equal(restore("w", stored).nan_to_num(7), tensor.nan_to_num(7))
 
     def test_a_type_that_the_codec_lacks_stays_plain(self) -> None:
         tensor = sparse(dtype=torch.float64)
-        assert store_tensor("w", tensor, FLOAT16) is tensor
+        assert store_tensor(tensor, FLOAT16) is tensor
 
     def test_shared_memory_stays_shared(self) -> None:
         tensor = sparse()
@@ -105,7 +106,7 @@ class TestStoring:
             store_state({"layer.w": tensor}, StorageConfig())
 
     def test_a_packed_tensor_of_another_shape_is_named(self) -> None:
-        stored = store_tensor("w", sparse(), StorageConfig())
+        stored = store_tensor(sparse(), StorageConfig())
         with pytest.raises(StorageError, match=r"layer\.w: .*shape"):
             restore("layer.w", stored, torch.Size([32, 24]))
 

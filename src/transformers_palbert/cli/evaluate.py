@@ -46,6 +46,13 @@ def evaluate(
             help="Write the predictions to this file as ID,Answer, in the order of the data set.",
         ),
     ] = None,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="In that file, write an apostrophe before what a spreadsheet program would take for a formula.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Score predictions against a data set.
@@ -54,7 +61,7 @@ def evaluate(
     """
     if na_probs is not None and metric != "squad_v2":
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
-    scores = _score(metric, predictions, references, na_probs, predictions_csv)
+    scores = _score(metric, predictions, references, na_probs, predictions_csv, escape_formulas)
     if json:
         write_json(scores)
     else:
@@ -62,7 +69,7 @@ def evaluate(
 
 
 def _score(
-    metric: str, predictions: Path, references: Path, na_probs: Path | None, table: Path | None
+    metric: str, predictions: Path, references: Path, na_probs: Path | None, table: Path | None, escape: bool
 ) -> dict[str, float]:
     from ..qa.datasets import load_qa_dataset
     from ..qa.metrics import compute_metric
@@ -73,7 +80,7 @@ def _score(
     texts, dataset = _read_json(predictions), load_qa_dataset(references)
     scores = compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities)
     if table is not None:
-        write_predictions_csv(table, predictions_by_id(texts), dataset["id"])
+        write_predictions_csv(table, predictions_by_id(texts), dataset["id"], escape_formulas=escape)
     return scores
 
 

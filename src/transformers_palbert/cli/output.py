@@ -8,13 +8,24 @@ import sys
 from collections.abc import Iterable, Sequence
 from textwrap import shorten
 from typing import Annotated, Any
+from unicodedata import category
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["JsonOption", "fail", "format_bytes", "format_count", "make_table", "show", "warn", "write_json"]
+__all__ = [
+    "JsonOption",
+    "fail",
+    "format_bytes",
+    "format_count",
+    "make_table",
+    "printable",
+    "show",
+    "warn",
+    "write_json",
+]
 
 MAX_MESSAGE = 1000  # characters: a path, the cause and the cure fit; a dump of a file does not
 
@@ -45,9 +56,20 @@ def warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _note(kind: str, message: str, colour: str) -> None:
-    text = shorten(message, MAX_MESSAGE, placeholder=" …")  # also joins the lines
+    text = printable(shorten(message, MAX_MESSAGE, placeholder=" …"))  # shortening also joins the lines
     line = Text.assemble((f"{kind}: ", f"bold {colour}"), (text, colour))  # not markup: a message may say "[extra]"
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal would obey (escapes, other controls, reversed writing) written out as codes.
+
+    Names of tensors come from files, and a file can be a stranger's. Line breaks stay.
+    """
+    return "".join(
+        character if character == "\n" or category(character) not in ("Cc", "Cf") else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
@@ -59,7 +81,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
         else:
             table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -14,6 +14,7 @@ from ..model.modeling_palbert import PalBertPreTrainedModel
 from ..model.removal import read_layer_sizes
 from ..pruning import is_prepared
 from ..storage.saving import dense_saving
+from ..storage.whole_saves import replaced_model
 
 __all__ = ["export_stock", "require_stock"]
 
@@ -52,6 +53,8 @@ def require_stock(config: PreTrainedConfig) -> None:
 def export_stock(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
     """Save ``model`` dense, and PAL-BERT as ALBERT, so that it loads and gives the same logits without this package.
 
+    A model that is in ``folder`` is replaced as a whole or not at all.
+
     Raises:
         ConfigurationError: as :func:`require_stock`.
         PruningError: if it is in the middle of being pruned.
@@ -61,11 +64,12 @@ def export_stock(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrain
         raise PruningError(
             "The model is being pruned; finish the training, or call bake_masks(model), before exporting."
         )
-    if isinstance(model, PalBertPreTrainedModel):
-        _as_albert(model).save_pretrained(folder)
-    else:
-        with dense_saving(model):
-            model.save_pretrained(folder)
+    with replaced_model(Path(folder)) as staging:
+        if isinstance(model, PalBertPreTrainedModel):
+            _as_albert(model).save_pretrained(staging)
+        else:
+            with dense_saving(model):
+                model.save_pretrained(staging)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
 

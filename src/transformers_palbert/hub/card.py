@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from ..hub_tokens import redact
 from ..sizes import MatrixReport
 
-__all__ = ["HUB_METRICS", "TASKS", "CardSizes", "Evaluation", "PalBertCard", "table"]
+__all__ = ["HUB_METRICS", "TASKS", "CardSizes", "Evaluation", "PalBertCard", "code", "plain_text", "table"]
 
 TASKS = ("question-answering", "fill-mask")
 """What a model may be for, as the Hub calls it; one for ``fill-mask`` was pre-trained, to be fine-tuned."""
@@ -194,14 +194,20 @@ class PalBertCard:
 
     def render(self, tokens: Iterable[str | None] = ()) -> str:
         """The whole card: metadata between ``---`` lines, then Markdown; ``tokens`` are blotted out everywhere."""
+        tokens = list(tokens)
+        known = {entry.name: _without_tokens(getattr(self, entry.name), tokens) for entry in fields(self)}
+        text = replace(self, **known)._text()  # blotted out before it is YAML, where `***` has to be quoted
+        return redact(_BLANK_LINES.sub("\n\n", text), tokens)
+
+    def _text(self) -> str:
         environment = jinja2.Environment(
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
         )
         template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-        text = template.render(
+        return template.render(
             card=self,
             metadata=self.metadata().to_yaml(),
-            title=self.model_name or f"{self.task.capitalize()} model",
+            title=plain_text(self.model_name or f"{self.task.capitalize()} model"),
             place=self.repo_id or "path/to/this/model",
             densities=self._densities(),
             results=self._results_table(),
@@ -211,11 +217,10 @@ class PalBertCard:
             versions=", ".join(f"{name} {version}" for name, version in self.versions.items()),
             time=_duration(self.training_seconds),
         )
-        return redact(_BLANK_LINES.sub("\n\n", text), tokens)
 
     def _densities(self) -> str:
         rows = [
-            (f"`{m.name.removesuffix('.weight')}`", "×".join(map(str, m.shape)), f"{m.density:.1%}", _bar(m.density))
+            (code(m.name.removesuffix(".weight")), "×".join(map(str, m.shape)), f"{m.density:.1%}", _bar(m.density))
             for m in self.matrices
         ]
         return table(("matrix", "shape", "not zero", ""), rows) if rows else ""
@@ -225,7 +230,7 @@ class PalBertCard:
         names = list(dict.fromkeys(name for state in states for name in state.metrics))
         if not names:
             return ""
-        rows = [[state.name, *(_number(state.metrics.get(name)) for name in names)] for state in states]
+        rows = [[plain_text(state.name), *(_number(state.metrics.get(name)) for name in names)] for state in states]
         return table(["", *map(_metric_title, names)], rows)
 
 
@@ -236,8 +241,33 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
+def code(value: object) -> str:
+    """``value`` as Markdown code on one line, whatever it holds: settings can come from a stranger's config."""
+    text = _one_line(str(value))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    blank = " " if "`" in text else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def plain_text(value: object) -> str:
+    """``value`` as text on one line in which neither Markdown nor HTML means anything; underscores stay in words."""
+    return re.sub(r"[\\`*\[\]<>#!~&]|(?<!\w)_|_(?!\w)", lambda found: f"\\{found[0]}", _one_line(str(value)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def _without_tokens(value: Any, tokens: list[str | None]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_tokens(item, tokens) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_tokens(item, tokens) for item in value]
+    return redact(value, tokens) if isinstance(value, str) else value
+
+
 def _settings(values: Mapping[str, Any]) -> str:
-    rows = [(name, f"`{value}`") for name, value in values.items() if value is not None]
+    rows = [(plain_text(name), code(value)) for name, value in values.items() if value is not None]
     return table(("setting", "value"), rows) if rows else ""
 
 
@@ -247,7 +277,7 @@ def _bar(share: float) -> str:
 
 
 def _metric_title(name: str) -> str:
-    return {"em": "exact match", "f1": "F1"}.get(name, name.replace("_", " "))
+    return {"em": "exact match", "f1": "F1"}.get(name, plain_text(name.replace("_", " ")))
 
 
 def _number(value: float | None) -> str:

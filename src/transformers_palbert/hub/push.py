@@ -16,20 +16,13 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import filter_repo_objects
+
+from ..storage.files import CONFIG_FILE, read_json
+from ..storage.model_files import CHECKPOINT, LOGS, PUSHED, chosen_files
 
 __all__ = ["ensure_branch", "finish_pushes", "folder_operations", "push", "snapshot_operations"]
 
 logger = logging.getLogger(__name__)
-
-PICKLES = ("*.bin", "*.ckpt", "*.joblib", "*.pkl", "*.pickle", "*.pt", "*.pth")
-ANSWERS = ("*_predictions.json", "*_null_odds.json")
-LEFT_OUT = (*PICKLES, *ANSWERS, "_*", "*/_*", ".*", "*/.*", "checkpoint-*", "*/checkpoint-*", "*/*.safetensors")
-"""What of an output folder is not pushed: pickles, checkpoints, names that begin with an underscore or a dot (`.env`),
-weights in folders below, such as a dense export, and answers to evaluation data, which can be larger than weights."""
-
-TRAINING_STATE = (*PICKLES, "trainer_state.json")
-"""What of a checkpoint is not part of the model."""
 
 REPLACED = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|training_args\.bin")
 """Files of an earlier push that a push which does not bring them deletes: other shards, pickled arguments."""
@@ -38,14 +31,21 @@ WAITS = (1.0, 4.0)
 """Seconds before a commit is tried again after an error of the server."""
 
 
-def folder_operations(
-    folder: Path, into: str = "", *, leave_out: Sequence[str] = LEFT_OUT, only: Sequence[str] | None = None
-) -> list[CommitOperationAdd]:
-    """One addition per file below ``folder``, by patterns of paths relative to it; ``into`` is a folder on the Hub."""
-    paths = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    chosen = filter_repo_objects(paths, allow_patterns=list(only) if only else None, ignore_patterns=list(leave_out))
+def folder_operations(folder: Path, patterns: Sequence[str] = PUSHED, into: str = "") -> list[CommitOperationAdd]:
+    """One addition per file of ``folder`` that is part of a model.
+
+    Args:
+        folder: Where the model is.
+        patterns: What goes along, of the lists in :mod:`transformers_palbert.storage.model_files`.
+        into: The folder on the Hub; empty for the top.
+    """
+    paths = chosen_files(folder, patterns, _settings(folder))
     prefix = f"{into}/" if into else ""
-    return [CommitOperationAdd(prefix + path, _content(folder / path)) for path in chosen]
+    return [CommitOperationAdd(prefix + path, _content(folder / path)) for path in paths]
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
 
 
 def _content(file: Path) -> Path | bytes:
@@ -53,12 +53,14 @@ def _content(file: Path) -> Path | bytes:
     return file.read_bytes() if "tfevents" in file.name else file
 
 
-def snapshot_operations(checkpoint: Path, output: Path, into: str | None = None) -> list[CommitOperationAdd]:
+def snapshot_operations(
+    checkpoint: Path, output: Path, into: str | None = None, logs: bool = True
+) -> list[CommitOperationAdd]:
     """A checkpoint in the middle of training: the model on top, the logs beside it, all of it in ``into`` if given."""
-    model = folder_operations(checkpoint, leave_out=TRAINING_STATE)
-    logs = folder_operations(output, only=["runs/*"])
-    whole = folder_operations(checkpoint, into, leave_out=()) if into else []
-    return [*model, *logs, *whole]
+    model = folder_operations(checkpoint)
+    events = folder_operations(output, LOGS) if logs else []
+    whole = folder_operations(checkpoint, CHECKPOINT, into) if into else []
+    return [*model, *events, *whole]
 
 
 def push(

@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from .header import DTYPES, ITEM_BYTES, LAYOUTS, MAX_DIMS, MAX_ELEMENTS, VALUES, Header, parse_header
 from .positions import bitmask_blocks, check_bitmask, check_gaps, encode_bitmask, encode_gaps, every_place, gap_blocks
-from .streams import FAST, THOROUGH, Stream, decode_stream, encode_stream
-from .values import NUMPY_DTYPES, cast, check_scales, count_infinite, multiply_scales, nonzero_mask, quantize_rows
+from .streams import FAST, THOROUGH, Stream, decode_stream, encode_stream, stream_blocks
+from .values import (
+    NUMPY_DTYPES,
+    cast,
+    check_scales,
+    check_values,
+    count_infinite,
+    multiply_scales,
+    nonzero_mask,
+    quantize_rows,
+)
 
-__all__ = ["decode", "encode", "read_header"]
+__all__ = ["count_nonzero", "decode", "encode", "read_header"]
 
 NO_BYTES = np.empty(0, np.uint8)
 CHECKSUM = slice(12, 16)
@@ -153,15 +162,39 @@ def decode(packed: Bytes, *, shape: Sequence[int] | None = None, dtype: str | No
     if shape is not None and header.shape != tuple(shape):
         raise StorageError(f"The packed tensor has the shape {list(header.shape)}, and {list(shape)} was expected.")
     packed = np.ascontiguousarray(packed)
-    if _checksum(packed) != header.checksum:
-        raise StorageError("The packed tensor's checksum is wrong: its bytes were damaged. Download or save it again.")
+    _require_checksum(header, packed)
     positions, scales, written = _split(header, packed)
     check_scales(scales)
+    check_values(written, header.values, header.layout == "dense")
     if header.layout == "bitmask":
         check_bitmask(positions, header.size, header.nnz)
     elif header.layout == "gaps":
         check_gaps(positions, header.size, header.nnz)
     return _place(header, positions, scales, written, target).reshape(header.shape), target
+
+
+def _require_checksum(header: Header, packed: Bytes) -> None:
+    if _checksum(packed) != header.checksum:
+        raise StorageError("The packed tensor's checksum is wrong: its bytes were damaged. Download or save it again.")
+
+
+def count_nonzero(packed: Bytes) -> int:
+    """How many values of a packed tensor are not zero, in memory that does not depend on what it unfolds to.
+
+    Raises:
+        StorageError: if header, checksum or the stream of values are wrong. Positions and scales are not looked at.
+    """
+    header = read_header(packed)
+    packed = np.ascontiguousarray(packed)
+    _require_checksum(header, packed)
+    if header.layout != "dense":
+        return header.nnz
+    item, (_, _, (length, _)) = ITEM_BYTES[header.values], header.raw_lengths()
+    blocks = stream_blocks(packed[len(packed) - header.lengths[2] :], header.codings[2], length, item)
+    kind = NUMPY_DTYPES[header.values]
+    return sum(
+        int(np.count_nonzero(nonzero_mask(np.ascontiguousarray(block).view(kind), header.values))) for block in blocks
+    )
 
 
 def _split(header: Header, packed: Bytes) -> tuple[Bytes, Scales, Array]:

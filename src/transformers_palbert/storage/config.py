@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError
@@ -14,8 +13,6 @@ VALUES = ("auto", "float32", "float16", "bfloat16", "int8")
 
 VECTOR_DTYPES = {"float16": "float16", "bfloat16": "bfloat16", "int8": "float16"}
 """``values`` -> dtype of biases, LayerNorms and whatever else is no matrix; the others leave them as they are."""
-
-_EMBEDDING = re.compile(r"(^|\.)(\w*embeddings?|embed_\w+)\.weight$")
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,9 @@ class StorageConfig:
         if not isinstance(self.entropy, bool):
             raise ConfigurationError(f"StorageConfig: entropy={self.entropy!r} is not allowed; allowed: True, False.")
 
-    def values_for(self, name: str) -> str:
-        """The stored values of the matrix called ``name``."""
-        is_embedding = self.embeddings != "auto" and _EMBEDDING.search(name)
-        return self.embeddings if is_embedding else self.values
+    def values_for(self, is_table: bool) -> str:
+        """The stored values of a matrix, which is an embedding table or not."""
+        return self.embeddings if is_table and self.embeddings != "auto" else self.values
 
 
 LOSSLESS = StorageConfig()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -15,18 +15,26 @@ from ..errors import StorageError
 from .header import MAGIC, Header, parse_header
 
 __all__ = [
+    "CONFIG_FILE",
     "INDEX_FILE",
+    "POINTER",
     "WEIGHTS_FILE",
     "StoredTensor",
+    "named_weights",
     "open_weights",
     "read_headers",
+    "read_json",
+    "read_tensor",
     "require_inside",
-    "require_room",
     "weight_files",
 ]
 
+CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+POINTER = "transformers_weights"
+"""The field of ``config.json`` in which transformers looks for the name of the weights, or of their index."""
+
 MAX_HEADER_BYTES = 112  # of a packed tensor
 
 
@@ -96,14 +104,52 @@ def _describe(name: str, file: Path, part: Any) -> StoredTensor:
     return StoredTensor(name, file, dtype, shape, size, packed)
 
 
-def weight_files(folder: str | Path) -> list[Path]:
-    """The weights of a checkpoint: ``model.safetensors``, or else the shards that its index names.
+def read_tensor(stored: StoredTensor) -> Any:
+    """The tensor as it stands in its file, a ``torch.Tensor``, not unpacked.
 
     Raises:
-        StorageError: if there are none, a shard is missing or outside of the folder, the index is damaged, or it does
-            not agree with what the shards hold.
+        StorageError: if the file is damaged.
+    """
+    with open_weights(stored.file) as reader:
+        return reader.get_tensor(stored.name)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        StorageError: if the file is missing, is no JSON object, names a field twice or is nested without end.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
+    except FileNotFoundError as error:
+        raise StorageError(f"{file} does not exist; give a folder that save_pretrained wrote.") from error
+    except RecursionError as error:
+        raise StorageError(f"{file} is damaged: it is nested too deeply.") from error
+    except ValueError as error:
+        raise StorageError(f"{file} is damaged: {error}.") from error
+    if not isinstance(value, dict):
+        raise StorageError(f"{file} is damaged: it is no JSON object.")
+    return value
+
+
+def named_weights(settings: Mapping[str, Any]) -> str | None:
+    """The file of weights, or of their index, that a config names, as it does while a save is under way; else None."""
+    name = settings.get(POINTER)
+    return name if isinstance(name, str) and name.endswith((".safetensors", ".safetensors.index.json")) else None
+
+
+def weight_files(folder: str | Path) -> list[Path]:
+    """The weights of a checkpoint: what its config names, or ``model.safetensors``, or the shards that its index names.
+
+    Raises:
+        StorageError: if there are none, a file is missing or outside of the folder, config or index are damaged, or the
+            index does not agree with what the shards hold.
     """
     folder = Path(folder)
+    if name := named_weights(read_json(folder / CONFIG_FILE)) if (folder / CONFIG_FILE).is_file() else None:
+        _require_beside(folder / CONFIG_FILE, name)
+        return _shards(folder / name) if name.endswith(".json") else [folder / name]
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if not (folder / INDEX_FILE).is_file():
@@ -118,10 +164,7 @@ def _shards(index: Path) -> list[Path]:
     weight_map = _weight_map(index)
     files = []
     for name in sorted(set(weight_map.values())):
-        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise StorageError(f"{index} names {name!r}, which is no safetensors file beside it.")
-        if not (index.parent / name).is_file():
-            raise StorageError(f"{index.parent / name} is missing; {index.name} names it. Download it again.")
+        _require_beside(index, name, ".safetensors")
         files.append(index.parent / name)
     held = {name: tensor.file.name for name, tensor in read_headers(files).items()}
     if wrong := sorted(name for name in held.keys() | weight_map.keys() if held.get(name) != weight_map.get(name)):
@@ -131,13 +174,18 @@ def _shards(index: Path) -> list[Path]:
     return files
 
 
+def _require_beside(origin: Path, name: str, suffix: str = "") -> None:
+    if Path(name).name != name or "\\" in name or not name.endswith(suffix):
+        raise StorageError(f"{origin} names {name!r}, which is no safetensors file beside it.")
+    if not (origin.parent / name).is_file():
+        raise StorageError(f"{origin.parent / name} is missing; {origin.name} names it. Download it again.")
+
+
 def _weight_map(index: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)["weight_map"]
-        if not (weight_map and all(isinstance(name, str) for name in weight_map.values())):
-            raise ValueError("it maps no tensors to files")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{index} is damaged: it has no readable `weight_map` ({error}).") from error
+    weight_map = read_json(index).get("weight_map")
+    named = isinstance(weight_map, dict) and all(isinstance(name, str) for name in weight_map.values())
+    if not (named and weight_map):
+        raise StorageError(f"{index} is damaged: it has no readable `weight_map`.")
     return dict(weight_map)
 
 
@@ -159,26 +207,3 @@ def require_inside(files: Iterable[str], folder: str) -> None:
         path = os.path.relpath(os.path.abspath(file), os.path.abspath(folder))  # links stay: a cache is made of them
         if path.split(os.sep)[0] == os.pardir:
             raise StorageError(f"{file} lies outside of {folder}: the checkpoint's index is hostile. Do not use it.")
-
-
-def require_room(stored: Iterable[StoredTensor]) -> None:
-    """Check that what the packed tensors claim to unpack to fits into the machine's memory.
-
-    Where a model is loaded, its own shapes are what is compared; here there is nothing else to hold a claim against.
-
-    Raises:
-        StorageError: if it does not.
-    """
-    claimed = sum(tensor.packed.dense_bytes for tensor in stored if tensor.packed is not None)
-    if claimed > (memory := _memory_bytes()):
-        raise StorageError(
-            f"The packed tensors claim to unpack to {claimed / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB"
-            " of memory: the checkpoint is hostile, or needs a larger machine."
-        )
-
-
-def _memory_bytes() -> float:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError):  # a system that does not tell, such as Windows
-        return float("inf")

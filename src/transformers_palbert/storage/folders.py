@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import shutil
-import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,113 +11,150 @@ import torch
 from torch import Tensor
 
 from ..errors import StorageError
+from ..machine import memory_limit
 from ..model.pruning_state import PruningState
 from .config import LOSSLESS, StorageConfig
-from .files import INDEX_FILE, WEIGHTS_FILE, open_weights, read_headers, require_room, weight_files
-from .quantizer import QUANT_METHOD, SparseConfig, is_packed_config
+from .dense_file import FLOAT_BYTES, dense_bytes, write_tensors
+from .embeddings import tables_in_file
+from .files import CONFIG_FILE, INDEX_FILE, POINTER, WEIGHTS_FILE, StoredTensor, read_headers, read_json, read_tensor
+from .integrity import read_checked_headers
+from .model_files import BESIDE_WEIGHTS, CARD, chosen_files
+from .packed_saves import describe_packed
+from .sparse_config import QUANT_METHOD, is_packed_config, sparse_config_in
 from .state import restore, round_tensor, store_tensor
-from .tensors import is_packed
+from .whole_saves import PREVIOUS, new_folder, write_json
 
 __all__ = ["compress_folder", "decompress_folder"]
 
-CONFIG_FILE = "config.json"
-COPIED = frozenset(
-    {".jinja", ".json", ".md", ".model", ".png", ".py", ".spm", ".svg", ".tiktoken", ".txt", ".vocab", ".yaml"}
-)
-"""Kinds of files that are copied: tokenizer, card, code; never pickles such as training_args.bin and optimizer.pt."""
-
-_NOT_COPIED = re.compile(
-    rf"{re.escape(CONFIG_FILE)}|{re.escape(INDEX_FILE)}|trainer_state\.json|.*_(results|predictions|null_odds)\.json"
-)
-"""Files that are written anew, and those of a training run, which can be larger than the packed weights."""
-
-CARD_FILES = ("README.md", "density.png")
+_FLOATS = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_TYPES = {code: getattr(torch, name) for name, code in _FLOATS.items()}
 
 
 def compress_folder(source: str | Path, target: str | Path, config: StorageConfig = LOSSLESS) -> None:
     """Write the checkpoint in ``source``, packed, into the new folder ``target``, with tokenizer and card.
 
     Shards stay shards. A packed checkpoint is packed anew; what it lost before does not come back. The model card is
-    left out where ``config`` is lossy: its results are those of other weights.
+    left out where ``config`` is lossy: its results are those of other weights. Beside weights and config go the files
+    that :mod:`~transformers_palbert.storage.model_files` lists, and none behind a link that leads elsewhere.
 
     Raises:
         StorageError: if ``source`` is damaged, has no ``config.json``, is quantized in another way or is a checkpoint
-            from the middle of pruning; if a value cannot be stored; if ``target`` holds something already. Then
-            ``target`` is left as it was.
+            from the middle of pruning; if a value cannot be stored; if ``target`` holds something already; if memory
+            or disk are too small. Then ``target`` is left as it was.
     """
-
-    def pack(name: str, tensor: Tensor) -> Tensor:
-        return store_tensor(name, round_tensor(name, tensor, config), config)
-
-    _convert(Path(source), Path(target), pack, config)
+    source, target = Path(source), Path(target)
+    settings = _read_config(source)
+    _require_finished(source, settings)
+    stored = read_checked_headers(source)
+    _require_free(source, target)
+    dtype = _main_dtype(settings, stored)
+    planned = _dense_plan(stored, dtype)
+    _require_room(planned, target, written=False)
+    tables = tables_in_file([name for name, plan in planned.items() if len(plan[1]) == 2], settings.get("model_type"))
+    with new_folder(target) as folder:
+        for name, members in _by_file(stored).items():
+            tensors = {}
+            for tensor in members:
+                dense = round_tensor(tensor.name, _dense(tensor, dtype), config, tensor.name in tables)
+                tensors[tensor.name] = store_tensor(dense, config, tensor.name in tables)
+            _save(tensors, folder / name)
+        _write_config(folder, settings, dtype)
+        _write_index(source, folder)
+        describe_packed(folder, config)
+        lossy = (config.values, config.embeddings) != ("auto", "auto")
+        _copy_the_rest(source, folder, settings, CARD if lossy else ())
 
 
 def decompress_folder(source: str | Path, target: str | Path) -> None:
     """Write the packed checkpoint in ``source``, plain and dense, into the new folder ``target``.
 
     The weights are those that loading ``source`` gives, in the dtype that its config names. Whatever loads the
-    architecture loads the result, with or without this package.
+    architecture loads the result, with or without this package. One tensor at a time is in memory.
 
     Raises:
         StorageError: as :func:`compress_folder`, or if nothing in ``source`` is packed.
     """
-    if not is_packed_config(_read_config(Path(source))):
-        raise StorageError(f"{source} is no packed checkpoint: its config.json does not say {QUANT_METHOD!r}.")
-    _convert(Path(source), Path(target), lambda _, tensor: tensor, None)
-
-
-def _convert(
-    source: Path, target: Path, change: Callable[[str, Tensor], Tensor], packing: StorageConfig | None
-) -> None:
+    source, target = Path(source), Path(target)
     settings = _read_config(source)
-    if packing is not None:
-        _require_finished(source, settings)
-    files = weight_files(source)
-    require_room(read_headers(files).values())
+    if not is_packed_config(settings):
+        raise StorageError(f"{source} is no packed checkpoint: its config.json does not say {QUANT_METHOD!r}.")
+    stored = read_checked_headers(source)
     _require_free(source, target)
-    dtype = _main_dtype(settings, files)
-    with _new_folder(target) as folder:
-        packed, total = [], 0
-        for file in files:
-            tensors = {name: change(name, tensor) for name, tensor in _dense_tensors(file, dtype)}
-            _save(tensors, folder / file.name)
-            packed += [name for name, tensor in tensors.items() if is_packed(tensor)]
-            total += sum(tensor.nbytes for tensor in tensors.values())
-        settings["dtype"] = str(dtype).removeprefix("torch.")
-        settings.pop("torch_dtype", None)  # its name before transformers 5
-        settings.pop("quantization_config", None)
-        if packed or "layer_sizes" in settings:  # whoever reads smaller layers needs this package, packed or not
-            settings["quantization_config"] = SparseConfig.of(packing or LOSSLESS, packed).to_dict()
-        _write_json(folder / CONFIG_FILE, settings)
-        lossy = packing is not None and (packing.values, packing.embeddings) != ("auto", "auto")
-        _copy_the_rest(source, folder, CARD_FILES if lossy else ())
-        if files[0].name != WEIGHTS_FILE:
-            index = json.loads((source / INDEX_FILE).read_text(encoding="utf-8"))
-            metadata = {**index.get("metadata", {}), "total_size": total}
-            _write_json(folder / INDEX_FILE, {**index, "metadata": metadata})
+    dtype = _main_dtype(settings, stored)
+    planned = _dense_plan(stored, dtype)
+    _require_room(planned, target, written=True)
+    with new_folder(target) as folder:
+        for file, members in _by_file(stored).items():
+            members.sort(key=lambda tensor: (-FLOAT_BYTES.get(planned[tensor.name][0], 0), tensor.name))
+            tensors = ((tensor.name, _dense(tensor, dtype)) for tensor in members)
+            write_tensors(folder / file, {tensor.name: planned[tensor.name] for tensor in members}, tensors)
+        _write_config(folder, settings, dtype)
+        _write_index(source, folder)
+        if "layer_sizes" in settings:  # whoever reads smaller layers needs this package, packed or not
+            describe_packed(folder, LOSSLESS)
+        _copy_the_rest(source, folder, settings, ())
 
 
-def _dense_tensors(file: Path, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of one file as a model of ``dtype`` would hold them; what is wider stays wider."""
-    with open_weights(file) as reader:
-        for name in reader.keys():  # noqa: SIM118 (not a dict: it has no iterator)
-            tensor = restore(name, reader.get_tensor(name))
-            if tensor.is_floating_point() and tensor.element_size() < dtype.itemsize:
-                tensor = tensor.to(dtype)
-            yield name, tensor
+def _by_file(stored: Mapping[str, StoredTensor]) -> dict[str, list[StoredTensor]]:
+    """The tensors by the usual name of their file, in the order of their names."""
+    files: dict[str, list[StoredTensor]] = {}
+    for _, tensor in sorted(stored.items()):
+        files.setdefault(tensor.file.name.removeprefix(PREVIOUS), []).append(tensor)
+    return files
 
 
-def _main_dtype(settings: dict[str, Any], files: list[Path]) -> torch.dtype:
+def _dense(stored: StoredTensor, dtype: str) -> Tensor:
+    """A tensor as a model of ``dtype`` would hold it; what is wider stays wider."""
+    tensor = restore(stored.name, read_tensor(stored))
+    return tensor.to(_TYPES[_dense_dtype(stored, dtype)]) if tensor.is_floating_point() else tensor
+
+
+def _dense_dtype(stored: StoredTensor, dtype: str) -> str:
+    own = _FLOATS[stored.packed.dtype] if stored.packed is not None else stored.dtype
+    return dtype if FLOAT_BYTES.get(own, 8) < FLOAT_BYTES[dtype] else own
+
+
+def _dense_plan(stored: Mapping[str, StoredTensor], dtype: str) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """Dtype, shape and bytes that every tensor has once it is dense, from the headers alone."""
+    planned = {}
+    for name, tensor in stored.items():
+        code = _dense_dtype(tensor, dtype)
+        shape = tensor.shape if tensor.packed is None else tensor.packed.shape
+        planned[name] = code, shape, dense_bytes(code, shape) if code in FLOAT_BYTES else tensor.bytes
+    return planned
+
+
+def _require_room(planned: Mapping[str, tuple[str, tuple[int, ...], int]], target: Path, *, written: bool) -> None:
+    """Check that the largest tensor fits into memory and, where they are written dense, that all fit on the disk.
+
+    Where a model is loaded, its own shapes are what is compared; here there is nothing else to hold a claim against.
+    """
+    sizes = [size for _, _, size in planned.values()]
+    memory = memory_limit()
+    if memory is not None and max(sizes, default=0) > memory:
+        raise StorageError(
+            f"A packed tensor claims to unpack to {max(sizes) / 1e9:.1f} GB, and this process may use"
+            f" {memory / 1e9:.1f} GB of memory: the checkpoint is hostile, or needs a larger machine."
+        )
+    parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(parent).free
+    if written and sum(sizes) > free:
+        raise StorageError(
+            f"The packed tensors claim to unpack to {sum(sizes) / 1e9:.1f} GB, and {parent} has {free / 1e9:.1f} GB"
+            " free: the checkpoint is hostile, or needs a larger disk."
+        )
+
+
+def _main_dtype(settings: Mapping[str, Any], stored: Mapping[str, StoredTensor]) -> str:
     """The dtype that the config names, or else that of the first floating tensor, as transformers reads it."""
-    named = getattr(torch, str(settings.get("dtype") or settings.get("torch_dtype")), None)
-    if isinstance(named, torch.dtype):
+    named = _FLOATS.get(str(settings.get("dtype") or settings.get("torch_dtype")))  # the name before transformers 5
+    if named is not None:
         return named
-    for file in files:
-        with open_weights(file) as reader:
-            for name in reader.keys():  # noqa: SIM118
-                if (tensor := reader.get_tensor(name)).is_floating_point():
-                    return tensor.dtype
-    raise StorageError(f"{files[0].parent} holds no floating-point weights.")
+    for tensor in stored.values():
+        own = _dense_dtype(tensor, "BF16")
+        if own in FLOAT_BYTES:
+            return own
+    raise StorageError("The checkpoint holds no floating-point weights.")
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
@@ -132,21 +164,31 @@ def _save(tensors: dict[str, Tensor], file: Path) -> None:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StorageError(
-            f"{folder / CONFIG_FILE} does not exist; give a folder that save_pretrained wrote."
-        ) from error
-    except ValueError as error:
-        raise StorageError(f"{folder / CONFIG_FILE} is damaged: {error}.") from error
-    if not isinstance(settings, dict):
-        raise StorageError(f"{folder / CONFIG_FILE} is damaged: it is no JSON object.")
+    settings = read_json(folder / CONFIG_FILE)
     if settings.get("quantization_config") and not is_packed_config(settings):
         raise StorageError(f"{folder} is quantized in another way, so its weights cannot be packed or unpacked.")
-    if is_packed_config(settings):
-        SparseConfig.from_dict(settings["quantization_config"])  # raises if its version is unknown
+    sparse_config_in(settings)  # raises if its version is unknown
     return settings
+
+
+def _write_config(folder: Path, settings: Mapping[str, Any], dtype: str) -> None:
+    left_out = ("quantization_config", "torch_dtype", POINTER)
+    kept = {name: value for name, value in settings.items() if name not in left_out}
+    name = next(name for name, code in _FLOATS.items() if code == dtype)
+    write_json(folder / CONFIG_FILE, {**kept, "dtype": name})
+
+
+def _write_index(source: Path, folder: Path) -> None:
+    """The index of the shards in ``folder``, with what the one in ``source`` says besides."""
+    files = sorted(folder.glob("*.safetensors"))
+    if [file.name for file in files] == [WEIGHTS_FILE]:
+        return
+    found = next((file for file in (source / INDEX_FILE, source / f"{PREVIOUS}{INDEX_FILE}") if file.is_file()), None)
+    index = read_json(found) if found else {}
+    stored = read_headers(files)
+    metadata = {**index.get("metadata", {}), "total_size": sum(tensor.bytes for tensor in stored.values())}
+    weight_map = {name: tensor.file.name for name, tensor in stored.items()}
+    write_json(folder / INDEX_FILE, {**index, "metadata": metadata, "weight_map": weight_map})
 
 
 def _require_finished(source: Path, settings: dict[str, Any]) -> None:
@@ -158,15 +200,10 @@ def _require_finished(source: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _write_json(file: Path, value: dict[str, Any]) -> None:
-    file.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _copy_the_rest(source: Path, folder: Path, left_out: Collection[str]) -> None:
-    for file in sorted(source.iterdir()):
-        wanted = file.suffix in COPIED and not _NOT_COPIED.fullmatch(file.name) and file.name not in left_out
-        if file.is_file() and wanted:
-            shutil.copyfile(file, folder / file.name)
+def _copy_the_rest(source: Path, folder: Path, settings: dict[str, Any], left_out: Collection[str]) -> None:
+    for path in chosen_files(source, BESIDE_WEIGHTS, settings):
+        if path != CONFIG_FILE and path not in left_out:
+            shutil.copyfile(source / path, folder / path)
 
 
 def _require_free(source: Path, target: Path) -> None:
@@ -174,21 +211,3 @@ def _require_free(source: Path, target: Path) -> None:
         raise StorageError(f"{target} is the checkpoint itself; give another folder to write to.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"{target} exists and is not empty; give a new folder to write to.")
-
-
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place in the end, or vanishes if something goes wrong."""
-    target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
-    try:
-        yield folder
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)  # mkdtemp's are private
-        if target.exists():
-            target.rmdir()  # empty, as was checked
-        folder.rename(target)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

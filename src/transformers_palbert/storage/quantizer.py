@@ -10,86 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.quantizers.base import HfQuantizer
-from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..errors import ConfigurationError, StorageError
 from ..model.pruning_state import PruningState
 from ..model.removal import read_layer_sizes, resize_layers
-from .config import StorageConfig
-from .files import StoredTensor, read_headers, require_inside
+from .embeddings import tables_of
+from .files import POINTER, StoredTensor, named_weights, read_headers, require_inside
+from .integrity import require_as_described
+from .packed_saves import save_packed
+from .sparse_config import SparseConfig
 from .state import NOT_WHOLE, load_packed_state, restore, store_state
-from .tensors import is_packed
 
-__all__ = ["FORMAT_VERSION", "QUANT_METHOD", "SparseConfig", "SparseQuantizer", "is_packed_config"]
+__all__ = ["SparseConfig", "SparseQuantizer"]
 
-QUANT_METHOD = "palbert_sparse"
-FORMAT_VERSION = 1
 _PROGRESS = "_palbert_loading"
 """Attribute of a model that is being loaded; the loader copies converters, so they cannot remember anything."""
 
 _READS_PACKED = "_palbert_reads_packed"
 """Attribute of a model whose ``load_state_dict`` unpacks; a copy of the model has both the attribute and the hook."""
-
-
-class SparseConfig(QuantizationConfigMixin):
-    """``quantization_config`` in ``config.json``: the :class:`StorageConfig` and the names of the packed tensors.
-
-    Raises:
-        StorageError: if a field is wrong, or a newer version of the package wrote it.
-    """
-
-    def __init__(
-        self,
-        *,
-        values: str = "auto",
-        embeddings: str = "auto",
-        entropy: bool = False,
-        tensors: list[str] | tuple[str, ...] = (),
-        format_version: int = FORMAT_VERSION,
-        **_: Any,
-    ) -> None:
-        if format_version != FORMAT_VERSION:
-            raise StorageError(
-                f"The checkpoint has version {format_version!r} of the packed format, and this package reads"
-                f" {FORMAT_VERSION}. Upgrade it: pip install -U transformers-palbert."
-            )
-        if not isinstance(tensors, list | tuple) or not all(isinstance(name, str) for name in tensors):
-            raise StorageError("`tensors` in the checkpoint's quantization_config must be a list of names.")
-        if len(set(tensors)) != len(tensors):
-            raise StorageError("`tensors` in the checkpoint's quantization_config names a tensor twice.")
-        try:
-            storage = StorageConfig(values, embeddings, entropy)
-        except ConfigurationError as error:
-            raise StorageError(f"The checkpoint's quantization_config is damaged. {error}") from error
-        self.quant_method: Any = QUANT_METHOD
-        self.format_version = format_version
-        self.dequantize = True  # for transformers: what is loaded is an ordinary model
-        self.values, self.embeddings, self.entropy = storage.values, storage.embeddings, storage.entropy
-        self.tensors = sorted(tensors)
-
-    @property
-    def storage(self) -> StorageConfig:
-        """The encoding in which the checkpoint is saved again."""
-        return StorageConfig(self.values, self.embeddings, self.entropy)
-
-    @classmethod
-    def of(cls, storage: StorageConfig, tensors: list[str] | None = None) -> SparseConfig:
-        """The description of a checkpoint that is stored as ``storage``."""
-        return cls(values=storage.values, embeddings=storage.embeddings, entropy=storage.entropy, tensors=tensors or ())
-
-
-def is_packed_config(settings: Mapping[str, Any]) -> bool:
-    """Whether the fields of a model's config, in its file or in memory, say that its weights are packed."""
-    quantization = settings.get("quantization_config")
-    if isinstance(quantization, SparseConfig):  # in memory
-        return True
-    return isinstance(quantization, dict) and quantization.get("quant_method") == QUANT_METHOD
 
 
 class _Loading:
@@ -142,6 +87,15 @@ class SparseQuantizer(HfQuantizer):
 
     # -- loading -----------------------------------------------------------------------------------------------------
 
+    def update_attn_implementation(self, config: Any) -> Any:
+        """Free the field of the config in which a reader without this package finds the way to it.
+
+        No other hook sees the config before transformers looks there for the name of a file.
+        """
+        if hasattr(config, POINTER) and named_weights(vars(config)) is None:
+            delattr(config, POINTER)
+        return config
+
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> None:
         """Check what the files hold against what the config lists, before anything is read.
 
@@ -155,7 +109,7 @@ class SparseQuantizer(HfQuantizer):
                 raise StorageError(f"{other[0]} is no safetensors file, and a packed checkpoint is nothing else.")
             require_inside(files, str(model.config.name_or_path))
             progress.stored = read_headers(files)
-            _require_as_listed(progress.stored, set(self.quantization_config.tensors))
+            require_as_described(progress.stored, self.quantization_config)
         setattr(model, _PROGRESS, progress)
 
     def get_weight_conversions(self) -> list[WeightConverter]:
@@ -188,34 +142,33 @@ class SparseQuantizer(HfQuantizer):
     # -- saving ------------------------------------------------------------------------------------------------------
 
     def attach(self, model: Any) -> None:
-        """Let ``model`` be saved packed, and read packed state dicts."""
+        """Let ``model`` be saved packed, and read packed state dicts. Its config, maybe of other models too, stays."""
         model.hf_quantizer = self
-        model.config.quantization_config = self.quantization_config
+        model.save_pretrained = partial(save_packed, model)
         if not getattr(model, _READS_PACKED, False):
             model.register_load_state_dict_pre_hook(load_packed_state)
             setattr(model, _READS_PACKED, True)
 
-    def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The packed state dict for ``save_pretrained``, which writes the model's config after this call.
+    def remove_quantization_config(self, model: Any) -> None:
+        """Undo :meth:`attach`, but for reading; transformers calls it in ``model.dequantize()`` too."""
+        super().remove_quantization_config(model)
+        vars(model).pop("save_pretrained", None)
+
+    def get_state_dict_and_metadata(self, model: Any) -> tuple[dict[str, Tensor] | None, dict[str, str]]:
+        """The packed state dict, for ``save_pretrained``; nothing where an adapter alone is saved.
 
         No metadata of our own: safetensors writes several entries in random order, and the same model would give
         different files. The version stands in the config and in each packed tensor.
         """
         from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
+        if getattr(model, "_hf_peft_config_loaded", False):
+            return None, {}
         state = _whole_state(model)
-        _note_density(model, state)
         if self.packs:
-            state = store_state(state, self.quantization_config.storage)
-        state = remove_tied_weights_from_state_dict(state, model)
-        names = [name for name, tensor in state.items() if is_packed(tensor)]
-        if not names and read_layer_sizes(model.config) is None:
-            # An ordinary file. Without the entry, whoever has not this package can read it too.
-            vars(model.config).pop("quantization_config", None)
-            return state, {}
-        self.quantization_config = SparseConfig.of(self.quantization_config.storage, names)
-        model.config.quantization_config = self.quantization_config
-        return state, {}
+            _note_density(model, state)
+            state = store_state(state, self.quantization_config.storage, tables_of(model))
+        return remove_tied_weights_from_state_dict(state, model), {}
 
     def is_serializable(self) -> bool:
         return True
@@ -237,22 +190,6 @@ def _note_density(model: Any, state: Mapping[str, Tensor]) -> None:
     if (pruning := PruningState.of(model)) is not None:
         now = pruning.after_training_on(state)
         model.config.pruning = None if now is None else replace(now, status="final").to_dict()
-
-
-def _require_as_listed(stored: dict[str, StoredTensor], listed: set[str]) -> None:
-    packed = {tensor.name for tensor in stored.values() if tensor.packed is not None}
-    problems = {
-        "listed as packed but missing": listed - stored.keys(),
-        "listed as packed but dense": (listed & stored.keys()) - packed,
-        "packed but not listed": packed - listed,
-    }
-    for problem, names in problems.items():
-        if names:
-            where = f" ({stored[min(names)].file})" if min(names) in stored else ""
-            raise StorageError(
-                f"{len(names)} tensors are {problem} in the checkpoint, the first of them {min(names)}{where}."
-                " config.json and weights do not belong together; save or download both again."
-            )
 
 
 def _require_restored(model: Any, progress: _Loading, listed: list[str]) -> None:

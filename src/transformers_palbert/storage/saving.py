@@ -13,7 +13,9 @@ from ..errors import ConfigurationError, StorageError
 from ..model.pruning_state import PRUNED_WEIGHT_KEY
 from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
-from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
+from .embeddings import tables_of
+from .quantizer import SparseQuantizer
+from .sparse_config import SparseConfig, is_packed_config
 from .state import round_tensor
 
 __all__ = ["dense_saving", "disable_sparse_saving", "enable_sparse_saving"]
@@ -24,7 +26,11 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
 
     Where ``config`` is lossy, the weights are rounded here, in place, to what the file can hold: what is evaluated
     afterwards is what is saved. Saving itself changes no value; a tensor that was trained on since is stored as it is.
-    ``model`` stays an ordinary model with dense weights. It also learns to read packed weights in ``load_state_dict``.
+    ``model`` stays an ordinary model with dense weights, and its config stays as it is: only the file ``config.json``
+    says what is packed. It also learns to read packed weights in ``load_state_dict``.
+
+    A save over another model happens as a whole or not at all: a process that is killed leaves the old model or the new
+    one.
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
@@ -48,7 +54,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             " a packed file with scores and masks beside the weights could not be loaded. Call bake_masks(model)"
             " first; the callback and Pruner.finish() do it when the training ends."
         )
-    rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
+    tables = tables_of(model)
+    rounded = {name: round_tensor(name, tensor, config, name in tables) for name, tensor in state.items()}
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(rounded[name])
@@ -66,8 +73,10 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def disable_sparse_saving(model: PreTrainedModel) -> None:
     """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
 
-    A new model that was made from the config of a packed one needs it too: that config lists what is packed. The file
-    of a model with layers of different sizes is dense as well, and still says that this package reads it.
+    A new model that was made from the config in the *file* of a packed one (``AutoConfig.from_pretrained``) needs it
+    too: that config lists what is packed. The config of a model in memory does not.
+
+    The file of a model with layers of different sizes is dense as well, and still says that this package reads it.
     """
     quantizer = getattr(model, "hf_quantizer", None)
     if read_layer_sizes(model.config) is not None:
@@ -76,7 +85,7 @@ def disable_sparse_saving(model: PreTrainedModel) -> None:
         dense.attach(model)
     elif isinstance(quantizer, SparseQuantizer):
         quantizer.remove_quantization_config(model)
-    elif is_packed_config(vars(model.config)):
+    if is_packed_config(vars(model.config)):
         del model.config.quantization_config
 
 

@@ -7,7 +7,7 @@ request and in memory, so that what is evaluated is what is saved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -26,8 +26,10 @@ NOT_WHOLE = (
 _INTEGER_VIEWS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def store_state(state: Mapping[str, Tensor], config: StorageConfig) -> dict[str, Tensor]:
+def store_state(state: Mapping[str, Tensor], config: StorageConfig, tables: Collection[str] = ()) -> dict[str, Tensor]:
     """What a file holds for ``state``; tensors that share their memory share their packed form too.
+
+    ``tables`` are the names of the embedding tables.
 
     Raises:
         StorageError: if a tensor is not whole on this process, as under FSDP or DeepSpeed.
@@ -38,22 +40,22 @@ def store_state(state: Mapping[str, Tensor], config: StorageConfig) -> dict[str,
         _require_whole(name, tensor)
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if key not in packed:
-            packed[key] = store_tensor(name, tensor, config)
+            packed[key] = store_tensor(tensor, config, name in tables)
         stored[name] = packed[key]
     return stored
 
 
-def store_tensor(name: str, tensor: Tensor, config: StorageConfig) -> Tensor:
+def store_tensor(tensor: Tensor, config: StorageConfig, is_table: bool = False) -> Tensor:
     """What a file holds for ``tensor``: a packed matrix (uint8 vector), a vector in 16 bits, or ``tensor`` itself."""
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return tensor
     if tensor.dim() != 2:
         return _narrowed(tensor, config)
-    packed = _packed_exactly(tensor, config.values_for(name), config.entropy)
+    packed = _packed_exactly(tensor, config.values_for(is_table), config.entropy)
     return packed if packed is not None and packed.numel() < tensor.nbytes else tensor
 
 
-def round_tensor(name: str, tensor: Tensor, config: StorageConfig) -> Tensor:
+def round_tensor(name: str, tensor: Tensor, config: StorageConfig, is_table: bool = False) -> Tensor:
     """``tensor``, of its own shape and dtype, with the values that a file written with ``config`` gives back.
 
     Nothing changes in a lossless encoding but the sign of zeros: masking leaves -0.0, and files hold 0.0.
@@ -64,7 +66,7 @@ def round_tensor(name: str, tensor: Tensor, config: StorageConfig) -> Tensor:
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return tensor
     if tensor.dim() == 2:
-        values = config.values_for(name)
+        values = config.values_for(is_table)
         if values == "auto":
             return tensor + 0.0
         return _named(name, lambda: unpack_tensor(pack_tensor(tensor, values), tensor.shape, tensor.dtype))

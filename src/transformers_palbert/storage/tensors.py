@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import StorageError
-from .codec import decode, encode, read_header
+from .codec import count_nonzero, decode, encode, read_header
 from .header import MAGIC, Header
 
-__all__ = ["is_packed", "pack_tensor", "packed_header", "unpack_tensor"]
+__all__ = ["count_packed", "is_packed", "pack_tensor", "packed_header", "unpack_tensor"]
 
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 _TYPES = {name: dtype for dtype, name in _NAMES.items()}
@@ -53,9 +53,13 @@ def unpack_tensor(packed: Tensor, shape: Sequence[int] | None, dtype: torch.dtyp
         A dense tensor on the CPU, with memory of its own.
 
     Raises:
-        StorageError: if the bytes are damaged or hostile, or of another shape.
+        StorageError: if the bytes are damaged or hostile, or of another shape, or there is not memory enough.
     """
-    array, name = decode(_numpy(packed), shape=shape, dtype=_NAMES.get(dtype) if dtype else None)
+    try:
+        array, name = decode(_numpy(packed), shape=shape, dtype=_NAMES.get(dtype) if dtype else None)
+    except MemoryError as error:
+        dense = packed_header(packed).dense_bytes
+        raise StorageError(f"It unpacks to {dense / 1e9:.1f} GB, for which there is no memory.") from error
     tensor = torch.from_numpy(array)
     return (tensor.view(torch.bfloat16) if name == "bfloat16" else tensor).to(dtype or _TYPES[name])
 
@@ -74,6 +78,15 @@ def packed_header(tensor: Tensor) -> Header:
         StorageError: if it is damaged or hostile.
     """
     return read_header(_numpy(tensor))
+
+
+def count_packed(tensor: Tensor) -> int:
+    """How many values of a packed tensor are not zero, without unpacking it.
+
+    Raises:
+        StorageError: if it is damaged or hostile.
+    """
+    return count_nonzero(_numpy(tensor))
 
 
 def _numpy(packed: Tensor) -> np.ndarray:

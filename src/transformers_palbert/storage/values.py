@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from ..errors import StorageError
 
-__all__ = ["NUMPY_DTYPES", "cast", "check_scales", "count_infinite", "multiply_scales", "nonzero_mask", "quantize_rows"]
+__all__ = [
+    "NUMPY_DTYPES",
+    "cast",
+    "check_scales",
+    "check_values",
+    "count_infinite",
+    "multiply_scales",
+    "nonzero_mask",
+    "quantize_rows",
+]
 
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
@@ -24,6 +33,9 @@ SMALLEST_SCALE = 2.0**-126
 """The smallest normal float32: a scale below it would have too few bits for exact products."""
 LARGEST_SCALE = 33026 * 2.0**106
 """The largest scale of 16 significant bits of which 127 are still a finite float32."""
+
+CHECKED = 1 << 16
+"""Values that are checked at a time: what that needs stays in the cache."""
 
 Array = NDArray[Any]
 
@@ -98,11 +110,32 @@ def _scale(largest: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_scales(scales: NDArray[np.float32]) -> None:
-    """Raise a `StorageError` unless every scale is finite and not negative."""
-    wrong = ~(np.isfinite(scales) & (scales >= 0))
+    """Raise a `StorageError` unless every scale is finite and not negative, nor -0.0."""
+    wrong = ~np.isfinite(scales) | np.signbit(scales)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise StorageError(f"The packed tensor has the scale {scales[row]} for row {row}; it must be finite and ≥ 0.")
+
+
+_NEVER_WRITTEN = {"float32": 1 << 31, "float16": 1 << 15, "bfloat16": 1 << 15, "int8": 1 << 7}
+"""Bits of what no writer writes: -0.0, and -128 in int8."""
+
+
+def check_values(written: Array, values: str, all_written: bool) -> None:
+    """Raise a `StorageError` for a value that no writer writes: -0.0, -128 in int8, and 0 where zeros are left out.
+
+    Args:
+        written: The values of a packed tensor.
+        values: Their type.
+        all_written: Whether every element is written, so that zeros are among them.
+    """
+    bits = written.view(f"<u{written.itemsize}")
+    for start in range(0, len(bits), CHECKED):
+        block = bits[start : start + CHECKED]
+        if (block == _NEVER_WRITTEN[values]).any():
+            raise StorageError(f"The packed tensor has the value {'-128' if values == 'int8' else '-0.0'}.")
+        if not all_written and not block.all():
+            raise StorageError("The packed tensor has the value 0 among those that are written for not being 0.")
 
 
 def multiply_scales(

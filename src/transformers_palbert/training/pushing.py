@@ -12,6 +12,7 @@ from transformers.utils.hub import PushInProgress
 from ..hub.callback import ModelCardCallback
 from ..hub.card import PalBertCard
 from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
+from ..storage.model_files import LOGS, PUSHED
 
 __all__ = ["PushingMixin"]
 
@@ -28,18 +29,24 @@ class PushingMixin(_Base):
 
     It comes before the Trainer in the bases: ``class MyTrainer(PushingMixin, Trainer)``.
 
-    - What it pushes on top of the repository has no ``training_args.bin`` or other pickle. The folders of
-      ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` do: they are there to be resumed.
+    - What it pushes is a list: weights, config, tokenizer, card, results and TensorBoard's logs
+      (:mod:`transformers_palbert.storage.model_files`). Other files in the output folder stay there, and nothing is
+      pushed from behind a symbolic link. The folders of ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` also
+      hold what training needs to go on, pickles among it.
+    - TensorBoard's logs name the host, and hold the training arguments with the absolute paths in them.
+      ``trainer.push_logs = False`` keeps them at home.
     - Each push is one commit on top of the one it saw, or an error; see :mod:`transformers_palbert.hub.push`.
     - ``hub_revision`` and ``push_to_hub(revision=…)`` create the branch where it is missing.
     - A snapshot in the middle of training is the dense checkpoint, a model that loads and answers as it did then; what
       is pushed after training takes its place.
 
     Attributes:
+        push_logs: Whether TensorBoard's logs are pushed, where there are any.
         task: What the Trainer's models are for, as the Hub calls it; see :data:`~transformers_palbert.hub.card.TASKS`.
         model_card: The card so far, whose fields may be set; see :class:`~transformers_palbert.hub.PalBertCard`.
     """
 
+    push_logs: bool = True
     task = "question-answering"
     push_in_progress: Any
 
@@ -76,7 +83,7 @@ class PushingMixin(_Base):
         kwargs.setdefault("model_name", str(self.hub_model_id).rpartition("/")[2])
         self.create_model_card(**kwargs)
         ensure_branch(str(self.hub_model_id), revision, token)
-        files = folder_operations(Path(str(self.args.output_dir)))
+        files = folder_operations(Path(str(self.args.output_dir)), (*PUSHED, *(LOGS if self.push_logs else ())))
         options = {"message": commit_message or "Push the model", "token": token, "revision": revision}
         if blocking:
             return push(str(self.hub_model_id), files, **options)  # type: ignore[arg-type]
@@ -98,7 +105,7 @@ class PushingMixin(_Base):
         folder = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}.get(strategy)
         repo_id, token, revision = str(self.hub_model_id), self.args.hub_token, self.args.hub_revision
         ensure_branch(repo_id, revision, token)
-        files = snapshot_operations(checkpoint, Path(str(self.args.output_dir)), folder)
+        files = snapshot_operations(checkpoint, Path(str(self.args.output_dir)), folder, self.push_logs)
         message = f"Training in progress, step {self.state.global_step}"
         job: Any = HfApi().run_as_future(push, repo_id, files, message=message, token=token, revision=revision)
         self.push_in_progress = PushInProgress([job])  # type: ignore[arg-type] # as above
