@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -22,6 +21,7 @@ from ..model.structure import known_structure
 from ..qa.settings import CONFIG_FIELD
 from ..sizes import MatrixReport, Totals, pruning_report, weight_bytes
 from ..sizes import encoder_matrices as matrices_of_encoder
+from ..storage.files import CONFIG_FILE, read_json
 from .card import CardSizes, Evaluation
 
 __all__ = [
@@ -97,10 +97,10 @@ def encoder_matrices(model: nn.Module) -> list[MatrixReport]:
 
 def is_plainly_stored(folder: Path) -> bool | None:
     """Whether the model in ``folder`` loads without this package; None if there is no config."""
-    file = folder / "config.json"
+    file = folder / CONFIG_FILE
     if not file.is_file():
         return None
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_json(file)
     return config.get("model_type") not in OWN_MODEL_TYPES and "quantization_config" not in config
 
 

@@ -38,12 +38,15 @@ def save_packed(
             f"variant={options['variant']!r} is not possible for packed weights: config.json describes one set of"
             " weights. Save this one to a folder of its own."
         )
+    if not is_main_process:  # it writes nothing, and takes part in what the processes gather
+        type(model).save_pretrained(model, save_directory, is_main_process, state_dict, **options)
+        return
     folder = Path(save_directory)
     hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options} if push_to_hub else {}
     with replaced_model(folder) as staging:
         type(model).save_pretrained(model, staging, is_main_process, state_dict, **options)
         describe_packed(staging, model.hf_quantizer.quantization_config.storage)
-    if push_to_hub and is_main_process:
+    if push_to_hub:
         model.push_to_hub(hub.pop("repo_id", folder.name), **hub)
 
 
@@ -54,7 +57,7 @@ def describe_packed(folder: Path, storage: StorageConfig) -> None:
     layers have sizes of their own, which this package alone can read.
     """
     if not (folder / CONFIG_FILE).is_file():
-        return  # an adapter, or the part of a process that does not save
+        return  # an adapter alone
     stored = read_headers(weight_files(folder))
     packed = [tensor.name for tensor in stored.values() if tensor.packed is not None]
     settings = read_json(folder / CONFIG_FILE)

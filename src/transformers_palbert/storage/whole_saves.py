@@ -48,10 +48,10 @@ def replaced_model(folder: Path) -> Iterator[Path]:
         raise StorageError(f"{folder} is a file; give a folder to save to.")
     folder.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
-    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-", dir=folder))
     try:
         yield staging
-        if any(staging.iterdir()):  # a process of several that does not save writes nothing
+        if any(staging.iterdir()):
             _put_in_place(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -112,12 +112,26 @@ def _link(file: Path, name: Path) -> None:
 def _remove_leftovers(folder: Path, keep: Path | None = None) -> None:
     """Remove what a killed process left, but not the weights that the config names."""
     for left in folder.glob(f"{STAGING}*"):
-        if left != keep:
+        if left != keep and not _is_of_another_process(left):
             shutil.rmtree(left, ignore_errors=True)
     previous = list(folder.glob(f"{PREVIOUS}*"))
     if previous and not _names_previous(folder):
         for left in previous:
             left.unlink(missing_ok=True)
+
+
+def _is_of_another_process(staging: Path) -> bool:
+    """Whether another process that still runs made it; it may be one of several that save at once by mistake."""
+    number = staging.name.removeprefix(STAGING).partition("-")[0]
+    if os.name == "nt" or not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for somebody else
+        return True
+    return True
 
 
 def _names_previous(folder: Path) -> bool:
