@@ -62,8 +62,6 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
         return 0
     names = list(titles()) if args.tables == ["all"] else args.tables
     results = args.results or args.work / args.scale
-    if not args.dry_run:
-        draw([name for name in names if name in FIGURES], results, console)
     grids = [
         load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
         for name in names
@@ -79,6 +77,7 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
     except KeyboardInterrupt:
         console.print("[red]Interrupted[/]: call it again to go on.")
         return 1
+    draw([name for name in names if name in FIGURES], results, console)  # may lack matplotlib, and no run is lost then
     return 1 if failed else 0
 
 
