@@ -27,7 +27,8 @@ CONFIG = PruningConfig(0.7)
 def pruned(kind: str = "albert", density: float = 0.3) -> nn.Module:
     model = prepare_pruning(tiny_model(kind), CONFIG)
     for layer in masked_layers(model).values():
-        layer.scores.data.normal_()
+        for tensor in layer.score_state.values():
+            tensor.normal_()
     apply_density(model, CONFIG, density)
     return model
 

@@ -40,12 +40,26 @@ if TYPE_CHECKING:
     )
     from .model.tokenization_palbert import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
     from .pipelines.question_answering import QuestionAnsweringPipeline
-    from .pruning import MovementPruningCallback, PruningConfig, bake_masks, prepare_pruning
+    from .pruning import (
+        MovementPruningCallback,
+        Pruner,
+        PruningConfig,
+        PruningPlan,
+        apply_density,
+        bake_masks,
+        density_at,
+        prepare_pruning,
+        prunable_layers,
+        pruning_plan,
+    )
+    from .pruning.removal import remove_units
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
     from .sizes import pruning_report
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
+    from .training.checkpoints import last_whole_checkpoint
+    from .training.distillation import with_teacher, without_teacher
 
 __version__ = "0.1.0"
 
@@ -69,8 +83,10 @@ __all__ = [
     "PalBertModel",
     "PalBertPreTrainedModel",
     "PalBertTokenizer",
+    "Pruner",
     "PruningConfig",
     "PruningError",
+    "PruningPlan",
     "QuestionAnsweringPipeline",
     "StorageConfig",
     "StorageError",
@@ -80,17 +96,25 @@ __all__ = [
     "VectorsError",
     "WordTokenizer",
     "__version__",
+    "apply_density",
     "bake_masks",
     "check_tokenizer",
     "compute_metric",
+    "density_at",
     "disable_sparse_saving",
     "enable_sparse_saving",
+    "last_whole_checkpoint",
     "load_albert_tokenizer",
     "load_metric",
     "load_qa_dataset",
     "prepare_pruning",
+    "prunable_layers",
+    "pruning_plan",
     "pruning_report",
     "register",
+    "remove_units",
+    "with_teacher",
+    "without_teacher",
 ]
 
 _LAZY = {
@@ -108,22 +132,32 @@ _LAZY = {
     "PalBertModel": "model.modeling_palbert",
     "PalBertPreTrainedModel": "model.modeling_palbert",
     "PalBertTokenizer": "model.tokenization_palbert",
+    "Pruner": "pruning",
     "PruningConfig": "pruning",
+    "PruningPlan": "pruning",
     "QuestionAnsweringPipeline": "pipelines.question_answering",
     "StorageConfig": "storage.config",
     "TextCnnConfig": "baselines.configuration",
     "TextCnnForQuestionAnswering": "baselines.modeling",
     "WordTokenizer": "baselines.tokenization",
+    "apply_density": "pruning",
     "bake_masks": "pruning",
     "check_tokenizer": "model.tokenization_palbert",
     "compute_metric": "qa.metrics",
+    "density_at": "pruning",
     "disable_sparse_saving": "storage.saving",
     "enable_sparse_saving": "storage.saving",
+    "last_whole_checkpoint": "training.checkpoints",
     "load_albert_tokenizer": "model.tokenization_palbert",
     "load_metric": "qa.metrics",
     "load_qa_dataset": "qa.datasets",
     "prepare_pruning": "pruning",
+    "prunable_layers": "pruning",
+    "pruning_plan": "pruning",
     "pruning_report": "sizes",
+    "remove_units": "pruning.removal",
+    "with_teacher": "training.distillation",
+    "without_teacher": "training.distillation",
 }
 """Public name -> module that defines it and loads when the name is first used."""
 

@@ -71,9 +71,9 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="torch",
         name="torch.Tensor._version",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("model/applications.py", "pruning/maskable.py"),
         what_for=(
-            "The masked weight is built anew when the weight was changed in place, which this counter tells. torch"
+            "A masked or cut weight is made anew when the weight was changed in place, which this counter tells. torch"
             " has public ways to raise the counter, and none to read it."
         ),
         test="tests/pruning/test_masked_linear.py::TestNeverStale::test_after_an_optimizer_step",
@@ -254,8 +254,11 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.activations.ACT2FN",
-        used_in=("model/configuration_palbert.py",),
-        what_for="A configuration with an activation that does not exist is refused at once.",
+        used_in=("model/configuration_palbert.py", "model/removal.py"),
+        what_for=(
+            "A configuration with an activation that does not exist is refused at once; of a feed-forward unit that"
+            " receives nothing, the activation of its bias is left."
+        ),
         test=(
             "tests/model/test_configuration_palbert.py"
             "::test_wrong_values_are_refused_with_field_value_and_allowed_values"
@@ -484,6 +487,16 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
+        name="transformers.trainer_callback.ExportableState",
+        used_in=("pruning/callback.py",),
+        what_for=(
+            "Trainer writes the state of such a callback into trainer_state.json. The manual uses it without a page of"
+            " its own. A run that goes on compares its settings with it."
+        ),
+        test="tests/pruning/test_resuming.py::TestSettings::test_other_ones_are_an_error",
+    ),
+    PrivateApi(
+        library="transformers",
         name="transformers.trainer_callback:callbacks",
         used_in=("pruning/callback.py",),
         what_for="The order of this list is the order in which callbacks run.",
@@ -578,21 +591,21 @@ OVERRIDDEN_HOOKS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="torch",
         name="torch.nn.Module._apply",
-        used_in=("pruning/masked_linear.py",),
-        what_for="Every change of dtype or device goes through it, and makes the masked weight stale.",
+        used_in=("model/applications.py", "pruning/gated_linear.py", "pruning/maskable.py"),
+        what_for="Every change of dtype or device goes through it, and makes a masked or cut weight stale.",
         test="tests/pruning/test_masked_linear.py::TestNeverStale::test_when_moved_to_another_dtype",
     ),
     PrivateApi(
         library="torch",
         name="torch.nn.Module._load_from_state_dict",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("pruning/maskable.py",),
         what_for="It puts a weight together again that the checkpoint holds in two halves.",
         test="tests/pruning/test_masked_linear.py::TestCheckpoints::test_round_trip_is_exact",
     ),
     PrivateApi(
         library="torch",
         name="torch.nn.Module._save_to_state_dict",
-        used_in=("pruning/masked_linear.py",),
+        used_in=("pruning/maskable.py",),
         what_for="It writes the effective weight under the usual key, so that everyone can read the checkpoint.",
         test="tests/pruning/test_masked_linear.py::TestCheckpoints::test_the_key_weight_holds_the_effective_weight",
     ),

@@ -55,6 +55,8 @@ def test_defaults_are_alberts_and_the_additions_are_off() -> None:
         name: value for name, value in stock.items() if name != "model_type"
     }
     assert {name: ours[name] for name in ours.keys() - stock.keys()} == {
+        "application_heads": None,
+        "application_units": None,
         "attention_head_size": None,
         "layer_lr_decay": 1.0,
         "pruning": None,

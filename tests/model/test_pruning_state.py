@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from transformers_palbert import ConfigurationError
 from transformers_palbert.model.pruning_state import TRAINING_KEYS, PruningState, is_training_key
@@ -58,3 +60,30 @@ def test_keys_of_a_run_that_goes_on() -> None:
     assert all(is_training_key(f"bert.encoder.layer.0.output.dense.{key}") for key in TRAINING_KEYS)
     assert not is_training_key("bert.encoder.layer.0.output.dense.weight")
     assert not is_training_key("bert.mask.weight")
+
+
+class TestTrainedOn:
+    """A finished model that is trained on without masks."""
+
+    @staticmethod
+    def weights(*densities: float) -> dict[str, torch.Tensor]:
+        names = ("a.query.weight", "b.weight")
+        return {
+            name: (torch.arange(1000) < 1000 * density).float().view(10, 100)
+            for name, density in zip(names, densities, strict=True)
+        }
+
+    def test_a_state_that_is_true_stays(self) -> None:
+        for densities in ((0.3, 0.3), (0.2, 0.4), (0.1, 0.1), (0.305, 0.305)):
+            assert STATE.after_training_on(self.weights(*densities)) == STATE
+
+    def test_weights_that_grew_back_count(self) -> None:
+        grown = STATE.after_training_on(self.weights(0.3, 0.7))
+        assert grown is not None
+        assert grown == replace(STATE, density=0.5)
+
+    def test_a_model_that_is_dense_again_has_no_state(self) -> None:
+        assert STATE.after_training_on(self.weights(1.0, 0.995)) is None
+
+    def test_nothing_is_said_of_weights_that_are_not_there(self) -> None:
+        assert STATE.after_training_on({"c.weight": torch.ones(2, 2)}) == STATE

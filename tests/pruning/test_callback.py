@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
@@ -278,6 +278,36 @@ class TestMaxMetricDrop:
         trainer.train()
         assert_exact(trainer, 0.3)
 
+    @pytest.mark.parametrize("metric", ["my_loss", "eval_my_loss"])
+    def test_a_loss_that_falls_is_no_reason_to_stop(self, metric: str, tmp_path: Path) -> None:
+        values = dict.fromkeys(range(1, 4), 80.0) | dict.fromkeys(range(4, 11), 1.0)
+        settings = {"metric": metric, "max_metric_drop": 0.5}
+        trainer, _ = guarded(tmp_path, values, settings=settings)
+        assert not pruning_callback(trainer).guard.greater_is_better
+        trainer.compute_metrics = lambda _: {"my_loss": values[trainer.state.global_step]}
+        trainer.train()
+        assert_exact(trainer, 0.3)
+
+    def test_several_evaluation_sets(self, tmp_path: Path) -> None:
+        seen: list[str] = []
+        for metric, fails in (("dev_f1", False), ("test_f1", False), ("f1", True)):
+            trainer, _ = guarded(tmp_path, self.VALUES, settings={"metric": metric})
+            trainer.eval_dataset = {name: qa_rows(4, seed=1) for name in ("dev", "test")}
+            if fails:
+                with pytest.raises(PruningError, match=r"watches 'eval_f1'.*'eval_dev_f1'.*'eval_test_f1'"):
+                    trainer.train()
+                continue
+            trainer.train()
+            assert trainer.state.global_step == 6
+            assert_exact(trainer, 1 - 0.7 * 2 / 5)
+            seen.append(pruning_callback(trainer).guard.metric)
+        assert seen == ["eval_dev_f1", "eval_test_f1"]
+
+    def test_a_drop_that_can_stop_nothing(self, tmp_path: Path) -> None:
+        trainer, _ = guarded(tmp_path, dict.fromkeys(range(11), 0.8), settings={"max_metric_drop": 1.0})
+        with pytest.warns(NoEffectWarning, match=r"max_metric_drop=1 can stop nothing.*eval_f1 is 0\.8.*0\.01"):
+            trainer.train()
+
     def test_epochs_of_evaluation(self, tmp_path: Path) -> None:
         options = {"eval_strategy": "epoch", "max_steps": -1, "num_train_epochs": 5, "rows": 8}  # two steps each
         trainer, _ = guarded(tmp_path, {2: 80.0, 4: 79.0, 6: 70.0}, **options)
@@ -356,6 +386,69 @@ class TestMaxMetricDrop:
             make_trainer(tmp_path, callback=MovementPruningCallback(0.7, max_metric_drop=1.0), **BEST)
 
 
+# -- model_init, and the search for hyperparameters --------------------------------------------------------------------
+
+
+def fresh_models(folder: Path, callback: MovementPruningCallback, **arguments: Any) -> Trainer:
+    """A Trainer that makes a prepared model for each training."""
+    values = {"max_steps": 4, **arguments}
+    return Trainer(
+        model_init=lambda: prepare_pruning(tiny_model(), callback.config),
+        args=training_arguments(folder, **values),
+        train_dataset=qa_rows(16),
+        eval_dataset=qa_rows(8, seed=1),
+        callbacks=[callback],
+    )
+
+
+class TestFreshModels:
+    def test_each_training_prunes_anew(self, tmp_path: Path) -> None:
+        trainer = fresh_models(tmp_path, MovementPruningCallback(0.7))
+        ends = []
+        for _ in range(2):
+            trainer.train()
+            assert_exact(trainer, 0.3)
+            ends.append({name: tensor.clone() for name, tensor in trainer.model.state_dict().items()})
+        assert_same(*ends)
+
+    def test_a_search_over_several_trials(self, tmp_path: Path) -> None:
+        callback = MovementPruningCallback(0.7, max_metric_drop=0.05, metric="loss")
+        trainer = fresh_models(tmp_path, callback, eval_strategy="steps", eval_steps=1, eval_on_start=True)
+        ends = []
+
+        class Note(TrainerCallback):
+            def on_train_end(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
+                ends.append((callback.guard.baseline, callback.guard.step, model.config.pruning["status"]))
+
+        trainer.add_callback(Note())
+        best = trainer.hyperparameter_search(
+            hp_space=lambda trial: {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 5e-3)},
+            compute_objective=lambda metrics: metrics["eval_loss"],
+            backend="optuna",
+            n_trials=3,
+        )
+        assert best is not None
+        assert [status for _, _, status in ends] == ["final"] * 3
+        assert len({baseline for baseline, _, _ in ends}) == 1  # each trial took that of its own dense model
+
+    def test_a_trial_that_was_given_up_leaves_nothing_to_the_next(self, tmp_path: Path) -> None:
+        class GiveUp(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+                if state.global_step == 2 and not given_up:
+                    given_up.append(True)
+                    raise KeyboardInterrupt
+
+        given_up: list[bool] = []
+        callback = MovementPruningCallback(0.7, max_metric_drop=100.0, metric="loss", dense_metric=1.0)
+        trainer = fresh_models(tmp_path, callback, eval_strategy="steps", eval_steps=1)
+        trainer.add_callback(GiveUp())
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        trainer.train()
+        assert_exact(trainer, 0.3)
+        assert callback.guard.step == 4
+
+
 # -- nothing fails in silence ------------------------------------------------------------------------------------------
 
 
@@ -368,6 +461,35 @@ class TestFailsLoudly:
         trainer = make_trainer(tmp_path, callbacks=[StopAt(5)], max_steps=20, rows=80)
         with pytest.warns(NoEffectWarning, match=r"step 5 of 20, at density 0\.\d+.*cut to 0\.300 in one go"):
             trainer.train()
+        assert_exact(trainer, 0.3)
+
+    @pytest.mark.parametrize(
+        ("settings", "steps"), [({"warmup": 0.9, "cooldown": 0.0}, 10), ({"schedule": "linear"}, 1), ({}, 1)]
+    )
+    def test_a_last_cut_in_the_last_step_warns(self, settings: dict[str, Any], steps: int, tmp_path: Path) -> None:
+        trainer = make_trainer(tmp_path, callback=MovementPruningCallback(0.7, **settings), max_steps=steps)
+        with pytest.warns(
+            NoEffectWarning, match=rf"from density 1\.000 to 0\.300, falls into the last .* {steps} steps"
+        ):
+            trainer.train()
+        assert_exact(trainer, 0.3)
+
+    def test_a_run_without_steps(self, tmp_path: Path) -> None:
+        trainer = make_trainer(tmp_path, num_train_epochs=0)
+        with pytest.raises(ConfigurationError, match=r"has 0 optimizer steps.*num_train_epochs=0"):
+            trainer.train()
+
+    def test_layers_that_are_frozen_after_the_trainer_is_made(self, tmp_path: Path) -> None:
+        trainer = make_trainer(tmp_path, model=tiny_model("bert"), max_steps=2)
+        trainer.model.bert.encoder.layer[0].requires_grad_(False)
+        with pytest.raises(PruningError, match=r"scores of 6 layers, .*layer\.0\..*frozen.*before the Trainer is made"):
+            trainer.train()
+
+    def test_layers_that_were_frozen_before_are_pruned_all_the_same(self, tmp_path: Path) -> None:
+        model = tiny_model("bert")
+        model.bert.encoder.layer[0].requires_grad_(False)
+        trainer = make_trainer(tmp_path, model=model, callback=MovementPruningCallback(0.7), max_steps=6)
+        trainer.train()
         assert_exact(trainer, 0.3)
 
     def test_early_stopping_on_the_way_down_warns(self, tmp_path: Path) -> None:
@@ -510,7 +632,10 @@ class TestFailsLoudly:
         options = {"max_steps": 12, "rows": 48, "save_strategy": "steps", "save_steps": 1}
         first = make_trainer(tmp_path, callback=MovementPruningCallback(0.7, mask_every=5), **options)
         first.train()
-        second = make_trainer(tmp_path, callback=MovementPruningCallback(0.5, mask_every=5), **options)
+        file = tmp_path / "checkpoint-6" / "model.safetensors"
+        state = load_file(file)
+        save_file({name: ~value if name.endswith("ffn.mask") else value for name, value in state.items()}, file)
+        second = make_trainer(tmp_path, callback=MovementPruningCallback(0.7, mask_every=5), **options)
         with pytest.raises(PruningError, match=r"masks of the checkpoint should keep \d+ weights, and they keep \d+"):
             second.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
 
@@ -525,18 +650,6 @@ class TestFailsLoudly:
         make_trainer(tmp_path, callback=callback, max_steps=2).train()
         with pytest.raises(PruningError, match="a new MovementPruningCallback"):
             make_trainer(tmp_path, callback=callback, max_steps=2)
-
-    def test_a_second_training_with_model_init(self, tmp_path: Path) -> None:
-        callback = MovementPruningCallback(0.7)
-        trainer = Trainer(
-            model_init=lambda: prepare_pruning(tiny_model(), callback.config),
-            args=training_arguments(tmp_path, max_steps=2),
-            train_dataset=qa_rows(16),
-            callbacks=[callback],
-        )
-        trainer.train()
-        with pytest.raises(PruningError, match="has finished its run"):
-            trainer.train()
 
     def test_a_new_trainer_prunes_further(self, tmp_path: Path) -> None:
         first = make_trainer(tmp_path, max_steps=3)
@@ -559,6 +672,29 @@ class TestFailsLoudly:
     def test_sparsity_zero_warns(self, tmp_path: Path) -> None:
         with pytest.warns(NoEffectWarning, match="target_sparsity=0"):
             make_trainer(tmp_path, callback=MovementPruningCallback(0.0))
+
+
+def test_a_stock_trainer_tells_of_layer_wise_rates_that_it_does_not_make(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, model=tiny_model("palbert", layer_lr_decay=0.9), max_steps=2)
+    with pytest.warns(NoEffectWarning, match=r"layer_lr_decay=0\.9 works between the layers alone"):
+        trainer.train()
+
+
+def test_the_gradients_of_the_scores_count_in_the_norm(tmp_path: Path) -> None:
+    norms: list[tuple[float, float]] = []
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
+            gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+            weights = [gradient for name, gradient in gradients.items() if not name.endswith("scores")]
+            total = nn.utils.get_total_norm
+            norms.append((float(total(list(gradients.values()))), float(total(weights))))
+
+    trainer = make_trainer(tmp_path, callbacks=[Look()], max_steps=4, max_grad_norm=1e9)
+    trainer.train()
+    logged = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
+    assert logged == pytest.approx([both for both, _ in norms], rel=1e-5)
+    assert all(both > alone for both, alone in norms)
 
 
 def test_what_the_optimizer_holds_is_the_same_before_and_after_a_step(tmp_path: Path) -> None:

@@ -25,6 +25,31 @@ def test_a_percentage_gets_a_hint() -> None:
         PruningConfig(70)
 
 
+@pytest.mark.parametrize(("field", "hint"), [("warmup", "0.1 is the first"), ("cooldown", "0.3 is the last three")])
+def test_a_number_of_steps_gets_a_hint_of_its_own(field: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{field}=100 must be .* fraction of the run and no number .*{hint}"):
+        PruningConfig(0.5, **{field: 100})  # type: ignore[arg-type]
+
+
+def test_other_fractions_get_no_hint_of_these() -> None:
+    with pytest.raises(ConfigurationError, match=r"sensitivity_decay=2 must be a number in \[0, 1\)\.$"):
+        PruningConfig(0.5, sensitivity_decay=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "cut"),
+    [
+        ({"warmup": 0.99, "cooldown": 0.0}, 100, 0.7),
+        ({}, 1, 0.7),
+        ({}, 100, 0.0),
+        ({"cooldown": 0.0, "warmup": 0.0, "schedule": "linear"}, 100, 0.007),
+        ({"cooldown": 0.0, "warmup": 0.0, "schedule": "linear", "mask_every": 10}, 100, 0.07),
+    ],
+)
+def test_what_the_last_step_removes(settings: dict[str, object], steps: int, cut: float) -> None:
+    assert PruningConfig(0.7, **settings).last_cut(steps) == pytest.approx(cut)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("field", ["method", "granularity", "scope", "schedule", "score_start", "score_update"])
 def test_choices_name_the_allowed_values(field: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{field}='nonsense' is not allowed; choose one of \['"):

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM, AutoModelForQuestionAnswering
 
 from tests.pruning.helpers import KINDS, assert_same, masks_of, qa_batch, raw_state, tiny_config, tiny_model
 from tests.references.pruning import SortingMaskedLinear, naive_apportion, naive_top_v
@@ -23,11 +23,11 @@ from transformers_palbert.pruning import (
     masked_linear,
     prepare_pruning,
 )
-from transformers_palbert.pruning.convert import find_targets, weight_scores
+from transformers_palbert.pruning.convert import unit_scores
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 
 CONFIG = PruningConfig(0.7, method="movement")
-LINEARS_PER_LAYER = 6
+ALL = PruningConfig(0.7, method="movement", targets=("",))
 LEFT_ALONE = (
     "embed",
     "pooler",
@@ -57,21 +57,7 @@ def builds() -> Iterator[mock.Mock]:
         yield counter
 
 
-class TestTargets:
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_by_default_every_linear_of_the_layers_and_nothing_else(self, kind: str) -> None:
-        model = tiny_model(kind)
-        found = find_targets(model, CONFIG)
-        layers = 1 if "albert" in kind else 3
-        assert len(found) == LINEARS_PER_LAYER * layers
-        assert all("encoder" in name or "transformer" in name for name in found)
-
-    @pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta", "distilbert"])
-    @pytest.mark.parametrize("auto", [AutoModelForMaskedLM, AutoModelForSequenceClassification])
-    def test_other_task_heads_are_left_alone_too(self, kind: str, auto: type) -> None:
-        found = find_targets(auto.from_config(tiny_config(kind)), CONFIG)  # type: ignore[attr-defined]
-        assert len(found) == LINEARS_PER_LAYER * (1 if "albert" in kind else 3)
-
+class TestWhatStaysDense:
     @pytest.mark.parametrize("kind", KINDS)
     def test_the_rest_of_the_model_is_untouched(self, kind: str) -> None:
         model = tiny_model(kind)
@@ -86,30 +72,6 @@ class TestTargets:
         for name, module in model.named_modules():
             if not isinstance(module, nn.Linear):
                 assert module is modules[name]
-
-    def test_patterns_choose(self) -> None:
-        model = tiny_model("bert")
-        found = find_targets(model, PruningConfig(0.5, targets=("attention.*(query|key)$",)))
-        assert len(found) == 6
-        assert all(name.endswith(("query", "key")) for name in found)
-
-    def test_exclude_takes_some_back(self) -> None:
-        found = find_targets(
-            tiny_model("bert"), PruningConfig(0.5, targets=("layer",), exclude=(r"layer\.[02]\.", "value"))
-        )
-        assert len(found) == 5
-        assert all("layer.1." in name and "value" not in name for name in found)
-
-    def test_what_is_named_is_pruned_even_a_head(self) -> None:
-        assert list(find_targets(tiny_model(), PruningConfig(0.5, targets=("qa_outputs",)))) == ["qa_outputs"]
-
-    def test_no_match_lists_what_there_is(self) -> None:
-        with pytest.raises(PruningError, match=r"No Linear of AlbertForQuestionAnswering .*'nope'.*embedding_hidden"):
-            prepare_pruning(tiny_model(), PruningConfig(0.5, targets=("nope",)))
-
-    def test_a_model_without_linears(self) -> None:
-        with pytest.raises(PruningError, match="Its Linears are none"):
-            prepare_pruning(nn.Sequential(nn.ReLU()), CONFIG)
 
 
 def apply_density_after_random_scores(model: nn.Module, density: float = 0.3) -> None:
@@ -162,12 +124,12 @@ class TestPrepare:
         model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
         model[1].weight = model[0].weight
         with pytest.raises(PruningError, match="1 shares its weight"):
-            prepare_pruning(model, CONFIG)
+            prepare_pruning(model, ALL)
 
     def test_a_module_in_two_places_is_masked_in_both(self) -> None:
         shared = nn.Linear(3, 3)
         model = nn.Sequential(shared, nn.ReLU(), shared)
-        prepare_pruning(model, CONFIG)
+        prepare_pruning(model, ALL)
         assert model[0] is model[2]
         assert isinstance(model[2], MaskedLinear)
         apply_density_after_random_scores(model)
@@ -275,9 +237,13 @@ class TestApplyDensity:
         assert all((mask & ~first[name]).any() for name, mask in masks_of(model).items())
 
     def test_scores_follow_the_method(self) -> None:
-        layer = MaskedLinear(nn.Linear(3, 2), {"scores": torch.randn(2, 3)})
-        assert torch.equal(weight_scores(layer, CONFIG), layer.scores)
-        assert torch.equal(weight_scores(layer, PruningConfig(0.5, method="magnitude")), layer.weight.abs())
+        model = prepared()
+        first = unit_scores(model, CONFIG)
+        assert list(first) == list(masked_layers(model))
+        zeroth = unit_scores(model, PruningConfig(0.5, method="magnitude"))
+        for name, layer in masked_layers(model).items():
+            assert torch.equal(first[name], layer.scores)
+            assert torch.equal(zeroth[name], layer.weight.abs())
 
     def test_movement_without_scores_is_an_error(self) -> None:
         model = prepared("albert", PruningConfig(0.5, method="magnitude"))

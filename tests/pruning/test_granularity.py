@@ -21,8 +21,15 @@ from transformers_palbert.pruning import (
     masked_layers,
     prepare_pruning,
 )
-from transformers_palbert.pruning.convert import kept_weights, pruning_units
-from transformers_palbert.pruning.granularity import GRANULARITIES, parse_granularity
+from transformers_palbert.pruning.convert import (
+    kept_weights,
+    pruned_matrices,
+    pruning_units,
+    unit_scores,
+    weights_under_masks,
+)
+from transformers_palbert.pruning.granularity import GRANULARITIES, matrices, parse_granularity
+from transformers_palbert.pruning.targets import prunable_layers
 
 NAMES = [*GRANULARITIES, "block:4x8", "block:16x2"]
 SPANNING = ("head", "ffn_unit")
@@ -50,6 +57,7 @@ def naive_units(granularity: str, shape: tuple[int, int]) -> Tensor:
 def test_units_of_one_matrix(granularity: str) -> None:
     weight = torch.randn(16, 32)
     (units,) = parse_granularity(granularity).units(nn.Module(), {"a": nn.Linear(32, 16)})
+    assert units.gate is None
     numbers = naive_units(granularity, (16, 32))
     assert units.count == int(numbers.max()) + 1
     assert units.count * units.weights == weight.numel()
@@ -66,13 +74,19 @@ def test_units_that_span_matrices(kind: str, granularity: str) -> None:
     model, config = prepared(kind, granularity)
     sets, layers = pruning_units(model, config), encoder_layers(model)
     assert len(sets) == len(layers)
-    scores = {name: layer.scores.detach() for name, layer in masked_layers(model).items()}
+    sizes = {name: module.weight.abs() for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    magnitude = unit_scores(model, PruningConfig(0.5, method="magnitude", granularity=granularity))
     for units, layer in zip(sets, layers, strict=True):
         count = 2 if granularity == "head" else 32
-        assert units.shape == (count,)
-        for number, found in enumerate(units.scores(scores)):
+        gated = layer.attention_output if granularity == "head" else layer.ffn_out
+        assert model.get_submodule(units.gate or "") is gated
+        assert units.shape == gated.scores.shape == (1, count)  # one score for all the weights of a unit
+        assert torch.equal(unit_scores(model, config)[units.gate or ""], gated.scores)
+        for number, found in enumerate(units.scores(sizes)[0]):
             values = naive_unit(layer, granularity, number, count)
-            torch.testing.assert_close(found, torch.cat([value.scores[where] for value, where in values]).mean())
+            mean = torch.cat([linear.weight.abs()[where] for linear, where in values]).mean()
+            torch.testing.assert_close(found, mean)
+            torch.testing.assert_close(magnitude[units.gate or ""][0, number], mean)
 
 
 def naive_unit(layer: Any, granularity: str, number: int, count: int) -> list[tuple[Any, Tensor]]:
@@ -98,11 +112,27 @@ def test_the_density_counts_whole_units(kind: str, granularity: str) -> None:
         masks = {name: layer.mask for name, layer in masked_layers(model).items()}
         kept = 0
         for units in sets:
-            shares = units.scores({name: mask.float() for name, mask in masks.items()})
+            if units.gate is not None:
+                shares = masks[units.gate]
+            else:
+                shares = units.scores({name: mask.float() for name, mask in masks.items()})
             assert set(shares.unique().tolist()) <= {0.0, 1.0}  # a unit lives or dies as one
             kept += int(shares.sum())
         assert kept == round(density * sum(units.count for units in sets))
-        assert sum(int(mask.sum()) for mask in masks.values()) == kept_weights(model, config, density)
+        weights = weights_under_masks(model, config)
+        assert weights == kept_weights(model, config, density)
+        names = pruned_matrices(model, config)
+        bake_masks(model)
+        assert names == pruned_matrices_of(model, granularity)
+        baked = [model.get_submodule(name).weight for name in names]
+        assert sum(int(torch.count_nonzero(weight)) for weight in baked) == weights
+        model, config = prepared(kind, granularity)
+
+
+def pruned_matrices_of(model: nn.Module, granularity: str) -> list[str]:
+    """Names of the matrices that units of ``granularity`` lie in, for a model that is not prepared."""
+    targets = prunable_layers(model, PruningConfig(0.5))
+    return matrices(parse_granularity(granularity).units(model, targets))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,11 +162,14 @@ def test_in_a_trainer(granularity: str, method: str, tmp_path: Path) -> None:
     assert state["granularity"] == granularity
     names = state["targets"]
     assert all(("attention" in name) is (granularity == "head") for name in names) or granularity not in SPANNING
+    whole = tiny_model("bert")
     left = sum(int(torch.count_nonzero(trainer.model.get_submodule(name).weight)) for name in names)
-    size = sum(trainer.model.get_submodule(name).weight.numel() for name in names)
+    size = sum(whole.get_submodule(name).weight.numel() for name in names)
     assert left == size // 2
+    if granularity in SPANNING:  # the others are gone, not zero
+        assert left == sum(trainer.model.get_submodule(name).weight.numel() for name in names)
     logged = [entry["density_encoder"] for entry in trainer.state.log_history if "loss" in entry][-1]
-    everything = sum(p.numel() for n, p in trainer.model.named_parameters() if ".layer." in n and p.ndim == 2)
+    everything = sum(p.numel() for n, p in whole.named_parameters() if ".layer." in n and p.ndim == 2)
     assert logged == pytest.approx((everything - size // 2) / everything)
     trainer.save_model()
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,11 @@ import torch
 from torch import nn
 
 from tests.pruning.helpers import assert_same, tiny_model
-from transformers_palbert.errors import ConfigurationError, PruningError
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning, PruningError
 from transformers_palbert.pruning import PruningConfig, apply_density, masked_layers, prepare_pruning
 from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE, MetricGuard
 
-CONFIG = PruningConfig(0.7)
+CONFIG = PruningConfig(0.7, method="movement")
 
 
 def prepared(seed: int = 0) -> nn.Module:
@@ -43,6 +44,22 @@ class TestIsGood:
         assert guard.is_good({"eval_loss": 0.1}, 0.5)
         assert not guard.is_good({"eval_loss": 1.6}, 0.5)
 
+    @pytest.mark.parametrize(("name", "better"), [("loss", False), ("eval_dev_loss", False), ("f1", True)])
+    def test_the_direction_is_in_the_name(self, name: str, better: bool) -> None:
+        assert MetricGuard(0.5, name).greater_is_better is better
+        assert MetricGuard(0.5, name, greater_is_better=not better).greater_is_better is not better
+
+    def test_a_drop_as_large_as_the_metric_warns_once(self) -> None:
+        guard = MetricGuard(1.0, baseline=0.8)
+        with pytest.warns(NoEffectWarning, match="can stop nothing"):
+            guard.is_good({"eval_f1": 0.8}, 1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            guard.is_good({"eval_f1": 0.1}, 0.5)
+            MetricGuard(1.0, baseline=80.0).is_good({"eval_f1": 80.0}, 1.0)
+            MetricGuard(1.0, "loss", baseline=0.5).is_good({"eval_loss": 0.5}, 1.0)
+            MetricGuard(1.0, "mcc", baseline=-0.2).is_good({"eval_mcc": 0.5}, 1.0)
+
     @pytest.mark.parametrize("name", ["f1", "eval_f1"])
     def test_with_or_without_prefix(self, name: str) -> None:
         assert MetricGuard(1.0, name, baseline=1.0).is_good({"eval_f1": 1.0}, 0.5)
@@ -67,6 +84,24 @@ class TestIsGood:
     def test_a_drop_that_is_none(self, drop: float) -> None:
         with pytest.raises(ConfigurationError, match="max_metric_drop="):
             MetricGuard(drop)
+
+
+class TestSeveralSets:
+    def test_others_are_passed_over_whatever_their_order(self) -> None:
+        guard = MetricGuard(1.0, "dev_f1")
+        for order in (("dev", "test"), ("test", "dev")):
+            heard = [guard.hears({f"eval_{name}_f1": 1.0}) for name in order]
+            assert heard == [name == "dev" for name in order]
+            guard.require_heard()
+
+    def test_one_that_is_in_none_is_an_error_each_time(self) -> None:
+        guard = MetricGuard(1.0)
+        guard.require_heard()  # nothing was evaluated
+        for _ in range(2):
+            guard.hears({"eval_dev_f1": 1.0})
+            guard.hears({"eval_test_f1": 1.0})
+            with pytest.raises(PruningError, match=r"'eval_f1'.*\['eval_dev_f1', 'eval_test_f1'\]"):
+                guard.require_heard()
 
 
 class TestState:

@@ -4,13 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from transformers_palbert.errors import PruningError
+from tests.pruning.helpers import tiny_model
+from transformers_palbert.errors import NoEffectWarning, PruningError
+from transformers_palbert.pruning import PruningConfig, prepare_pruning
 from transformers_palbert.pruning.optimizer import (
     require_in_optimizer,
     restore_groups,
     separate_groups,
     take_gradients,
+    warn_of_one_rate,
 )
+from transformers_palbert.training.optimizer import parameter_groups
 
 
 def parameters(count: int) -> list[nn.Parameter]:
@@ -119,7 +123,37 @@ def test_state_dict_has_the_same_layout_before_and_after() -> None:
 
 
 def test_an_optimizer_made_too_early_is_refused() -> None:
-    weight, *scores = parameters(3)
-    with pytest.raises(PruningError, match="does not know 2 of the score tensors"):
-        require_in_optimizer(torch.optim.SGD([weight], lr=0.1), scores)
-    require_in_optimizer(torch.optim.SGD([weight, *scores], lr=0.1), scores)
+    model = tiny_model("bert")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    prepare_pruning(model, PruningConfig(0.7))
+    with pytest.raises(PruningError, match="does not know 18 of the score tensors"):
+        require_in_optimizer(optimizer, model)
+    require_in_optimizer(torch.optim.SGD(model.parameters(), lr=0.1), model)
+
+
+def test_layers_that_were_frozen_too_late_are_named() -> None:
+    model = prepare_pruning(tiny_model("bert"), PruningConfig(0.7))
+    model.bert.encoder.layer[1].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    with pytest.raises(PruningError, match=r"scores of 6 layers, the first of them bert\.encoder\.layer\.1\..* frozen"):
+        require_in_optimizer(optimizer, model)
+
+
+class TestOneRate:
+    """``layer_lr_decay`` needs groups for embeddings and head."""
+
+    def test_one_for_all_warns(self) -> None:
+        model = tiny_model("palbert", layer_lr_decay=0.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)
+        with pytest.warns(NoEffectWarning, match=r"layer_lr_decay=0\.9 works between the layers alone"):
+            warn_of_one_rate(model, optimizer)
+
+    @pytest.mark.filterwarnings("error::transformers_palbert.errors.NoEffectWarning")
+    @pytest.mark.parametrize("decay", [1.0, 0.9])
+    def test_groups_of_their_own_do_not(self, decay: float) -> None:
+        model = tiny_model("palbert", layer_lr_decay=decay)
+        optimizer = torch.optim.SGD(parameter_groups(model, 0.1, 0.0, ()), lr=0.1)
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.0)
+        warn_of_one_rate(model, optimizer)
+        warn_of_one_rate(tiny_model("bert"), torch.optim.SGD(tiny_model("bert").parameters(), lr=0.1))

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import AutoModelForQuestionAnswering, PreTrainedModel, Trainer
+from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel, Trainer
 
-from tests.pruning.helpers import make_trainer, qa_rows, tiny_model, training_arguments
+from tests.pruning.helpers import assert_same, make_trainer, qa_rows, raw_state, tiny_model, training_arguments
 from tests.references.processes import two_processes
 from transformers_palbert import MovementPruningCallback, StorageConfig
+from transformers_palbert.errors import StorageError
+from transformers_palbert.pruning import PruningConfig, bake_masks, prepare_pruning, pruning_plan
 from transformers_palbert.sizes import inspect_checkpoint
+from transformers_palbert.storage.saving import enable_sparse_saving
 from transformers_palbert.storage.tensors import is_packed, packed_header
 
 CHECKPOINTS: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 1}
@@ -218,3 +222,51 @@ def test_two_processes_save_one_packed_model(tmp_path: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run_distributed(Path(sys.argv[1]))
+
+
+@pytest.mark.parametrize("storage", [StorageConfig(), StorageConfig("int8")])
+def test_masks_that_are_not_baked_in_are_refused(storage: StorageConfig, tmp_path: Path) -> None:
+    """What would be written has scores and masks beside the weights, and could not be loaded."""
+    config = PruningConfig(0.7)
+    model = prepare_pruning(wide_model(), config)
+    before = raw_state(model)
+    with pytest.raises(StorageError, match=r"6 layers of Albert.* masks are not baked in.*Call bake_masks\(model\)"):
+        enable_sparse_saving(model, storage)
+    assert_same(raw_state(model), before)
+    enable_sparse_saving(bake_masks(model), storage)
+    model.save_pretrained(tmp_path)
+    assert same(load(tmp_path), model)
+
+
+@pytest.mark.parametrize("part", ["everything", "one matrix", "the head"])
+def test_a_pruned_model_that_is_trained_on_says_how_dense_it_is(part: str, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, model=wide_model("bert"), max_steps=4)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "pruned"))
+    model = load(tmp_path / "pruned")
+    learns = {"everything": "", "one matrix": "layer.1.intermediate.dense.weight", "the head": "qa_outputs"}[part]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(learns in name)
+    Trainer(model, training_arguments(tmp_path / "on", max_steps=2), train_dataset=qa_rows(8)).train()
+    model.save_pretrained(tmp_path / "grown")
+    pruning = AutoConfig.from_pretrained(tmp_path / "grown").pruning
+    if part == "everything":
+        assert pruning is None
+    else:
+        counts = [load(tmp_path / "grown").get_submodule(name).weight for name in pruning["targets"]]
+        density = sum(int(w.count_nonzero()) for w in counts) / sum(w.numel() for w in counts)
+        assert pruning["density"] == pytest.approx(density, abs=0.001)
+        assert (pruning["density"] == 0.3) is (part == "the head")
+        assert pruning["status"] == "final"
+
+
+@pytest.mark.parametrize(("method", "each"), [("sensitivity", 17), ("movement", 13), ("magnitude", 9)])
+def test_what_a_weight_takes_in_a_checkpoint_on_the_way(method: str, each: int, tmp_path: Path) -> None:
+    callback = MovementPruningCallback(0.7, method=method)
+    options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    trainer = make_trainer(tmp_path, model=wide_model("bert"), callback=callback, **options)
+    plan = pruning_plan(trainer.model, callback.config)
+    trainer.train()
+    with safe_open(tmp_path / "checkpoint-1" / "model.safetensors", framework="pt") as reader:
+        found = sum(reader.get_tensor(name).nbytes for name in reader.keys())  # noqa: SIM118 (not a dict)
+    assert found == each * plan.weights + 4 * (plan.parameters - plan.weights)

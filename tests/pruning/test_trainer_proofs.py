@@ -34,7 +34,7 @@ from transformers_palbert.pruning import (
     masked_layers,
     masked_linear,
 )
-from transformers_palbert.pruning import callback as callback_module
+from transformers_palbert.pruning import optimizer as optimizer_module
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 from transformers_palbert.pruning.optimizer import take_gradients
 from transformers_palbert.sizes import pruning_report
@@ -192,6 +192,8 @@ class TestDuringTraining:
         """A run may begin anew on a model that was masked already, as ``auto_find_batch_size`` does."""
         callback, recorder = MovementPruningCallback(0.7, method="movement", warmup=0.5), Recorder()
         trainer = make_trainer(tmp_path, callback=callback, callbacks=[recorder], max_steps=4)
+        for layer in masked_layers(trainer.model).values():
+            layer.scores.data.normal_()
         apply_density(trainer.model, callback.config, 0.1)
         trainer.train()
         assert all(mask.all() for mask in recorder.masks[1].values())
@@ -440,7 +442,7 @@ class TestSensitivity:
             tmp_path, callback=MovementPruningCallback(0.7), callbacks=[recorder, Listen()], max_steps=8, rows=32
         )
         names = list(masked_layers(trainer.model))
-        with mock.patch.object(callback_module, "take_gradients", listen):
+        with mock.patch.object(optimizer_module, "take_gradients", listen):
             trainer.train()
         assert len(received) == 8
         for step in range(1, 9):
@@ -560,6 +562,9 @@ def assert_equal_trees(left: object, right: object) -> None:
         # between two updates of the masks, and at one
         ("sensitivity", {"mask_every": 3}, "matrix", "albert", 1, (4, 5, 6, 8, 11)),
         ("magnitude", {}, "matrix", "bert", 1, (1, 7)),
+        # units that are kept by gates, also by gates of each application
+        ("sensitivity", {"granularity": "ffn_unit"}, "matrix", "bert", 5, (5,)),
+        ("movement", {"granularity": "ffn_unit", "applications": "each"}, "matrix", "palbert", 5, (5, 10)),
     ],
 )
 def test_stop_and_resume_is_bit_identical(
@@ -589,7 +594,8 @@ def test_stop_and_resume_is_bit_identical(
             assert_equal_trees(
                 optimizer_file(tmp_path / f"from-{step}", STEPS), optimizer_file(tmp_path / "whole", STEPS)
             )
-        assert_exact_density(resumed)
+        if "granularity" not in settings:  # of whole units, tests/pruning/test_gates.py counts
+            assert_exact_density(resumed)
 
 
 def test_resume_from_the_newest_checkpoint_of_the_folder(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.pruning.helpers import Recorder, make_trainer, tiny_model
 from tests.references.processes import two_processes
 from transformers_palbert.pruning import MovementPruningCallback, masked_layers
 
-METHODS = ("movement", "sensitivity")
+METHODS = ("movement", "sensitivity", "gates")
+GATES = {"method": "sensitivity", "granularity": "ffn_unit", "applications": "each"}
 EVALUATION = {"eval_strategy": "steps", "eval_steps": 2}
 
 
@@ -24,8 +25,10 @@ def run(folder: Path, method: str, batch: int, seed: int, **options: Any) -> dic
     guard = {"max_metric_drop": 1e9, "metric": "loss", "greater_is_better": False}
     trainer = make_trainer(
         folder,
-        model=tiny_model(seed=seed).double(),
-        callback=MovementPruningCallback(0.7, method=method, warmup=0.3, **guard),
+        model=tiny_model("palbert", seed=seed).double() if method == "gates" else tiny_model(seed=seed).double(),
+        callback=MovementPruningCallback(
+            0.7, warmup=0.3, **guard, **(GATES if method == "gates" else {"method": method})
+        ),
         callbacks=[recorder],
         rows=64,
         per_device_train_batch_size=batch,

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transformers_palbert.pruning import PruningConfig
-from transformers_palbert.pruning.convert import find_targets
+from transformers_palbert.pruning.targets import prunable_layers
 
 __all__ = [
     "SortingMaskedLinear",
     "naive_apportion",
     "naive_density",
+    "naive_gated_linear",
     "naive_masked_linear",
     "naive_rank",
     "naive_sensitivity",
@@ -157,7 +158,7 @@ class SortingMaskedLinear(nn.Linear):
     @classmethod
     def replace_targets(cls, model: nn.Module, density: float = 1.0) -> nn.Module:
         """Put one in the place of every Linear of ``model`` that the package prunes by default; returns ``model``."""
-        for name, linear in find_targets(model, PruningConfig(target_sparsity=0.5)).items():
+        for name, linear in prunable_layers(model, PruningConfig(target_sparsity=0.5)).items():
             model.set_submodule(name, cls(linear, density))
         return model
 
@@ -192,3 +193,23 @@ def naive_rank(weight: Tensor) -> Tensor:
         for place, size in enumerate(sizes)
     ]
     return torch.tensor(ranks, dtype=torch.float64).view(weight.shape)
+
+
+def naive_gated_linear(
+    inputs: Tensor, weight: Tensor, gates: Tensor, bias: Tensor | None, upstream: Tensor
+) -> dict[str, Tensor]:
+    """Values and gradients of ``y = Σ_u z_u · W_u x_u + b``, unit by unit, with ``z`` learned like any parameter."""
+    parts = inputs.flatten(0, -2).chunk(gates.numel(), dim=-1)
+    columns, above = weight.chunk(gates.numel(), dim=-1), upstream.flatten(0, -2)
+    output = torch.zeros_like(above) if bias is None else bias.detach().expand_as(above).clone()
+    for gate, part, column in zip(gates, parts, columns, strict=True):
+        output += gate * part @ column.T
+    of_gates = torch.stack([(above * (x @ w.T)).sum() for x, w in zip(parts, columns, strict=True)])
+    of_weight = [gate * above.T @ x for gate, x in zip(gates, parts, strict=True)]
+    of_inputs = [gate * above @ w for gate, w in zip(gates, columns, strict=True)]
+    return {
+        "output": output.view(upstream.shape),
+        "scores": of_gates,
+        "weight": torch.cat(of_weight, dim=1),
+        "inputs": torch.cat(of_inputs, dim=1).view(inputs.shape),
+    }

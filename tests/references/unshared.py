@@ -44,7 +44,7 @@ def unshared_gradients(
         The loss; for each application, gradient by parameter name of the layer; the other gradients by their name in
         ``model``.
     """
-    unshared = _unshare(model)
+    unshared = unshare(model)
     head, pool = copy.deepcopy(model.qa_outputs), copy.deepcopy(model.qa_pool)
     unshared.zero_grad()
     head.zero_grad()
@@ -63,7 +63,8 @@ def unshared_gradients(
     return loss, per_layer, others
 
 
-def _unshare(model: PalBertForQuestionAnswering) -> AlbertModel:
+def unshare(model: PalBertForQuestionAnswering) -> AlbertModel:
+    """The encoder of ``model`` as a stock ALBERT in which every application has weights of its own."""
     config = model.config
     depth, groups = config.num_hidden_layers, config.num_hidden_groups
     fields: dict[str, Any] = {name: getattr(config, name) for name in AlbertConfig().to_dict() if hasattr(config, name)}

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from transformers import TrainingArguments
 
-from transformers_palbert.training.checkpoints import find_damage, last_whole_checkpoint, resume_point
+from tests.pruning.helpers import make_trainer, tiny_model
+from transformers_palbert.errors import PruningError
+from transformers_palbert.pruning import PruningConfig, prepare_pruning
+from transformers_palbert.training.checkpoints import (
+    ResumingMixin,
+    find_damage,
+    last_whole_checkpoint,
+    require_masks_kept,
+    resume_point,
+)
 
 
 def write(step: int, folder: str = "out") -> Path:
@@ -82,3 +92,49 @@ def test_where_to_go_on() -> None:
     assert resume_point(TrainingArguments("out", use_cpu=True)) == "out/checkpoint-3"
     asked = TrainingArguments("out", use_cpu=True, resume_from_checkpoint="elsewhere")
     assert resume_point(asked) == "elsewhere"
+
+
+def test_trainers_of_ours_pass_over_what_was_cut_off() -> None:
+    asked: list[object] = []
+
+    class Stock:
+        args = TrainingArguments("out", use_cpu=True)
+        model = nn.Linear(2, 2)
+
+        def train(self, resume_from_checkpoint: object, trial: object = None) -> None:
+            asked.append(resume_from_checkpoint)
+
+    class Ours(ResumingMixin, Stock):  # type: ignore[misc]
+        pass
+
+    Ours().train(True)
+    write(6)
+    (write(12) / "trainer_state.json").unlink()
+    Ours().train(resume_from_checkpoint=True)
+    Ours().train(None, trial=3)
+    Ours().train(resume_from_checkpoint="elsewhere")
+    assert asked == [True, "out/checkpoint-6", None, "elsewhere"]
+
+
+def test_a_stock_trainer_goes_on_from_what_was_found(tmp_path: Path) -> None:
+    options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2}
+    make_trainer(tmp_path, **options).train()
+    (tmp_path / "checkpoint-6" / "trainer_state.json").unlink()
+    trainer = make_trainer(tmp_path, **options)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(str(tmp_path)))
+    assert [entry["step"] for entry in trainer.state.log_history if "loss" in entry] == [1, 2, 3, 4, 5, 6]
+
+
+def test_from_the_middle_of_pruning_only_with_masks() -> None:
+    checkpoint = write(3)
+    for status in ("training", "final"):
+        settings = {"pruning": {"density": 0.5, "status": status, "targets": ["ffn"]}}
+        (checkpoint / "config.json").write_text(json.dumps(settings))
+        if status == "final":
+            require_masks_kept(checkpoint, tiny_model())
+            continue
+        with pytest.raises(PruningError, match=r"checkpoint-3 is from the middle of a pruning run, at density 0\.500"):
+            require_masks_kept(checkpoint, tiny_model())
+        require_masks_kept(checkpoint, prepare_pruning(tiny_model(), PruningConfig(0.5)))
+    (checkpoint / "config.json").unlink()
+    require_masks_kept(checkpoint, tiny_model())

@@ -280,3 +280,25 @@ def test_grouping_by_length_does_not_shuffle_the_evaluation(tmp_path: Path, toke
     assert plain.evaluate()["eval_f1"] == grouped.evaluate()["eval_f1"]
     answers = [json.loads((tmp_path / name / "eval_predictions.json").read_text(encoding="utf-8")) for name in "ab"]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("through_init", [False, True])
+def test_a_teacher_joins_in_the_loss(through_init: bool, tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    config = tiny_config("palbert", layers=2, vocab_size=len(tokenizer), max_position_embeddings=64)
+    asked = []
+    teacher = PalBertForQuestionAnswering(config)
+    teacher.register_forward_hook(lambda *_: asked.append(1))
+    features = build_features(questions(), tokenizer, training=True, max_seq_length=32, doc_stride=8)
+    source = {"model_init": lambda: PalBertForQuestionAnswering(config)}
+    trainer = QuestionAnsweringTrainer(
+        **source if through_init else {"model": PalBertForQuestionAnswering(config)},
+        args=training_arguments(tmp_path, max_steps=3),
+        train_dataset=features,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        teacher=teacher,
+    )
+    trainer.train()
+    assert len(asked) == 3
+    trainer.save_model()
+    kept = PalBertForQuestionAnswering.from_pretrained(tmp_path)
+    assert sum(p.numel() for p in kept.parameters()) == sum(p.numel() for p in teacher.parameters())

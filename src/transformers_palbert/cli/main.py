@@ -20,6 +20,7 @@ from .pass_on import PASS_ON
 from .pretrain import pretrain
 from .report import report
 from .reproduce import reproduce
+from .shrink import shrink
 from .train import train
 from .tune import tune
 from .vectors import vectors_app
@@ -72,6 +73,10 @@ See what pruning left of a checkpoint, and what a data set contains:
   palbert data stats train.json dev.json
 
 \b
+Make a trained model faster, without training it:
+  palbert shrink ./my-model ./fast --data train.json --speedup 1.5
+
+\b
 Make a checkpoint small on disk, and plain again:
   palbert compress ./my-model ./small --values float16
   palbert decompress ./small ./plain
@@ -100,6 +105,7 @@ app.command()(inspect)
 app.command(context_settings=PASS_ON)(pretrain)
 app.command()(report)
 app.command(context_settings=PASS_ON)(reproduce)
+app.command()(shrink)
 app.command(context_settings=PASS_ON)(train)
 app.command(context_settings=PASS_ON)(tune)
 app.add_typer(data_app, name="data")

@@ -11,6 +11,7 @@ from ..baselines.configuration import WordReaderConfig
 from ..errors import ConfigurationError, PruningError
 from ..model.configuration_palbert import PalBertConfig
 from ..model.modeling_palbert import PalBertPreTrainedModel
+from ..model.removal import read_layer_sizes
 from ..pruning import is_prepared
 from ..storage.saving import dense_saving
 
@@ -30,6 +31,11 @@ def require_stock(config: PreTrainedConfig) -> None:
         raise ConfigurationError(
             f"transformers has no architecture {config.model_type!r}: whoever loads it imports transformers_palbert."
         )
+    if read_layer_sizes(config) is not None:
+        raise ConfigurationError(
+            "The model has layers of different sizes, which no stock configuration can say: whoever loads it imports"
+            " transformers_palbert. Feed-forward layers that all keep the same number of units are stock."
+        )
     if not isinstance(config, PalBertConfig):
         return
     last = config.num_hidden_layers - 1
@@ -38,6 +44,9 @@ def require_stock(config: PreTrainedConfig) -> None:
     if config.head_size * config.num_attention_heads != config.hidden_size:
         width = "hidden_size / num_attention_heads"
         raise _not_stock("attention_head_size", config.attention_head_size, f"{width}: it keeps all heads, or none")
+    for name in ("application_heads", "application_units"):
+        if getattr(config, name) is not None:
+            raise _not_stock(name, "…", "None: all its applications compute the same")
 
 
 def export_stock(model: PreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:

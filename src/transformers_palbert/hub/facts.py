@@ -17,7 +17,7 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from ..machine import processor_name
-from ..model.pruning_state import PruningState, is_training_key
+from ..model.pruning_state import TOLERANCE, PruningState, is_training_key
 from ..model.structure import known_structure
 from ..qa.settings import CONFIG_FIELD
 from ..sizes import MatrixReport, Totals, pruning_report, weight_bytes
@@ -43,7 +43,6 @@ LIBRARIES = ("transformers-palbert", "transformers", "torch", "accelerate", "dat
 OWN_MODEL_TYPES = ("palbert", "bilstm", "textcnn")
 """Architectures of this package, which stock transformers does not know."""
 PREFIX = "eval_"
-TOLERANCE = 0.01  # of a density: rounding to whole groups of weights
 
 _NO_SCORE = re.compile(r"runtime|per_second|density_|pruning_progress|preparation_time|(^|_)(total|skip)$")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")

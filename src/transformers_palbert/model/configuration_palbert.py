@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.models.albert.configuration_albert import AlbertConfig
 
 from ..errors import ConfigurationError
+from .applications import mask_from_text
 from .layers import LayerPool
 from .pruning_state import PruningState
 
@@ -84,6 +85,10 @@ class PalBertConfig(AlbertConfig):
             weights of their own, learn ``ε ** num_hidden_layers`` times as fast as the head.
         attention_head_size: Width of one attention head. None is ``hidden_size // num_attention_heads``. A compacted
             model states it, since removing heads leaves the width of the others as it was.
+        application_heads: Which heads each application of a layer uses, as hexadecimal digits: bit ``i % 8`` of byte
+            ``i // 8`` is set if head ``i`` is used. One string for each application of a layer, in their order,
+            ``num_hidden_layers * inner_group_num`` in all. None: every application uses all of them.
+        application_units: Which feed-forward units each application uses, likewise.
         pruning: State of pruning that the pruning code wrote, a dictionary that JSON can hold: ``method``,
             ``granularity``, ``scope``, ``target_sparsity``, ``density``, ``status`` (``"training"`` or ``"final"``) and
             ``targets`` (names of the pruned modules). None for a model that was never pruned.
@@ -136,6 +141,8 @@ class PalBertConfig(AlbertConfig):
     qa_layer_pooling: str = "last"
     layer_lr_decay: float | int = 1.0
     attention_head_size: int | None = None
+    application_heads: list[str] | tuple[str, ...] | None = None
+    application_units: list[str] | tuple[str, ...] | None = None
     pruning: dict[str, Any] | None = None
 
     @property
@@ -178,6 +185,7 @@ class PalBertConfig(AlbertConfig):
         self._check_layers()
         self._check_layer_lr_decay()
         self._check_qa_layers()
+        self._check_applications()
         PruningState.of(self)  # raises if it is malformed
 
     def _check_ranges(self) -> None:
@@ -234,6 +242,19 @@ class PalBertConfig(AlbertConfig):
         if self.qa_layer_pooling == "last" and len(layers) > 1:
             allowed = f"one of {QA_LAYER_POOLINGS[1:]} with qa_layers={layers}; 'last' would ignore all but one"
             raise _wrong("qa_layer_pooling", self.qa_layer_pooling, allowed)
+
+    def _check_applications(self) -> None:
+        """Check the masks of the applications against their number and that of heads and units."""
+        count = self.num_hidden_layers * self.inner_group_num
+        sizes = {"application_heads": self.num_attention_heads, "application_units": self.intermediate_size}
+        for name, size in sizes.items():
+            masks = getattr(self, name)
+            if masks is None:
+                continue
+            if len(masks) != count:
+                raise _wrong(name, masks, f"None, or {count} masks, one for each application of a layer")
+            for mask in masks:
+                mask_from_text(mask, size)
 
 
 def _albert_zh(layers: int, width: int, heads: int) -> dict[str, Any]:

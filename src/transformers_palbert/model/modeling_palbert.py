@@ -6,6 +6,7 @@ with default settings a checkpoint from here loads in ALBERT.
 
 # No `from __future__ import annotations` here: transformers reads a model's configuration class off its annotation.
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from transformers.models.albert.modeling_albert import (
 from transformers.utils.generic import can_return_tuple
 
 from ..errors import ConfigurationError
+from .applications import SlicedLinear, cut_applications, run_application
 from .configuration_palbert import PalBertConfig
 from .layers import LayerPool, scale_gradient
 
@@ -67,6 +69,9 @@ class PalBertAttention(AlbertAttention):
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> tuple[Tensor, Any]:
         """ALBERT's, where a loss on the attention weights (distillation) is scaled like every other."""
         gradient_scale = kwargs.pop("gradient_scale", 1.0)
+        if isinstance(self.dense, SlicedLinear) and self.dense.width == 0:  # what no head adds to, the bias does
+            output = self.dense(hidden_states[..., :0])
+            return self.LayerNorm(hidden_states + self.output_dropout(output)), None
         result: Any = super().forward(hidden_states, attention_mask, **kwargs)
         output, weights = result  # no weights where the implementation of the attention does not return them
         return output, None if weights is None else scale_gradient(weights, gradient_scale)
@@ -86,6 +91,7 @@ class PalBertLayer(GradientCheckpointingLayer, AlbertLayer):
         applied inside the layer so that every reader of the output, be it the next layer, the question-answering head
         or a loss on the hidden states, reaches the weights through it, once.
         """
+        run_application(self, kwargs.pop("application", 0))
         gradient_scale = kwargs.get("gradient_scale", 1.0)  # stays there: the attention below takes it out
         hidden_states = scale_gradient(hidden_states, 1.0 / gradient_scale)
         hidden_states = super().forward(hidden_states, attention_mask, **kwargs)
@@ -113,9 +119,12 @@ class PalBertTransformer(AlbertTransformer):
         """Encode embeddings ``[batch, length, embedding]`` into ``[batch, length, hidden]``."""
         hidden_states = self.embedding_hidden_mapping_in(hidden_states)
         layers_per_group = self.config.num_hidden_layers / self.config.num_hidden_groups
+        applied = Counter[int]()
         for index, scale in enumerate(self.config.gradient_scales):
-            group = self.albert_layer_groups[int(index / layers_per_group)]
-            hidden_states = group(hidden_states, attention_mask, gradient_scale=scale, **kwargs)
+            group = int(index / layers_per_group)
+            which = {"gradient_scale": scale, "application": applied[group]}
+            hidden_states = self.albert_layer_groups[group](hidden_states, attention_mask, **which, **kwargs)
+            applied[group] += 1
         return BaseModelOutput(last_hidden_state=hidden_states)
 
 
@@ -152,6 +161,7 @@ class PalBertModel(PalBertPreTrainedModel, AlbertModel):
         self.register_module("pooler", pooler)
         self.register_module("pooler_activation", nn.Tanh() if add_pooling_layer else None)
         self.attn_implementation = config._attn_implementation
+        cut_applications(self)
         self.post_init()
 
 

@@ -7,7 +7,7 @@ like, and not what a method or a schedule means.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -17,6 +17,7 @@ __all__ = [
     "PRUNED_WEIGHT_KEY",
     "SCORES_KEY",
     "STATUSES",
+    "TOLERANCE",
     "TRAINING_KEYS",
     "UNCERTAINTY_KEY",
     "PruningState",
@@ -41,7 +42,13 @@ TRAINING_KEYS = frozenset({MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, UNCERTAINTY_
 STATUSES = ("training", "final")
 """A checkpoint from the middle of a pruning run, or one whose masks are baked in."""
 
-_STRINGS = ("method", "granularity", "scope")
+TOLERANCE = 0.01
+"""Share of the weights by which a density may be off: whole groups of weights are kept or removed."""
+
+CUT_OUT = ("head", "ffn_unit")
+"""Granularities whose units are cut out of a finished model; those of the others become zeros."""
+
+_STRINGS = ("method", "granularity", "applications", "scope")
 _SHARES = ("target_sparsity", "density")
 
 
@@ -103,6 +110,24 @@ class PruningState:
         config = getattr(model_or_config, "config", model_or_config)
         values = config.get("pruning") if isinstance(config, Mapping) else getattr(config, "pruning", None)
         return cls.from_dict(values) if values else None
+
+    def after_training_on(self, weights: Mapping[str, Any]) -> PruningState | None:
+        """This state of a finished model as its ``weights`` show it, which may have been trained on without masks.
+
+        Args:
+            weights: Tensors by their names in the model's state dict.
+
+        Returns:
+            The same state, or one with the density that there is now; None if the weights are dense again. Heads and
+            feed-forward units that were cut out do not grow back.
+        """
+        pruned = [weights[f"{name}.weight"] for name in self.targets if f"{name}.weight" in weights]
+        if not pruned:
+            return self
+        density = sum(int(weight.count_nonzero()) for weight in pruned) / sum(weight.numel() for weight in pruned)
+        if density >= 1 - TOLERANCE and self.density < 1 - TOLERANCE:
+            return self if self.settings.get("granularity") in CUT_OUT else None
+        return self if density <= self.density + TOLERANCE else replace(self, density=density)
 
     def write(self, model: Any) -> None:
         """Put this state into the config of ``model``, if it has one."""

@@ -17,7 +17,7 @@ The tests in ``tests/model/test_structure.py`` then build a small model of it an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -31,9 +31,12 @@ __all__ = [
     "EncoderLayer",
     "Part",
     "Structure",
+    "base_models",
+    "encoder_layer",
     "encoder_layers",
     "known_structure",
     "layer_applications",
+    "part_in",
     "part_of",
     "structure_of",
 ]
@@ -199,6 +202,40 @@ def _is_in(name: str, modules: tuple[str, ...]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
+def base_models(model: nn.Module) -> dict[str, nn.Module]:
+    """The encoders and decoders in ``model``, without the heads around them, by their paths.
+
+    A model of transformers says in ``base_model_prefix`` which of its attributes is its base model. One that has no
+    such attribute either holds other models, as T5 holds two stacks and a module of your own may hold a BERT, or it is
+    a base model itself. A module that holds no model of transformers has none.
+    """
+    prefix = getattr(model, "base_model_prefix", None)
+    if prefix and isinstance(getattr(model, prefix, None), nn.Module):
+        return {prefix: getattr(model, prefix)}
+    inner: dict[str, nn.Module] = {}
+    for name, child in model.named_children():
+        inner |= {f"{name}.{path}".rstrip("."): base for path, base in base_models(child).items()}
+    return inner or ({} if prefix is None else {"": model})
+
+
+def part_in(name: str, bases: Mapping[str, nn.Module]) -> Part:
+    """Which part of a model the module or parameter called ``name`` belongs to, for any architecture.
+
+    Args:
+        name: Dotted, from the root of the model.
+        bases: What :func:`base_models` says of that model. Whatever lies outside of them is ``"head"``; inside,
+            the row of the architecture decides, and without a row the customary names of embeddings and pooler do.
+    """
+    for path, base in bases.items():
+        if not path or name.startswith(f"{path}."):
+            below = name.removeprefix(f"{path}.")
+            if (structure := known_structure(base)) is not None:
+                return part_of(below, structure) or "head"
+            customary = part_of(below)
+            return customary if customary in ("embeddings", "pooler") else "encoder"
+    return "head"
+
+
 @dataclass(frozen=True)
 class EncoderLayer:
     """The modules of one layer; ``name`` is its path in the model that was asked."""
@@ -227,11 +264,16 @@ def encoder_layers(model: nn.Module) -> list[EncoderLayer]:
 
 def _layers(model: nn.Module, structure: Structure) -> Iterator[EncoderLayer]:
     prefix = f"{structure.base}." if hasattr(model, structure.base) else ""
-    parts = [field.name for field in fields(EncoderLayer) if field.name not in ("name", "module")]
     for name, module in model.named_modules():
         if name.startswith(prefix) and structure.layer_pattern.fullmatch(name.removeprefix(prefix)):
-            modules: dict[str, Any] = {part: module.get_submodule(getattr(structure, part)) for part in parts}
-            yield EncoderLayer(name, module, **modules)
+            yield encoder_layer(name, module, structure)
+
+
+def encoder_layer(name: str, module: nn.Module, structure: Structure) -> EncoderLayer:
+    """The parts of ``module``, a layer of an architecture with this ``structure``."""
+    parts = [field.name for field in fields(EncoderLayer) if field.name not in ("name", "module")]
+    modules: dict[str, Any] = {part: module.get_submodule(getattr(structure, part)) for part in parts}
+    return EncoderLayer(name, module, **modules)
 
 
 def layer_applications(config: Any) -> list[str]:

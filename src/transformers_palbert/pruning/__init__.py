@@ -9,15 +9,23 @@ if TYPE_CHECKING:
 
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
+from .pruner import Pruner
+from .schedules import density_at
+from .targets import PruningPlan, prunable_layers, pruning_plan
 
 __all__ = [
     "MovementPruningCallback",
+    "Pruner",
     "PruningConfig",
+    "PruningPlan",
     "apply_density",
     "bake_masks",
+    "density_at",
     "is_prepared",
     "masked_layers",
     "prepare_pruning",
+    "prunable_layers",
+    "pruning_plan",
 ]
 
 

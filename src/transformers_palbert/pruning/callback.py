@@ -8,17 +8,17 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_callback import CallbackHandler, ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
-from ..model.pruning_state import PruningState
 from ..model.structure import known_structure, part_of
 from ..sizes import pruning_report
 from ..storage.config import StorageConfig
@@ -28,18 +28,21 @@ from .collapse import Collapse, LossWatch
 from .config import PruningConfig
 from .convert import (
     apply_density,
-    bake_masks,
     is_prepared,
     kept_weights,
-    masked_layers,
     prepare_pruning,
-    score_parameters,
-    update_scores,
-    weight_scores,
+    pruned_matrices,
+    require_method,
+    weights_under_masks,
 )
+from .finishing import finish_pruning, warn_of_late_cut, write_state
+from .gates import has_gates
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
-from .optimizer import require_in_optimizer, restore_groups, separate_groups, take_gradients
-from .schedules import density_at, last_update, schedule_progress
+from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
+from .refusals import require_config, require_prunable
+from .removal import remove_units
+from .resuming import changed_settings
+from .schedules import schedule_progress
 
 __all__ = ["MovementPruningCallback"]
 
@@ -55,7 +58,7 @@ MOVEMENT_EVIDENCE = (
 )
 
 
-class MovementPruningCallback(PalBertCallback):
+class MovementPruningCallback(PalBertCallback, ExportableState):
     """Prune a model while a stock ``Trainer`` fine-tunes it.
 
     The training loop, with what happens at each event::
@@ -80,21 +83,31 @@ class MovementPruningCallback(PalBertCallback):
 
     Works with fp16, bf16, gradient accumulation, gradient checkpointing, ``resume_from_checkpoint``,
     ``load_best_model_at_end`` (only states at the final density compete) and DDP. FSDP and DeepSpeed shard parameters
-    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it.
+    and are refused. With ``model_init``, call ``prepare_pruning(model, callback.config)`` inside it; then each
+    ``train()`` and each trial of ``hyperparameter_search`` prunes anew. A checkpoint is gone on with only by the
+    settings that wrote it, which stand in its ``trainer_state.json``. The gradients of the scores count in the gradient
+    norm that is logged and clipped.
 
     Args:
         target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1).
         max_metric_drop: Prune, evaluate, continue (paper, Fig. 1): stop at the last density whose evaluation stayed
-            within this loss of ``metric`` against the dense baseline, and restore that state. None: do not look.
-        metric: The watched key of the evaluation's metrics.
+            within this loss of ``metric``, in its own unit, against the dense baseline, and restore that state. None:
+            do not look.
+        metric: The watched key of the evaluation's metrics; of several evaluation sets, with the name of one, such as
+            ``"dev_f1"`` for ``eval_dataset={"dev": …, "test": …}``.
         stop_on_collapse: Stop as well when the training loss collapses, see
             :class:`~transformers_palbert.pruning.collapse.LossWatch`; needs ``max_metric_drop``, which has a state
             to go back to. A warning is given in any case.
         dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
-        greater_is_better: False if ``metric`` is a loss.
+        greater_is_better: None takes it from the name of ``metric``, as Trainer does: less is better of a loss.
         save_sparse: How the finished model is saved, pushed to the Hub included: True packs it losslessly, a
             :class:`StorageConfig` in another way, rounding the weights right away; False leaves it dense, so that it
-            loads without this package where its architecture does. Checkpoints on the way are always dense.
+            loads without this package where its architecture does. Checkpoints on the way are always dense. Heads and
+            feed-forward units that were pruned are cut out of the finished model, which makes it faster too; with
+            False they stay, as zeros.
+        change_on_resume: Go on with a checkpoint that was written with other settings, such as another sparsity or
+            number of steps; without it they are an error. The targets, and what the method remembers of each weight,
+            must be those of the checkpoint in any case.
         config: A whole :class:`PruningConfig` instead of ``target_sparsity`` and ``settings``.
         settings: The other fields of :class:`PruningConfig`.
 
@@ -109,9 +122,10 @@ class MovementPruningCallback(PalBertCallback):
         max_metric_drop: float | None = None,
         metric: str = "f1",
         dense_metric: float | None = None,
-        greater_is_better: bool = True,
+        greater_is_better: bool | None = None,
         stop_on_collapse: bool = False,
-        save_sparse: bool | StorageConfig = True,
+        save_sparse: bool | StorageConfig | Mapping[str, Any] = True,
+        change_on_resume: bool = False,
         config: PruningConfig | None = None,
         **settings: Any,
     ) -> None:
@@ -120,32 +134,55 @@ class MovementPruningCallback(PalBertCallback):
                 "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
                 " MovementPruningCallback(target_sparsity=0.7)."
             )
+        if config is not None:
+            require_config(config)
+        if isinstance(save_sparse, Mapping):  # as it comes back from a checkpoint's trainer_state.json
+            save_sparse = StorageConfig(**save_sparse)
         if not isinstance(save_sparse, bool | StorageConfig):  # else it would be found out when training ends
             raise ConfigurationError(
                 f"save_sparse={save_sparse!r} must be True, False or a StorageConfig, such as"
                 " StorageConfig(values='float16')."
             )
         self.config = config or PruningConfig(target_sparsity, **settings)  # type: ignore[arg-type]
-        self.guard: MetricGuard | None = None
-        if max_metric_drop is not None:
-            self.guard = MetricGuard(max_metric_drop, metric, dense_metric, greater_is_better)
-        if stop_on_collapse and self.guard is None:
+        if stop_on_collapse and max_metric_drop is None:
             raise ConfigurationError(
                 "stop_on_collapse=True needs a state to end with: give max_metric_drop as well, the loss of the metric"
                 " up to which an evaluated state is worth keeping."
             )
-        self.stop_on_collapse = stop_on_collapse
+        self.stop_on_collapse, self.change_on_resume = stop_on_collapse, change_on_resume
+        self._given: dict[str, Any] = {
+            "max_metric_drop": max_metric_drop,
+            "metric": metric,
+            "dense_metric": dense_metric,
+            "greater_is_better": greater_is_better,
+            "stop_on_collapse": stop_on_collapse,
+            "save_sparse": asdict(save_sparse) if isinstance(save_sparse, StorageConfig) else save_sparse,
+            "change_on_resume": change_on_resume,
+        }
         self.storage = StorageConfig() if save_sparse is True else save_sparse or None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        """As if there had been no run yet."""
+        given = self._given
+        self.guard: MetricGuard | None = None
+        if given["max_metric_drop"] is not None:
+            self.guard = MetricGuard(
+                given["max_metric_drop"], given["metric"], given["dense_metric"], given["greater_is_better"]
+            )
+        self.total_steps = 0  # of the run, as soon as it is known
         self.density = 1.0
         self._progress = -1.0
         self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
         self._kept = 0  # of the targeted weights
         self._losses = LossWatch(total_steps=1)
-        self._targets: list[str] = []  # names of the pruned modules
-        self._separated: list[tuple[dict[str, Any], list[Any]]] = []
-        self._gradients: list[torch.Tensor | None] = []
+        self._scores: ScoreStep
         self._scale = 0.0  # of the loss, before the optimizer's step
-        self._checked = self._collapsed = self._finished = False
+        self._collapsed = self._finished = False
+
+    def state(self) -> dict[str, Any]:
+        """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
+        return {"args": {**self.config.to_dict(), **self._given}, "attributes": {"total_steps": self.total_steps}}
 
     # -- preparing ---------------------------------------------------------------------------------------------------
 
@@ -156,10 +193,11 @@ class MovementPruningCallback(PalBertCallback):
         self._require_compatible(args)
         super().on_init_end(args, state, control, **kwargs)
         model = kwargs.get("model")
-        if model is not None and not is_prepared(model):
-            prepare_pruning(model, self.config)
         if model is not None:
-            self._describe(model, "training")
+            require_prunable(model)
+            if not is_prepared(model):
+                prepare_pruning(model, self.config)
+            write_state(model, self.config, self.density, "training")
 
     def _require_compatible(self, args: TrainingArguments) -> None:
         if args.fsdp or args.deepspeed:
@@ -180,19 +218,52 @@ class MovementPruningCallback(PalBertCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model = kwargs["model"]
-        if self._finished or not is_prepared(model):
+        if not is_prepared(model):
             raise PruningError(self._why_not())
-        _require_method(model, self.config)
+        if state.max_steps < 1:
+            raise ConfigurationError(
+                f"The run has {state.max_steps} optimizer steps, so there is none to prune in. Raise num_train_epochs="
+                f"{args.num_train_epochs} or max_steps={args.max_steps}, or take the callback away."
+            )
+        if self.total_steps and state.global_step == 0:
+            self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
+        require_method(model, self.config)
         if isinstance(model, PreTrainedModel):
             disable_sparse_saving(model)  # it may have been loaded from a packed file
-        self._sizes = _count(model)
-        require_in_optimizer(kwargs["optimizer"], score_parameters(model))
+        self._sizes = _count(model, pruned_matrices(model, self.config))
+        require_in_optimizer(kwargs["optimizer"], model)
+        warn_of_one_rate(model, kwargs["optimizer"])
+        self.total_steps = state.max_steps
+        self._scores = ScoreStep(model, self.config, state.max_steps)
+        changed = self._changed_on_resume(state) if state.global_step > 0 else False
+        _stored(state)[type(self).__name__] = self.state()
         if self.guard is not None:
             self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
-        self._update(model, state, resuming=True)
-        logger.info("Pruning %d matrices with %s weights; %s.", len(masked_layers(model)), self._sizes[0], self.config)
+        if self.guard is None:  # which ends with a state that was evaluated
+            warn_of_late_cut(self.config, state.max_steps)
+        self._update(model, state, resuming=True, anew=changed)
+        logger.info("Pruning by %s.", self.config)
+
+    def _changed_on_resume(self, state: TrainerState) -> bool:
+        """Whether the checkpoint was written with other settings, and that is allowed."""
+        stored = _stored(state).get(type(self).__name__)
+        if stored is None:
+            problem = "no callback of this class had part in the run that wrote the checkpoint"
+        else:
+            there, here = (
+                {**of["args"], "max_steps": of["attributes"]["total_steps"]} for of in (stored, self.state())
+            )
+            problem = "; ".join(changed_settings(there, {name: here[name] for name in _COMPARED}))
+        if problem and not self.change_on_resume:
+            raise PruningError(
+                f"The checkpoint was not written with the settings of this {type(self).__name__}: {problem}. Go on with"
+                " those of the checkpoint, or give change_on_resume=True if they are meant to change."
+            )
+        if problem:
+            logger.warning("Going on with settings that are not those of the checkpoint: %s.", problem)
+        return bool(problem)
 
     def _warn_of_short_run(self, steps: int) -> None:
         config = self.config
@@ -221,84 +292,49 @@ class MovementPruningCallback(PalBertCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        optimizer, scores = kwargs["optimizer"], score_parameters(kwargs["model"])
-        if self.config.score.by_optimizer:
-            self._separated = separate_groups(optimizer, scores, self._score_learning_rate(state.max_steps))
-            return
-        self._scale = 0.0
-        if (scaler := getattr(optimizer, "scaler", None)) is not None:
+        optimizer = kwargs["optimizer"]
+        scaler = None if self.config.score.by_optimizer else getattr(optimizer, "scaler", None)
+        if scaler is not None:
             self._scale = scaler.get_scale()
             if not args.max_grad_norm > 0:
                 scaler.unscale_(optimizer.optimizer)  # where gradients are clipped, Trainer has done it
-        self._gradients = take_gradients(scores)
-
-    def _score_learning_rate(self, total_steps: int) -> float | None:
-        """None where the rate of the model will do: then only the order of the scores counts."""
-        if self.config.score_start == "zero":
-            return None
-        return self.config.score_learning_rate or 1.0 / total_steps
+        self._scores.before(optimizer)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        restore_groups(kwargs["optimizer"], self._separated)
         scaler = getattr(kwargs["optimizer"], "scaler", None)
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
-        if self._gradients and (scaler is None or scaler.get_scale() >= self._scale):
-            update_scores(kwargs["model"], self.config, self._gradients)
-        self._separated, self._gradients = [], []
+        skipped = scaler is not None and scaler.get_scale() < self._scale
+        self._scores.after(kwargs["optimizer"], skipped)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.guard is not None:
+            self.guard.require_heard()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._update(kwargs["model"], state)
 
-    def _update(self, model: nn.Module, state: TrainerState, resuming: bool = False) -> None:
+    def _update(self, model: nn.Module, state: TrainerState, resuming: bool = False, anew: bool = False) -> None:
         """Masks for ``state.global_step``: a pure function of the step, the weights and the scores.
 
-        Between two updates the masks stay; a run that goes on from there has them from its checkpoint.
+        Between two updates the masks stay; a run that goes on from there has them from its checkpoint, but makes them
+        ``anew`` where the checkpoint's are those of other settings.
         """
         plan = {"warmup": self.config.warmup, "cooldown": self.config.cooldown}
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
-        self.density = self._density_at(state.global_step, state.max_steps)
-        changes = self._changes_at(state)
+        self.density = self.config.density_at(state.global_step, state.max_steps)
+        changes = anew or self.config.updates_at(state.global_step, state.max_steps)
         if changes or resuming:
             self._kept = kept_weights(model, self.config, self.density)
         if changes:
-            if self.density < 1:
-                self._check_scores(model)
             apply_density(model, self.config, self.density)
         elif resuming:
-            _require_masks(model, self._kept)
+            _require_masks(model, self.config, self._kept)
         self._forget_denser_best(state)
-        self._describe(model, "training")
-
-    def _density_at(self, step: int, total: int) -> float:
-        config = self.config
-        return density_at(
-            last_update(step, total, config.mask_every, cooldown=config.cooldown),
-            total,
-            final_density=config.final_density,
-            schedule=config.schedule,
-            warmup=config.warmup,
-            cooldown=config.cooldown,
-        )
-
-    def _changes_at(self, state: TrainerState) -> bool:
-        step, config = state.global_step, self.config
-        return last_update(step, state.max_steps, config.mask_every, cooldown=config.cooldown) == step
-
-    def _check_scores(self, model: nn.Module) -> None:
-        """Once, when pruning starts: scores that are all equal would keep an arbitrary half."""
-        if self._checked:
-            return
-        for name, layer in masked_layers(model).items():
-            scores = weight_scores(layer, self.config)
-            if bool(scores.min() == scores.max()):
-                raise PruningError(
-                    f"All {self.config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing"
-                    " to tell its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1)"
-                    " and check that this layer takes part in the loss."
-                )
-        self._checked = True
+        write_state(model, self.config, self.density, "training")
 
     # -- logging and evaluation --------------------------------------------------------------------------------------
 
@@ -346,6 +382,8 @@ class MovementPruningCallback(PalBertCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
             return
+        if not self.guard.hears(kwargs["metrics"]):
+            return  # of several evaluation sets, another one
         if self.guard.is_good(kwargs["metrics"], self.density):
             file = _last_good_file(args) if state.is_world_process_zero else None
             self.guard.remember(kwargs["model"], state.global_step, self.density, file)
@@ -356,7 +394,7 @@ class MovementPruningCallback(PalBertCallback):
     def _forget_denser_best(self, state: TrainerState) -> None:
         """A state with more weights than asked for is no candidate for ``load_best_model_at_end``."""
         best = state.best_global_step
-        if best is not None and self._density_at(best, state.max_steps) > self.config.final_density:
+        if best is not None and self.config.density_at(best, state.max_steps) > self.config.final_density:
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
 
     # -- finishing ---------------------------------------------------------------------------------------------------
@@ -365,19 +403,17 @@ class MovementPruningCallback(PalBertCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model = kwargs["model"]
-        final = self._final_density(model, state)
-        self._check_finite(model)
-        self.density, self._kept = final, kept_weights(model, self.config, final)
-        if _kept_by_masks(model) != self._kept:
-            apply_density(model, self.config, final)
-        bake_masks(model)
+        self.density = self._final_density(model, state)
+        gated = has_gates(model) and self.config.applications == "shared"
+        self._kept = finish_pruning(model, self.config, self.density)
         self._finished = True
-        self._describe(model, "final")
         if self.guard is not None:
             self.guard.finish(_last_good_file(args), state.is_world_process_zero)
         if self.storage is not None and isinstance(model, PreTrainedModel):
+            if gated:
+                remove_units(model)
             enable_sparse_saving(model, self.storage)
-        logger.info("Pruned to density %.4f of the targeted weights.", final)
+        logger.info("Pruned to density %.4f of the targeted weights.", self.density)
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:
         if self.guard is not None:
@@ -393,6 +429,7 @@ class MovementPruningCallback(PalBertCallback):
         return self.config.final_density
 
     def _last_good_density(self, model: nn.Module, guard: MetricGuard, state: TrainerState) -> float:
+        guard.require_heard()
         if guard.step != state.global_step:
             guard.restore(model)
         facts = (
@@ -406,40 +443,23 @@ class MovementPruningCallback(PalBertCallback):
             logger.warning(facts)
         return guard.density
 
-    def _check_finite(self, model: nn.Module) -> None:
-        for name, layer in masked_layers(model).items():
-            if not bool(torch.isfinite(weight_scores(layer, self.config)).all()):
-                raise PruningError(
-                    f"Scores of {name} are not finite: a NaN or infinite gradient reached the optimizer."
-                )
 
-    def _describe(self, model: nn.Module, status: str) -> None:
-        """Write the pruning state into the model's config, as plain values."""
-        self._targets = list(masked_layers(model)) or self._targets
-        settings = {name: value for name, value in self.config.to_dict().items() if name != "targets"}
-        PruningState(tuple(self._targets), self.density, status, settings).write(model)
+_COMPARED = (*(field.name for field in fields(PruningConfig)), "max_steps")
+"""What a checkpoint and the run that goes on from it must have in common."""
+
+
+def _stored(state: TrainerState) -> dict[str, Any]:
+    """What the run's state keeps of callbacks, by the name of their class: a dictionary, whatever its type says."""
+    stored: Any = state.stateful_callbacks
+    return stored
 
 
 def _last_good_file(args: TrainingArguments) -> Path:
     return Path(str(args.output_dir)) / LAST_GOOD_FILE
 
 
-def _require_method(model: nn.Module, config: PruningConfig) -> None:
-    for layer in masked_layers(model).values():
-        if layer.score_state.keys() == config.score.initial(layer.weight.new_empty(0)).keys():
-            continue
-        raise PruningError(
-            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
-            " prepare_pruning(model, callback.config) the config of the callback that prunes."
-        )
-
-
-def _kept_by_masks(model: nn.Module) -> int:
-    return sum(int(layer.mask.sum()) for layer in masked_layers(model).values())
-
-
-def _require_masks(model: nn.Module, kept: int) -> None:
-    if (found := _kept_by_masks(model)) != kept:
+def _require_masks(model: nn.Module, config: PruningConfig, kept: int) -> None:
+    if (found := weights_under_masks(model, config)) != kept:
         raise PruningError(
             f"The masks of the checkpoint should keep {kept} weights, and they keep {found}: it was written with other"
             " settings than those of this run, or the tensors called …mask were changed. Go on with the settings of the"
@@ -447,10 +467,10 @@ def _require_masks(model: nn.Module, kept: int) -> None:
         )
 
 
-def _count(model: nn.Module) -> tuple[int, int, int]:
+def _count(model: nn.Module, matrices: Sequence[str]) -> tuple[int, int, int]:
     """Targeted weights, weights of the encoder (and what else is targeted), and all parameters but the scores."""
     report = pruning_report(model)
-    targets = {f"{name}.weight": layer.weight.numel() for name, layer in masked_layers(model).items()}
+    targets = {f"{name}.weight": model.get_parameter(f"{name}.weight").numel() for name in matrices}
     structure = known_structure(model)
     outside = sum(size for name, size in targets.items() if part_of(name, structure) != "encoder")
     return sum(targets.values()), report.encoder.numel + outside, report.total.numel

@@ -9,24 +9,14 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .granularity import Granularity, parse_granularity
-from .schedules import SCHEDULES
+from .schedules import SCHEDULES, density_at, last_update
 from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
-__all__ = ["DEFAULT_EXCLUDE", "SCOPES", "PruningConfig"]
+__all__ = ["SCOPES", "PruningConfig"]
 
 SCOPES = ("global", "matrix")
 
-DEFAULT_EXCLUDE = (
-    r"embed",
-    r"pooler",
-    r"classifier",
-    r"qa_outputs",
-    r"predictions",
-    r"lm_head",
-    r"vocab_",
-    r"(^|\.)cls(\.|$)",
-)
-"""Modules that stay dense unless asked for by name: embeddings and their projection, pooler, and task heads."""
+APPLICATIONS = ("shared", "each")
 
 
 @dataclass(frozen=True)
@@ -39,8 +29,13 @@ class PruningConfig:
             ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order) or ``"movement"``
             (first order, signed; the papers' method, for long runs).
         granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any
-            size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Units other than
-            elements become zeros that stay in the file's shapes: smaller on the disk, not faster.
+            size), ``"head"`` or ``"ffn_unit"``; see :mod:`~transformers_palbert.pruning.granularity`. Heads and
+            feed-forward units are cut out of the finished model, which is smaller and faster; the others become zeros
+            that stay in the file's shapes: smaller on the disk, not faster.
+        applications: Of a layer that is applied at several depths, as in ALBERT: ``"shared"`` removes a unit at all
+            depths, ``"each"`` lets every depth keep its own. The weights stay shared in the file, and each depth
+            computes with what it kept, which is faster. Only for PAL-BERT, with ``granularity`` ``"head"`` or
+            ``"ffn_unit"`` and a score of first order: the size of a shared weight is the same at every depth.
         scope: ``"matrix"`` gives every matrix (every layer, for heads and feed-forward units) the same density;
             ``"global"`` compares scores across them.
         schedule: Way from density 1 to the final density: ``"cubic"``, ``"linear"`` or ``"constant"``.
@@ -57,10 +52,11 @@ class PruningConfig:
             gradient always points the same way then crosses the range of the ranks within one run.
         sensitivity_decay: β₁ of ``method="sensitivity"``, in [0, 1): how long a sensitivity is remembered.
         uncertainty_decay: β₂ of ``method="sensitivity"``, in [0, 1); None leaves the uncertainty out.
-        targets: Regular expressions, searched in module names; a Linear that any of them matches is pruned. None takes
-            every Linear except those that ``DEFAULT_EXCLUDE`` matches.
-        exclude: Regular expressions of Linears to leave alone. None means ``DEFAULT_EXCLUDE`` when ``targets`` is None,
-            and nothing when ``targets`` is given.
+        targets: Regular expressions, searched in module names; every Linear that one of them matches is pruned, task
+            heads included. None takes the Linears inside the base model, without its embeddings and its pooler; task
+            heads lie outside of it. A Linear whose weight is tied to an embedding is never pruned.
+        exclude: Regular expressions, searched in module names; Linears that one of them matches stay dense. They come
+            on top of what stays dense anyway.
 
     Raises:
         ConfigurationError: naming the field, its value and the allowed values.
@@ -69,6 +65,7 @@ class PruningConfig:
     target_sparsity: float
     method: str = "sensitivity"
     granularity: str = "element"
+    applications: str = "shared"
     scope: str = "matrix"
     schedule: str = "cubic"
     warmup: float = 0.1
@@ -90,7 +87,8 @@ class PruningConfig:
             object.__setattr__(self, field, None if value is None else tuple(value))
             _require_patterns(field, getattr(self, field) or ())
         _require_choice("method", self.method, SCORES)
-        parse_granularity(self.granularity)
+        _require_choice("applications", self.applications, APPLICATIONS)
+        parse_granularity(self.granularity, each_application=self.applications == "each")
         _require_choice("scope", self.scope, SCOPES)
         _require_choice("schedule", self.schedule, SCHEDULES)
         _require_choice("score_start", self.score_start, SCORE_STARTS)
@@ -121,6 +119,12 @@ class PruningConfig:
                         f"{name}={value!r} is a setting of method={method!r} and changes nothing with"
                         f" method={self.method!r}: leave it out, or change the method."
                     )
+        if self.applications == "each" and (self.method == "magnitude" or self.score_start != "zero"):
+            raise ConfigurationError(
+                f"applications='each' with method={self.method!r} and score_start={self.score_start!r} cannot tell the"
+                " applications of a shared layer apart: its weights have the same size in all of them. Use"
+                " method='sensitivity', or method='movement' from zero."
+            )
         rate = self.score_learning_rate
         if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
             raise ConfigurationError(f"score_learning_rate={rate!r} must be a number above 0.")
@@ -143,12 +147,35 @@ class PruningConfig:
     @property
     def units(self) -> Granularity:
         """What finds the units that these settings keep or remove."""
-        return parse_granularity(self.granularity)
+        return parse_granularity(self.granularity, each_application=self.applications == "each")
 
     @property
     def final_density(self) -> float:
         """Share of the targeted weights kept at the end, ``1 - target_sparsity``."""
         return round(1.0 - self.target_sparsity, 12)  # 0.3, not 0.30000000000000004
+
+    def density_at(self, step: int, total_steps: int) -> float:
+        """Share of the targeted weights kept after ``step`` of ``total_steps`` optimizer steps.
+
+        It follows :func:`~transformers_palbert.pruning.schedules.density_at`, and stays between two updates of the
+        masks.
+        """
+        return density_at(
+            last_update(step, total_steps, self.mask_every, cooldown=self.cooldown),
+            total_steps,
+            final_density=self.final_density,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            cooldown=self.cooldown,
+        )
+
+    def updates_at(self, step: int, total_steps: int) -> bool:
+        """Whether the masks change after ``step`` of ``total_steps`` optimizer steps."""
+        return last_update(step, total_steps, self.mask_every, cooldown=self.cooldown) == step
+
+    def last_cut(self, total_steps: int) -> float:
+        """Share of the targeted weights that the last of ``total_steps`` steps removes, with none left to recover."""
+        return self.density_at(total_steps - 1, total_steps) - self.final_density
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they stand in ``config.json`` and ``trainer_state.json``."""
@@ -168,7 +195,16 @@ def _require_patterns(field: str, patterns: tuple[str, ...]) -> None:
             raise ConfigurationError(f"{field}: {pattern!r} is no regular expression: {error}.") from error
 
 
+_FRACTION_HINTS = {
+    "target_sparsity": " Give a fraction, 0.7 rather than 70.",
+    "warmup": " It is a fraction of the run and no number of steps: 0.1 is the first tenth.",
+    "cooldown": " It is a fraction of the run and no number of steps: 0.3 is the last three tenths.",
+}
+"""What to say of a number above 1."""
+
+
 def _require_fraction(field: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        hint = " Give a fraction, 0.7 rather than 70." if isinstance(value, (int, float)) and value > 1 else ""
+        too_large = isinstance(value, (int, float)) and value > 1
+        hint = _FRACTION_HINTS.get(field, "") if too_large else ""
         raise ConfigurationError(f"{field}={value!r} must be a number in [0, 1).{hint}")

@@ -1,96 +1,91 @@
-"""From a dense model to a prunable one and back: find the Linears, make them maskable, update and bake the masks.
+"""From a dense model to a prunable one and back: make its Linears maskable, update and bake the masks.
 
 All functions change the model in place, as ``torch.nn`` surgery does, and none of them knows a Trainer.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
-from .config import DEFAULT_EXCLUDE, PruningConfig
-from .granularity import Units, matrices
+from ..model.applications import cut_applications
+from .config import PruningConfig
+from .gated_linear import GatedLinear
+from .gates import has_gates, require_own_applications, write_gates, zero_units
+from .granularity import Granularity, Units, matrices
+from .maskable import MaskableLinear
 from .masked_linear import MaskedLinear
 from .masks import apportion, top_v, top_v_global
+from .refusals import require_config, require_prunable, require_survivors
+from .resuming import LOAD_HOOK, watch_loading
+from .scores import Score
+from .targets import announce, prunable_layers, pruning_plan
 
 __all__ = [
     "apply_density",
     "bake_masks",
-    "find_targets",
     "is_prepared",
     "kept_weights",
     "masked_layers",
     "prepare_pruning",
+    "pruned_matrices",
     "pruning_units",
+    "require_method",
+    "require_told_apart",
     "score_parameters",
+    "unit_scores",
     "update_scores",
-    "weight_scores",
+    "weights_under_masks",
 ]
 
+logger = logging.getLogger(__name__)
 
-def find_targets(model: nn.Module, config: PruningConfig) -> dict[str, nn.Linear]:
-    """The Linears that ``config`` selects, by module name, in the model's order.
+FORWARD_HOOK = "_palbert_hook"
+"""The attribute of a prepared base model that holds the handle of the hook that builds the weights of a forward."""
 
-    Raises:
-        PruningError: if no Linear matches; the message lists some that exist.
-    """
-    exclude = config.exclude
-    if exclude is None:
-        exclude = DEFAULT_EXCLUDE if config.targets is None else ()
-    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    found = {
-        name: module
-        for name, module in linears.items()
-        if (config.targets is None or _matches(name, config.targets)) and not _matches(name, exclude)
-    }
-    if not found:
-        raise PruningError(
-            f"No Linear of {type(model).__name__} is selected by targets={config.targets} without exclude={exclude}."
-            f" Its Linears are {', '.join(list(linears)[:8]) or 'none'}{', …' if len(linears) > 8 else ''}."
-            ' Choose some with targets=[...], for example targets=["attention", "ffn"].'
-        )
-    return found
+TOLD_APART = "_palbert_told_apart"
+"""The attribute of a prepared model that says that its scores were seen to differ."""
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(re.search(pattern, name) for pattern in patterns)
-
-
-def masked_layers(model: nn.Module) -> dict[str, MaskedLinear]:
-    """The prunable layers of ``model``, by module name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, MaskedLinear)}
+def masked_layers(model: nn.Module) -> dict[str, MaskableLinear]:
+    """The layers of ``model`` that carry masks or gates, by module name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, MaskableLinear)}
 
 
 def is_prepared(model: nn.Module) -> bool:
     """Whether :func:`prepare_pruning` has been applied, and :func:`bake_masks` not yet."""
-    return any(isinstance(module, MaskedLinear) for module in model.modules())
+    return any(isinstance(module, MaskableLinear) for module in model.modules())
 
 
 def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
-    """Replace the targeted Linears by :class:`MaskedLinear`, all weights kept at first.
+    """Make the targeted Linears maskable, all weights kept at first.
 
-    Parameters keep their names and identities; methods of first order add one parameter ``scores`` per layer. Call it
-    before an optimizer is made.
+    Where the units are weights, rows, columns or blocks, each becomes a :class:`MaskedLinear`; where units span
+    matrices, the one whose inputs they are becomes a :class:`GatedLinear`, and the others stay what they are.
+    Parameters keep their names and identities; methods of first order add one parameter ``scores`` per changed layer.
+    Call it before an optimizer is made.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        PruningError: if no Linear matches, or the model is prepared already.
+        PruningError: if no Linear matches, or the model is prepared already, or cannot be pruned as it is.
     """
+    require_config(config)
+    require_prunable(model)
     if is_prepared(model):
         raise PruningError("This model is prepared for pruning already; call bake_masks(model) first to start anew.")
     if config.target_sparsity == 0:
         warnings.warn("target_sparsity=0 removes no weight; give the share to remove.", NoEffectWarning, stacklevel=2)
-    score = config.score
-    layers: dict[nn.Module, nn.Module] = {}
-    weights: set[Tensor] = set()
-    targets = find_targets(model, config)
+    if config.applications == "each":
+        require_own_applications(model)
+    targets = prunable_layers(model, config)
     sets = config.units.units(model, targets)
     if not sets:
         raise PruningError(
@@ -98,14 +93,40 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
     _require_equal_units(sets, config)
-    for name, linear in ((name, targets[name]) for name in matrices(sets)):
-        if linear.weight in weights:
-            raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
-        weights.add(linear.weight)
-        layers[linear] = MaskedLinear(linear, score.initial(linear.weight))
-    _replace(model, layers)
+    require_survivors(sets, config)
+    logger.info(announce(pruning_plan(model, config), config))
+    _require_own_weights({name: targets[name] for name in matrices(sets)})
+    _replace(model, {linear: new for units in sets for linear, new in _maskable(units, targets, config.score)})
     _build_once_per_forward(model)
+    watch_loading(model)
     return model
+
+
+def _maskable(units: Units, targets: Mapping[str, nn.Linear], score: Score) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """The Linears that change for ``units``, each with what takes its place."""
+    if units.gate is None:
+        for linear in (targets[part.matrix] for part in units.slices):
+            yield linear, MaskedLinear(linear, score.initial(linear.weight))
+    else:
+        linear = targets[units.gate]
+        yield (
+            linear,
+            GatedLinear(linear, units.shape[1], units.applications, score.initial(_unit_sizes(units, targets))),
+        )
+
+
+@torch.no_grad()
+def _unit_sizes(units: Units, linears: Mapping[str, nn.Linear]) -> Tensor:
+    """Mean ``|W|`` over each unit, of the units' shape, float32."""
+    return units.scores({part.matrix: linears[part.matrix].weight.abs().float() for part in units.slices}).contiguous()
+
+
+def _require_own_weights(linears: Mapping[str, nn.Linear]) -> None:
+    seen: set[Tensor] = set()
+    for name, linear in linears.items():
+        if linear.weight in seen:
+            raise PruningError(f"{name} shares its weight with another Linear; leave one of them out with exclude=[…].")
+        seen.add(linear.weight)
 
 
 def _replace(model: nn.Module, new: dict[nn.Module, nn.Module]) -> None:
@@ -123,7 +144,7 @@ def _build_once_per_forward(model: nn.Module) -> None:
     also lie outside the regions that gradient checkpointing runs twice.
     """
     base = getattr(model, getattr(model, "base_model_prefix", ""), model)
-    base._palbert_hook = base.register_forward_pre_hook(_start_forward)
+    setattr(base, FORWARD_HOOK, base.register_forward_pre_hook(_start_forward))
 
 
 def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (the shape of a hook)
@@ -143,7 +164,19 @@ def _require_equal_units(sets: list[Units], config: PruningConfig) -> None:
 
 def pruning_units(model: nn.Module, config: PruningConfig) -> list[Units]:
     """The sets of units of a prepared model."""
-    return config.units.units(model, masked_layers(model))
+    return _units_of(model, config.units, masked_layers(model))
+
+
+def _units_of(model: nn.Module, granularity: Granularity, layers: Mapping[str, MaskableLinear]) -> list[Units]:
+    if not any(isinstance(layer, GatedLinear) for layer in layers.values()):
+        return granularity.units(model, layers)
+    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return [units for units in granularity.units(model, linears) if units.gate in layers]
+
+
+def pruned_matrices(model: nn.Module, config: PruningConfig) -> list[str]:
+    """Names of the Linears of a prepared model that lose weights, those without a mask of their own included."""
+    return matrices(pruning_units(model, config))
 
 
 def score_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -167,16 +200,78 @@ def update_scores(model: nn.Module, config: PruningConfig, gradients: Sequence[T
             score.update(layer.score_state, gradient, rate)
 
 
-def weight_scores(layer: MaskedLinear, config: PruningConfig) -> Tensor:
-    """Scores of one layer's weights, ``[out, in]``, float32; higher means keep."""
-    return config.score(layer.weight, layer.score_state)
+@torch.no_grad()
+def unit_scores(model: nn.Module, config: PruningConfig) -> dict[str, Tensor]:
+    """Scores of the units of a prepared model, float32; higher means keep.
+
+    The key is the matrix whose weights or inputs the units are.
+    """
+    layers = masked_layers(model)
+    sets = _units_of(model, config.units, layers)
+    return {units.gate or units.slices[0].matrix: _scores_of(units, model, layers, config.score) for units in sets}
+
+
+def _scores_of(units: Units, model: nn.Module, layers: Mapping[str, MaskableLinear], score: Score) -> Tensor:
+    if units.gate is None:
+        weights = {part.matrix: layers[part.matrix] for part in units.slices}
+        return units.scores({name: score(layer.weight, layer.score_state) for name, layer in weights.items()})
+    gated = layers[units.gate]
+    if score.learned:
+        return score(gated.mask, gated.score_state)
+    linears: Any = {part.matrix: model.get_submodule(part.matrix) for part in units.slices}
+    return score(_unit_sizes(units, linears), {})
+
+
+def require_method(model: nn.Module, config: PruningConfig) -> None:
+    """Raise unless the layers of a prepared model remember what the method of ``config`` needs.
+
+    Raises:
+        PruningError: naming the cure.
+    """
+    needed = config.score.initial(torch.empty(0)).keys()
+    if any(layer.score_state.keys() != needed for layer in masked_layers(model).values()):
+        raise PruningError(
+            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
+            " prepare_pruning(model, config) the config that prunes."
+        )
+
+
+def require_told_apart(model: nn.Module, config: PruningConfig) -> None:
+    """Raise if all scores of a layer are equal: the first weights by position would be kept.
+
+    It looks once per model, when pruning begins: reading values back from a GPU in every step would cost time.
+
+    Raises:
+        PruningError: naming the layer, the possible causes and the cure.
+    """
+    if getattr(model, TOLD_APART, False):
+        return
+    for name, scores in unit_scores(model, config).items():
+        if scores.numel() > 1 and bool(scores.min() == scores.max()):
+            raise PruningError(
+                f"All {config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is nothing to tell"
+                " its weights apart. No gradient reached them yet: give the run a warm-up (warmup=0.1), make the"
+                " optimizer after prepare_pruning, let a Pruner or the callback watch its steps, and check that this"
+                " layer takes part in the loss."
+            )
+    setattr(model, TOLD_APART, True)
 
 
 def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
     """Number of weights that :func:`apply_density` keeps."""
     sets = pruning_units(model, config)
     kept = apportion(density, [units.count for units in sets])
-    return sum(units.weights * count for units, count in zip(sets, kept, strict=True))
+    return round(sum(units.kept_weights(count) for units, count in zip(sets, kept, strict=True)))
+
+
+def weights_under_masks(model: nn.Module, config: PruningConfig) -> int:
+    """Number of weights that the present masks keep."""
+    layers, kept = masked_layers(model), 0.0
+    for units in _units_of(model, config.units, layers):
+        masked = [units.gate] if units.gate is not None else [part.matrix for part in units.slices]
+        weights = units.kept_weights(1) if units.gate is not None else 1
+        kept += weights * sum(int(torch.count_nonzero(layers[name].mask)) for name in masked)
+    return round(kept)
 
 
 @torch.no_grad()
@@ -185,23 +280,31 @@ def apply_density(model: nn.Module, config: PruningConfig, density: float) -> No
 
     Over all sets ``round(density · N)`` of ``N`` units are kept; each set has that share to within one unit (scope
     ``matrix``), or the sets compete (scope ``global``).
+
+    Raises:
+        PruningError: if all scores of a layer are equal, the first time that weights are to be removed.
     """
+    if density < 1:
+        require_told_apart(model, config)
     layers = masked_layers(model)
-    sets = config.units.units(model, layers)
-    by_matrix = {name: weight_scores(layer, config) for name, layer in layers.items()}
-    scores = [units.scores(by_matrix) for units in sets]
+    sets = _units_of(model, config.units, layers)
+    scores = [_scores_of(units, model, layers, config.score) for units in sets]
     kept = apportion(density, [units.count for units in sets])
     if config.scope == "global":
         masks = top_v_global(scores, sum(kept))
     else:
         masks = [top_v(score, count) for score, count in zip(scores, kept, strict=True)]
     for units, mask in zip(sets, masks, strict=True):
-        for name, of_weights in units.masks(mask).items():
-            layers[name].set_mask(of_weights)
+        for name, part in units.masks(mask).items() if units.gate is None else ((units.gate, mask),):
+            layers[name].set_mask(part)
+    write_gates(model)
 
 
 def bake_masks(model: nn.Module) -> nn.Module:
     """Write the masks into the weights as zeros and put plain Linears back: no pruning code is needed afterwards.
+
+    Where applications of a shared layer keep units of their own, the layer computes with slices of its weights from
+    then on, as it does when it is loaded again.
 
     Returns:
         ``model`` itself, with its original module types and state-dict keys.
@@ -212,9 +315,16 @@ def bake_masks(model: nn.Module) -> nn.Module:
     layers = masked_layers(model)
     if not layers:
         raise PruningError("This model has no masks to bake; call prepare_pruning(model, config) first.")
+    applications = any(isinstance(layer, GatedLinear) and layer.mask.size(0) > 1 for layer in layers.values())
+    if has_gates(model):
+        write_gates(model)
+        zero_units(model)
     _replace(model, {layer: layer.bake() for layer in layers.values()})
+    if applications:
+        cut_applications(model)
+    model.__dict__.pop(TOLD_APART, None)
     for module in model.modules():
-        hook = module.__dict__.pop("_palbert_hook", None)
-        if hook is not None:
-            hook.remove()
+        for name in (FORWARD_HOOK, LOAD_HOOK):
+            if (hook := module.__dict__.pop(name, None)) is not None:
+                hook.remove()
     return model

@@ -16,20 +16,23 @@ granularity        a unit                                              a set of 
                    columns of the output projection
 ``ffn_unit``       a feed-forward unit: a row into it, a column out    a layer
 =================  ==================================================  =======================================
+
+Units of one matrix are kept by a mask of its weights. Units that span matrices meet in the inputs of one of them, and
+are kept by gates there, which may differ between the applications of a shared layer.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError, PruningError
-from ..model.structure import EncoderLayer, encoder_layers, structure_of
+from ..model.structure import EncoderLayer, encoder_layers, layer_applications, structure_of
 
 __all__ = [
     "GRANULARITIES",
@@ -64,14 +67,21 @@ class Units:
     """Units of equal size that are compared with each other.
 
     Attributes:
-        shape: The shape that the scores and the mask of the units have.
+        shape: The shape that the scores and the mask of the units have; ``[applications, units of a layer]`` for those
+            that are kept by gates.
         weights: Number of weights in one unit.
         slices: The matrices that the units lie in.
+        gate: Name of the matrix whose inputs the units are, where gates keep them and have the scores; None where a
+            mask of the weights does.
+        applications: Applications of the layer that count as units of their own. A weight then counts by the share of
+            them that use it.
     """
 
     shape: tuple[int, ...]
     weights: int
     slices: tuple[Slice, ...]
+    gate: str | None = None
+    applications: int = 1
 
     @property
     def count(self) -> int:
@@ -86,10 +96,14 @@ class Units:
         """
         first, *others = (part.to_units(by_matrix[part.matrix]) for part in self.slices)
         total = sum(others, start=first)
-        return total if self.weights == 1 else total / self.weights
+        return (total if self.weights == 1 else total / self.weights).expand(self.shape)
+
+    def kept_weights(self, units: int) -> float:
+        """Number of weights in ``units`` of the units."""
+        return self.weights * units / self.applications
 
     def masks(self, mask: Tensor) -> dict[str, Tensor]:
-        """Name of a matrix -> mask ``[out, in]`` of its weights, from the mask of the units."""
+        """Name of a matrix -> mask ``[out, in]`` of its weights, from the mask of the units (of one application)."""
         return {part.matrix: part.to_weights(mask) for part in self.slices}
 
 
@@ -180,13 +194,15 @@ class Spanning:
 
     Args:
         rows: Names of the parts of an :class:`EncoderLayer` whose rows belong to the units.
-        columns: The part whose columns do.
+        columns: The part whose columns do: its inputs are the units.
         count: The number of units of a layer.
+        each_application: Whether a unit may be kept in some applications of a shared layer and removed in others.
     """
 
     rows: tuple[str, ...]
     columns: str
     count: Callable[[nn.Module, EncoderLayer], int]
+    each_application: bool = False
 
     def units(self, model: nn.Module, targets: Mapping[str, nn.Linear]) -> list[Units]:
         names: dict[nn.Module, str] = {linear: name for name, linear in targets.items()}
@@ -202,10 +218,17 @@ class Spanning:
                 f"The units of {layer.name} span {', '.join(parts)}, and {', '.join(missing)} is not among the targets."
                 " Name all of them in targets=[…], or none."
             )
-        count = self.count(model, layer)
+        count, applications = self.count(model, layer), self._applications(model, layer)
         slices = [_row_groups(names[parts[part]], parts[part].weight, count) for part in self.rows]
         slices.append(_column_groups(names[parts[self.columns]], parts[self.columns].weight, count))
-        return Units((count,), sum(linear.weight.numel() for linear in parts.values()) // count, tuple(slices))
+        size = sum(linear.weight.numel() for linear in parts.values()) // count
+        return Units((applications, count), size, tuple(slices), names[parts[self.columns]], applications)
+
+    def _applications(self, model: nn.Module, layer: EncoderLayer) -> int:
+        if not self.each_application:
+            return 1
+        path = layer.name.removeprefix(f"{structure_of(model).base}.")
+        return layer_applications(getattr(model, "config", None)).count(path)
 
 
 def _heads(model: nn.Module, layer: EncoderLayer) -> int:
@@ -225,17 +248,30 @@ GRANULARITIES: dict[str, Granularity] = {
 _BLOCK = re.compile(r"block:([1-9]\d*)x([1-9]\d*)")
 
 
-def parse_granularity(name: object) -> Granularity:
+def parse_granularity(name: object, *, each_application: bool = False) -> Granularity:
     """The granularity called ``name``.
 
+    Args:
+        name: A key of :data:`GRANULARITIES`, or blocks such as ``"block:32x32"``.
+        each_application: Whether a unit may be kept in some applications of a shared layer and removed in others.
+
     Raises:
-        ConfigurationError: if there is none.
+        ConfigurationError: if there is none, or it cannot differ between applications.
     """
     if isinstance(name, str):
-        if name in GRANULARITIES:
-            return GRANULARITIES[name]
+        granularity = GRANULARITIES.get(name)
         if match := _BLOCK.fullmatch(name):
-            return Block(int(match[1]), int(match[2]))
+            granularity = Block(int(match[1]), int(match[2]))
+        if isinstance(granularity, Spanning) and each_application:
+            return replace(granularity, each_application=True)
+        if granularity is not None and each_application:
+            gated = [repr(key) for key, value in GRANULARITIES.items() if isinstance(value, Spanning)]
+            raise ConfigurationError(
+                f"applications='each' needs units that a gate can switch, granularity={' or '.join(gated)}; with"
+                f" granularity={name!r} the weights themselves are masked, which all applications share."
+            )
+        if granularity is not None:
+            return granularity
     raise ConfigurationError(
         f"granularity={name!r} is not allowed; choose one of {sorted(GRANULARITIES)}, or blocks such as 'block:32x32'."
     )

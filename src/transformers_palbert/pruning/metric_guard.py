@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, PruningError
+from ..errors import ConfigurationError, NoEffectWarning, PruningError
 
 __all__ = ["LAST_GOOD_FILE", "MetricGuard"]
 
@@ -28,24 +29,51 @@ class MetricGuard:
 
     Args:
         max_drop: Allowed loss of the metric against the dense baseline, in the metric's own unit, at least 0.
-        metric: Key in the metrics of an evaluation, with or without the prefix ``eval_``.
+        metric: Key in the metrics of an evaluation, with or without the prefix ``eval_``; of several evaluation sets,
+            with the name of one: ``"dev_f1"``.
         baseline: The dense model's metric; None takes the first evaluation at density 1.
-        greater_is_better: False for a loss.
+        greater_is_better: None takes it from the name, as ``Trainer`` does for ``metric_for_best_model``: less is
+            better where it ends with ``loss``.
 
     Raises:
         ConfigurationError: if ``max_drop`` is negative.
     """
 
     def __init__(
-        self, max_drop: float, metric: str = "f1", baseline: float | None = None, greater_is_better: bool = True
+        self, max_drop: float, metric: str = "f1", baseline: float | None = None, greater_is_better: bool | None = None
     ) -> None:
         if not max_drop >= 0:  # so that NaN is refused too
             raise ConfigurationError(f"max_metric_drop={max_drop} must be a number of at least 0.")
-        self.max_drop, self.baseline, self.greater_is_better = max_drop, baseline, greater_is_better
+        self.max_drop, self.baseline = max_drop, baseline
+        self.greater_is_better = not metric.endswith("loss") if greater_is_better is None else greater_is_better
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
         self.step: int | None = None
         self.density = 1.0
         self._state: dict[str, Tensor] = {}
+        self._heard, self._unheard = False, set[str]()  # the watched metric, and others, of one evaluation
+        self._warned = False
+
+    def hears(self, metrics: Mapping[str, float]) -> bool:
+        """Whether the watched metric is among ``metrics``; if not, they may be those of another evaluation set."""
+        if self.metric in metrics:
+            self._heard = True
+        else:
+            self._unheard |= metrics.keys()
+        return self.metric in metrics
+
+    def require_heard(self) -> None:
+        """Raise if there was an evaluation since the last call, and the watched metric was in none of its sets.
+
+        Raises:
+            PruningError: naming the metrics that there were.
+        """
+        unheard = set() if self._heard else self._unheard
+        self._heard, self._unheard = False, set()
+        if unheard:
+            raise PruningError(
+                f"max_metric_drop watches {self.metric!r}, and the evaluation returned {sorted(unheard)}. Name one of"
+                " them with metric=…, or give Trainer a compute_metrics that returns it."
+            )
 
     def is_good(self, metrics: Mapping[str, float], density: float) -> bool:
         """Whether an evaluation at ``density`` stayed within the allowed loss.
@@ -53,11 +81,8 @@ class MetricGuard:
         Raises:
             PruningError: if the metric is missing, or nothing is known to compare with.
         """
-        if self.metric not in metrics:
-            raise PruningError(
-                f"max_metric_drop watches {self.metric!r}, and the evaluation returned {sorted(metrics)}."
-                " Name one of them with metric=…, or give Trainer a compute_metrics that returns it."
-            )
+        if not self.hears(metrics):
+            self.require_heard()
         value = metrics[self.metric]
         if self.baseline is None:
             if density < 1:
@@ -68,8 +93,21 @@ class MetricGuard:
             if math.isnan(value):
                 raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
+        self._warn_if_idle(self.baseline)
         drop = self.baseline - value if self.greater_is_better else value - self.baseline
         return drop <= self.max_drop
+
+    def _warn_if_idle(self, baseline: float) -> None:
+        """Once, where the metric could fall to zero and would still be good enough."""
+        if self.greater_is_better and 0 <= baseline <= self.max_drop and not self._warned:
+            warnings.warn(
+                f"max_metric_drop={self.max_drop:g} can stop nothing: the dense model's {self.metric} is {baseline:g},"
+                " and may fall to zero. The drop is in the unit of the metric: where that lies between 0 and 1, a point"
+                " of a hundred is 0.01.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+        self._warned = True
 
     def remember(self, model: nn.Module, step: int, density: float, file: Path | None = None) -> None:
         """Keep a copy of ``model`` as the last good state; ``file`` gets one too, whole or not at all."""

@@ -8,30 +8,114 @@ optimizer is not to touch lend it nothing but the place where a GradScaler finds
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import PruningError
+from ..errors import NoEffectWarning, PruningError
+from ..model.structure import known_structure, part_of
+from .config import PruningConfig
+from .convert import masked_layers, score_parameters, update_scores
 
-__all__ = ["require_in_optimizer", "restore_groups", "separate_groups", "take_gradients"]
+__all__ = [
+    "ScoreStep",
+    "require_in_optimizer",
+    "restore_groups",
+    "separate_groups",
+    "take_gradients",
+    "warn_of_one_rate",
+]
 
 
-def require_in_optimizer(optimizer: Optimizer, scores: Iterable[nn.Parameter]) -> None:
-    """Raise unless ``optimizer`` updates every one of ``scores``.
+class ScoreStep:
+    """What happens to the scores of a model around each step of its optimizer.
+
+    Args:
+        model: A prepared model.
+        config: Its settings.
+        total_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(self, model: nn.Module, config: PruningConfig, total_steps: int) -> None:
+        self.model, self.config, self.total_steps = model, config, total_steps
+        self._changed: list[tuple[dict[str, Any], list[Any]]] = []
+        self._gradients: list[Tensor | None] = []
+
+    def before(self, optimizer: Optimizer) -> None:
+        """Take the scores out of the groups that decay, or their gradients away where the optimizer has no say."""
+        scores = score_parameters(self.model)
+        if self.config.score.by_optimizer:
+            self._changed = separate_groups(optimizer, scores, self._learning_rate())
+        else:
+            self._gradients = take_gradients(scores)
+
+    def after(self, optimizer: Optimizer, skipped: bool = False, scale: Tensor | None = None) -> None:
+        """Put back what :meth:`before` took, and update the scores that the optimizer does not.
+
+        Args:
+            optimizer: The same as before.
+            skipped: Whether the step did not take place, as a GradScaler decides when gradients overflow.
+            scale: What the gradients that were taken are still to be divided by; None: nothing.
+        """
+        restore_groups(optimizer, self._changed)
+        gradients, self._changed, self._gradients = self._gradients, [], []
+        if scale is not None:
+            gradients = [gradient if gradient is None else gradient / scale for gradient in gradients]
+        if gradients and not skipped:
+            update_scores(self.model, self.config, gradients)
+
+    def _learning_rate(self) -> float | None:
+        """None where the rate of the model will do: then only the order of the scores counts."""
+        if self.config.score_start == "zero":
+            return None
+        return self.config.score_learning_rate or 1.0 / self.total_steps
+
+
+def require_in_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
+    """Raise unless ``optimizer`` updates the scores of every prunable layer of ``model``.
 
     Raises:
-        PruningError: naming the cure.
+        PruningError: naming the cause and the cure.
     """
+    layers = {name: layer for name, layer in masked_layers(model).items() if layer.scores is not None}
+    if frozen := [name for name, layer in layers.items() if not layer.scores.requires_grad]:  # type: ignore[union-attr]
+        raise PruningError(
+            f"The scores of {len(frozen)} layers, the first of them {frozen[0]}, are frozen (requires_grad=False), so"
+            " nothing would say which of their weights to keep. Freeze layers before they are prepared for pruning:"
+            " before the Trainer is made, or prepare_pruning is called. Or leave them out with exclude=[…]."
+        )
     known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    missing = sum(id(parameter) not in known for parameter in scores)
+    missing = sum(id(layer.scores) not in known for layer in layers.values())
     if missing:
         raise PruningError(
-            f"The optimizer does not know {missing} of the score tensors, so movement pruning could not learn which"
-            " weights to keep. It was made before the model was prepared: call prepare_pruning(model, callback.config)"
-            " first and make the optimizer afterwards, or let Trainer make it."
+            f"The optimizer does not know {missing} of the score tensors, so nothing would say which weights to keep."
+            " It was made before the model was prepared: call prepare_pruning(model, config) first and make the"
+            " optimizer afterwards, or let Trainer make it."
+        )
+
+
+def warn_of_one_rate(model: nn.Module, optimizer: Optimizer) -> None:
+    """Warn if the model's ``layer_lr_decay`` asks for slower embeddings, and ``optimizer`` has one rate for all.
+
+    Between the layers the model sees to it itself; embeddings and head need groups of their own, which a stock
+    ``Trainer`` does not make.
+    """
+    decay = getattr(getattr(model, "config", None), "layer_lr_decay", 1.0)
+    rates = {id(p): group.get("initial_lr", group["lr"]) for group in optimizer.param_groups for p in group["params"]}
+    structure, by_part = known_structure(model), dict[str | None, set[float]]()
+    for name, parameter in model.named_parameters():
+        if id(parameter) in rates:
+            by_part.setdefault(part_of(name, structure), set()).add(float(rates[id(parameter)]))
+    if decay != 1.0 and by_part.get("embeddings", set()) & by_part.get("head", set()):
+        warnings.warn(
+            f"layer_lr_decay={decay} works between the layers alone: the optimizer has one learning rate for embeddings"
+            " and head. Use QuestionAnsweringTrainer, which makes groups for them, or give your Trainer an optimizer of"
+            " transformers_palbert.training.optimizer.parameter_groups(…).",
+            NoEffectWarning,
+            stacklevel=3,
         )
 
 

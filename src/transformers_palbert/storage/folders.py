@@ -91,8 +91,8 @@ def _convert(
         settings["dtype"] = str(dtype).removeprefix("torch.")
         settings.pop("torch_dtype", None)  # its name before transformers 5
         settings.pop("quantization_config", None)
-        if packing is not None and packed:
-            settings["quantization_config"] = SparseConfig.of(packing, packed).to_dict()
+        if packed or "layer_sizes" in settings:  # whoever reads smaller layers needs this package, packed or not
+            settings["quantization_config"] = SparseConfig.of(packing or LOSSLESS, packed).to_dict()
         _write_json(folder / CONFIG_FILE, settings)
         lossy = packing is not None and (packing.values, packing.embeddings) != ("auto", "auto")
         _copy_the_rest(source, folder, CARD_FILES if lossy else ())

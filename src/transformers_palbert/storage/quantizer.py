@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..errors import ConfigurationError, StorageError
+from ..model.pruning_state import PruningState
+from ..model.removal import read_layer_sizes, resize_layers
 from .config import StorageConfig
 from .files import StoredTensor, read_headers, require_inside
 from .state import NOT_WHOLE, load_packed_state, restore, store_state
@@ -125,6 +128,8 @@ class SparseQuantizer(HfQuantizer):
     """Unpacks the weights when a checkpoint is loaded, and packs them when the model is saved."""
 
     quantization_config: SparseConfig
+    packs = True
+    """Whether saving packs. If not, the file is dense, and only the sizes of the layers need this quantizer."""
 
     def __init__(self, quantization_config: SparseConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
@@ -138,7 +143,12 @@ class SparseQuantizer(HfQuantizer):
     # -- loading -----------------------------------------------------------------------------------------------------
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> None:
-        """Check what the files hold against what the config lists, before anything is read."""
+        """Check what the files hold against what the config lists, before anything is read.
+
+        Layers from which units were removed are smaller than the architecture makes them, and get their sizes first.
+        """
+        if (sizes := read_layer_sizes(model.config)) is not None:
+            resize_layers(model, sizes)
         progress = _Loading(model)
         if (files := kwargs.get("checkpoint_files")) is not None:
             if other := [file for file in files if not str(file).endswith(".safetensors")]:
@@ -193,10 +203,13 @@ class SparseQuantizer(HfQuantizer):
         """
         from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
-        state = store_state(_whole_state(model), self.quantization_config.storage)
+        state = _whole_state(model)
+        _note_density(model, state)
+        if self.packs:
+            state = store_state(state, self.quantization_config.storage)
         state = remove_tied_weights_from_state_dict(state, model)
         names = [name for name, tensor in state.items() if is_packed(tensor)]
-        if not names:
+        if not names and read_layer_sizes(model.config) is None:
             # An ordinary file. Without the entry, whoever has not this package can read it too.
             vars(model.config).pop("quantization_config", None)
             return state, {}
@@ -217,6 +230,13 @@ class SparseQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
         return model  # its weights are dense; the caller detaches the quantizer
+
+
+def _note_density(model: Any, state: Mapping[str, Tensor]) -> None:
+    """Let the model's config say how dense the model is now: it may have been trained on without masks."""
+    if (pruning := PruningState.of(model)) is not None:
+        now = pruning.after_training_on(state)
+        model.config.pruning = None if now is None else replace(now, status="final").to_dict()
 
 
 def _require_as_listed(stored: dict[str, StoredTensor], listed: set[str]) -> None:

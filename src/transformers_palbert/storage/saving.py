@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StorageError
+from ..model.pruning_state import PRUNED_WEIGHT_KEY
+from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
 from .quantizer import SparseConfig, SparseQuantizer, is_packed_config
 from .state import round_tensor
@@ -26,7 +28,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
-        StorageError: if a value cannot be stored, such as NaN as int8 or 1e5 as float16. Then nothing is changed.
+        StorageError: if a value cannot be stored, such as NaN as int8 or 1e5 as float16, or if masks are not baked in.
+            Then nothing is changed.
 
     Example:
         >>> enable_sparse_saving(model, StorageConfig(values="float16"))
@@ -39,6 +42,12 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             " Call model.dequantize() before."
         )
     state = _distinct(model.state_dict())
+    if masks := [name for name in state if name.endswith(f".{PRUNED_WEIGHT_KEY}")]:
+        raise StorageError(
+            f"{len(masks)} layers of {type(model).__name__} are prepared for pruning, and their masks are not baked in:"
+            " a packed file with scores and masks beside the weights could not be loaded. Call bake_masks(model)"
+            " first; the callback and Pruner.finish() do it when the training ends."
+        )
     rounded = {name: round_tensor(name, tensor, config) for name, tensor in state.items()}
     with torch.no_grad():
         for name, tensor in state.items():
@@ -57,10 +66,15 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def disable_sparse_saving(model: PreTrainedModel) -> None:
     """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
 
-    A new model that was made from the config of a packed one needs it too: that config lists what is packed.
+    A new model that was made from the config of a packed one needs it too: that config lists what is packed. The file
+    of a model with layers of different sizes is dense as well, and still says that this package reads it.
     """
     quantizer = getattr(model, "hf_quantizer", None)
-    if isinstance(quantizer, SparseQuantizer):
+    if read_layer_sizes(model.config) is not None:
+        dense = SparseQuantizer(SparseConfig.of(LOSSLESS), pre_quantized=True)
+        dense.packs = False
+        dense.attach(model)
+    elif isinstance(quantizer, SparseQuantizer):
         quantizer.remove_quantization_config(model)
     elif is_packed_config(vars(model.config)):
         del model.config.quantization_config

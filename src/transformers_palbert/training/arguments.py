@@ -136,6 +136,17 @@ class DataArguments:
 
 
 @dataclass
+class DistillationArguments:
+    """A larger or dense model whose answers the model learns from, beside those of the data."""
+
+    teacher_name_or_path: str | None = _option(
+        None, "Folder or Hub id of a question-answering model with the same tokenizer, whose logits are imitated."
+    )
+    distillation_weight: float = _option(0.5, "Share of the teacher in the loss, above 0 and at most 1.")
+    distillation_temperature: float = _option(2.0, "Softens both distributions; 1 leaves them as they are.")
+
+
+@dataclass
 class PruningArguments:
     """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
 
@@ -147,6 +158,11 @@ class PruningArguments:
     )
     pruning_granularity: str = _option(
         "element", "What is removed as one: element, row, column, block:32x32 (any size), head or ffn_unit."
+    )
+    pruning_applications: str = _option(
+        "shared",
+        "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
+        " each lets every depth keep its own (PAL-BERT with --pruning_granularity head or ffn_unit).",
     )
     pruning_scope: str = _option(
         "matrix", "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept."
@@ -174,6 +190,12 @@ class PruningArguments:
     )
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
+    )
+    pruning_exclude: str | None = _option(
+        None, "Comma-separated regular expressions of module names to leave dense, beside those that are so anyway."
+    )
+    change_on_resume: bool = _option(
+        False, "Go on with a checkpoint that was written with other pruning settings, instead of refusing it."
     )
     max_metric_drop: float | None = _option(
         None, "Stop at the last density whose evaluation lost no more than this of --pruning_metric, and restore it."
@@ -226,6 +248,7 @@ class PruningArguments:
             target_sparsity=self.target_sparsity,
             method=self.pruning_method,
             granularity=self.pruning_granularity,
+            applications=self.pruning_applications,
             scope=self.pruning_scope,
             schedule=self.pruning_schedule,
             warmup=self.pruning_warmup,
@@ -237,6 +260,7 @@ class PruningArguments:
             sensitivity_decay=self.pruning_sensitivity_decay,
             uncertainty_decay=self.pruning_uncertainty_decay,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
+            exclude=None if self.pruning_exclude is None else tuple(self.pruning_exclude.split(",")),
         )
         return MovementPruningCallback(
             config=config,
@@ -245,6 +269,7 @@ class PruningArguments:
             dense_metric=self.pruning_dense_metric,
             stop_on_collapse=self.stop_on_collapse,
             save_sparse=storage or False,
+            change_on_resume=self.change_on_resume,
         )
 
 

@@ -6,13 +6,25 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import TrainingArguments
+from torch import nn
+from transformers import CONFIG_NAME, TrainingArguments
 
+from ..errors import PruningError
+from ..model.pruning_state import PruningState
+from ..pruning.convert import is_prepared
 from ..storage.files import INDEX_FILE, WEIGHTS_FILE
 
-__all__ = ["find_damage", "last_whole_checkpoint", "resume_point"]
+__all__ = ["ResumingMixin", "find_damage", "last_whole_checkpoint", "require_masks_kept", "resume_point"]
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    _Base = Trainer
+else:
+    _Base = object
 
 logger = logging.getLogger(__name__)
 
@@ -20,24 +32,68 @@ STATE_FILE = "trainer_state.json"
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
+class ResumingMixin(_Base):
+    """Lets ``Trainer.train`` go on from checkpoints that are whole, and from the middle of pruning only with masks.
+
+    It comes before the Trainer in the bases: ``class MyTrainer(ResumingMixin, Trainer)``.
+    """
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As ``Trainer`` does; ``resume_from_checkpoint=True`` passes over checkpoints that were cut off.
+
+        Raises:
+            PruningError: see :func:`require_masks_kept`.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = _last_whole(self.args) or True  # Trainer says that there is none
+        if isinstance(resume_from_checkpoint, str | Path) and self.model is not None:
+            require_masks_kept(Path(resume_from_checkpoint), self.model)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+
+def require_masks_kept(checkpoint: Path, model: nn.Module) -> None:
+    """Raise if ``checkpoint`` is from the middle of a pruning run and ``model`` is not prepared to go on pruning.
+
+    Its masks and scores would be left out, and the weights would grow back.
+
+    Raises:
+        PruningError: naming the cure.
+    """
+    settings, _ = _read_json(checkpoint / CONFIG_NAME)
+    state = PruningState.of(settings)
+    if state is not None and not state.is_finished and not is_prepared(model):
+        raise PruningError(
+            f"{checkpoint} is from the middle of a pruning run, at density {state.density:.3f}, and this run has no"
+            " MovementPruningCallback: the masks would be lost. Give the Trainer the callback that wrote it, or begin"
+            " a new run from its weights, from_pretrained(checkpoint)."
+        )
+
+
 def resume_point(args: TrainingArguments) -> str | None:
     """The checkpoint to go on from: the one that was asked for, or else the last whole one in the output folder."""
     if args.resume_from_checkpoint is not None:
         return args.resume_from_checkpoint
+    if (found := _last_whole(args)) is not None:
+        logger.info("Going on from %s; choose another --output_dir to start anew.", found)
+    return found
+
+
+def _last_whole(args: TrainingArguments) -> str | None:
     sharded = bool(args.fsdp or args.deepspeed)  # these keep the weights in files of their own form
-    found = last_whole_checkpoint(Path(str(args.output_dir)), look_at_weights=not sharded)
-    if found is None:
-        return None
-    logger.info("Going on from %s; choose another --output_dir to start anew.", found)
-    return str(found)
+    found = last_whole_checkpoint(str(args.output_dir), look_at_weights=not sharded)
+    return None if found is None else str(found)
 
 
-def last_whole_checkpoint(folder: Path, *, look_at_weights: bool = True) -> Path | None:
+def last_whole_checkpoint(folder: str | Path, *, look_at_weights: bool = True) -> Path | None:
     """The newest checkpoint in ``folder`` that was written to its end; damaged ones are passed over with a warning.
 
-    A run that is killed, or whose disk is full, while it saves leaves a folder that cannot be resumed.
+    A run that is killed, or whose disk is full, while it saves leaves a folder that cannot be resumed. The function of
+    transformers that looks for the last checkpoint takes such a folder all the same.
+
+    Example:
+        >>> trainer.train(resume_from_checkpoint=last_whole_checkpoint(args.output_dir))
     """
-    for checkpoint in _newest_first(folder):
+    for checkpoint in _newest_first(Path(folder)):
         damage = find_damage(checkpoint, look_at_weights=look_at_weights)
         if damage is None:
             return checkpoint

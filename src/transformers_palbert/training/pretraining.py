@@ -21,6 +21,7 @@ from ..pretraining.preparing import WORDS, corpus_key, prepare_corpus
 from ..pretraining.segments import plan_chunks
 from ..pretraining.tokens import TokenCorpus
 from .arguments import _option
+from .checkpoints import ResumingMixin
 from .pushing import PushingMixin
 
 __all__ = ["PreTrainingArguments", "PreTrainingTrainer", "make_collator", "split_corpus"]
@@ -148,7 +149,7 @@ def make_collator(
     )
 
 
-class PreTrainingTrainer(PushingMixin, Trainer):
+class PreTrainingTrainer(ResumingMixin, PushingMixin, Trainer):
     """``Trainer`` for :class:`~transformers_palbert.PalBertForPreTraining`.
 
     - Training examples are drawn by an :class:`~transformers_palbert.pretraining.batches.EpochSampler`.

@@ -43,7 +43,7 @@ from ..errors import ConfigurationError
 from ..export.stock import export_stock, require_stock
 from ..hub.card import PalBertCard
 from ..qa.submission import write_predictions_csv
-from .arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
 from .run_arguments import RunArguments, further_scores
@@ -53,6 +53,7 @@ from .setup import (
     load_config,
     load_model,
     load_questions,
+    load_teacher,
     load_tokenizer,
     make_features,
 )
@@ -79,6 +80,7 @@ class QuestionAnsweringArguments(NamedTuple):
     baseline: BaselineArguments
     data: DataArguments
     pruning: PruningArguments
+    distillation: DistillationArguments
     training: TrainingArguments
     run: RunArguments = RunArguments()  # nothing changes it
 
@@ -130,7 +132,15 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: see :func:`~transformers_palbert.training.arguments.parse_arguments`.
     """
-    types = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, TrainingArguments, RunArguments)
+    types = (
+        ModelArguments,
+        BaselineArguments,
+        DataArguments,
+        PruningArguments,
+        DistillationArguments,
+        TrainingArguments,
+        RunArguments,
+    )
     return QuestionAnsweringArguments(*parse_arguments(types, argv, description=description, prog=prog))
 
 
@@ -158,6 +168,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
     }
+    load_teacher(arguments.distillation, arguments.model, model)
     callback = arguments.pruning.callback()
     trainer = QuestionAnsweringTrainer(
         model=model,

@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..errors import ConfigurationError
@@ -21,6 +21,8 @@ from ..qa.answering import decode_answers, longest_first
 from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
+from .checkpoints import ResumingMixin
+from .distillation import with_teacher
 from .optimizer import parameter_groups
 from .pushing import PushingMixin
 
@@ -29,11 +31,12 @@ __all__ = ["QuestionAnsweringTrainer"]
 logger = logging.getLogger(__name__)
 
 
-class QuestionAnsweringTrainer(PushingMixin, Trainer):
+class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
     """``Trainer`` whose ``evaluate`` and ``predict`` return the metrics of extracted answers.
 
     It writes a model card of what it measured, and pushes whole, see
-    :class:`~transformers_palbert.training.pushing.PushingMixin`.
+    :class:`~transformers_palbert.training.pushing.PushingMixin`. It goes on from whole checkpoints, see
+    :class:`~transformers_palbert.training.checkpoints.ResumingMixin`.
 
     Args:
         eval_examples: The questions behind ``eval_dataset`` (SQuAD schema); the features are their windows.
@@ -41,6 +44,9 @@ class QuestionAnsweringTrainer(PushingMixin, Trainer):
         decoding: How the windows were cut and how logits become answers. It is saved with the model, so that whoever
             scores it later gets the same figures. None takes what the model's configuration says, or else the
             defaults, which are then not saved, since nobody said how the windows were cut.
+        teacher: A model whose logits are imitated while training, with the defaults of
+            :func:`~transformers_palbert.training.distillation.with_teacher`; for others, pass
+            ``model=with_teacher(model, teacher, …)``.
         args, kwargs: As for ``Trainer``.
     """
 
@@ -50,17 +56,27 @@ class QuestionAnsweringTrainer(PushingMixin, Trainer):
         eval_examples: Any = None,
         metric: str = "squad",
         decoding: AnsweringSettings | None = None,
+        teacher: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
+        self.teacher = teacher  # first: the constructor below may make the model
         if not isinstance(decoding, AnsweringSettings | None):
             raise ConfigurationError(
                 f"decoding={decoding!r} must be settings that are saved with the model, as in"
                 " decoding=AnsweringSettings(max_seq_length=384, doc_stride=128)."
             )
         super().__init__(*args, **kwargs)
+        student: Any = self.model
+        if teacher is not None and self.model_init is None:
+            with_teacher(student, teacher)
         self.eval_examples, self.metric = eval_examples, metric
         self._given = decoding
         self._note_settings()
+
+    def call_model_init(self, trial: Any = None) -> Any:
+        """As ``Trainer`` does; the model that is made learns from the teacher, if there is one."""
+        model: Any = super().call_model_init(trial)
+        return model if self.teacher is None else with_teacher(model, self.teacher)
 
     @property
     def decoding(self) -> AnsweringSettings:

@@ -1,0 +1,115 @@
+"""``palbert shrink``: a trained model made faster without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigurationError
+from .output import JsonOption, make_table, show, write_json
+
+if TYPE_CHECKING:
+    from ..compaction.shrinking import Shrunk
+
+__all__ = ["shrink"]
+
+_SCORES = ("f1", "em", "exact_match")
+"""Of what a metric counts, what is compared."""
+
+
+def shrink(
+    model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
+    out: Annotated[Path, typer.Argument(help="New folder to write; it must not exist, or be empty.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", "-d", exists=True, help="Questions with answers, of the kind that the model reads."),
+    ],
+    speedup: Annotated[float, typer.Option("--speedup", "-s", help="How many times as fast it is to be, as in 1.5.")],
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", "-t", exists=True, help="Other questions to score before and after; by default none."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=8, help="How many of the questions are used.")] = 384,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Windows in the batch that is timed.")
+    ] = 8,
+    length: Annotated[
+        int | None, typer.Option(min=8, help="Tokens of a timed window; by default the mean of the questions' windows.")
+    ] = None,
+    multiple_of: Annotated[int, typer.Option(min=1, help="Feed-forward units stay in multiples of this.")] = 8,
+    seed: Annotated[int, typer.Option(help="Which questions are used.")] = 42,
+    json: JsonOption = False,
+) -> None:
+    """Make a trained model faster by removing attention heads and feed-forward units, without training it.
+
+    How long layers take is measured on this machine, and what removals cost is estimated on some hundred questions,
+    never those that the model will be judged by. The result loads with from_pretrained after
+    `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+
+    Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
+    """
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    from ..compaction.questions import question_batches
+    from ..compaction.shrinking import shrink as shrink_model
+    from ..qa.datasets import load_qa_dataset
+    from ..qa.settings import settings_for
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
+    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
+    questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
+    batches = question_batches(questions.select(range(min(examples, len(questions)))), tokenizer, settings)
+    result = shrink_model(
+        reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
+    )
+    result.model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    scores = {} if test is None else {name: _score(where, test) for name, where in (("before", model), ("after", out))}
+    if json:
+        write_json(_facts(result, scores))
+    else:
+        show(_sizes(result), _summary(result, scores, out))
+
+
+def _score(model: str | Path, test: Path) -> dict[str, float]:
+    """Metrics of a saved model, as every other command measures them."""
+    from ..qa.metrics import compute_metric
+    from .models import load_questions, load_reader, probe_text
+
+    records, metric = load_questions(test, None, None)
+    reader = load_reader(str(model), probe_text(records), {}, may_be_impossible=metric == "squad_v2")
+    answers = reader.answer(records, batch_size=32)
+    scores = compute_metric(metric, answers.predictions, records)
+    return {name.lower(): float(value) for name, value in scores.items() if name.lower() in _SCORES}
+
+
+def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
+    sizes = {path: {"heads": size.heads, "units": size.units} for path, size in result.sizes.items()}
+    timed = {"batch_size": result.batch_size, "length": result.length}
+    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes, "scores": scores}
+
+
+def _sizes(result: Shrunk) -> Any:
+    """A drawing of what each layer kept."""
+    most = max(size.units for size in result.sizes.values()) or 1
+    rows = [
+        (path, str(size.heads), "●" * size.heads, str(size.units), "█" * round(24 * size.units / most))
+        for path, size in result.sizes.items()
+    ]
+    return make_table(["layer", "heads", "", "units", ""], rows)
+
+
+def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:
+    shape = f"{result.batch_size} × {result.length} tokens"
+    lines = [
+        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}."
+    ]
+    for name in scores.get("before", {}):
+        before, after = (scores[when][name] for when in ("before", "after"))
+        lines.append(f"{name}: {before:.2f} before, {after:.2f} after")
+    return "\n".join(lines)

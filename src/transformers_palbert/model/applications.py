@@ -1,0 +1,165 @@
+"""Applications of a shared layer that keep only some of its heads and feed-forward units.
+
+ALBERT applies one set of weights at every depth. A PAL-BERT may say, for each application, which heads and units it
+uses: the file holds the shared weights once, the configuration one bit for each head and unit of each application, and
+every application computes with its own slices of the weights, which are cut once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import ConfigurationError
+from .structure import EncoderLayer, encoder_layers, layer_applications
+
+__all__ = [
+    "SlicedLinear",
+    "cut_applications",
+    "mask_from_text",
+    "mask_to_text",
+    "run_application",
+    "write_applications",
+]
+
+
+def mask_to_text(mask: Sequence[bool] | Tensor) -> str:
+    """A mask as hexadecimal digits: bit ``i % 8`` of byte ``i // 8`` says whether unit ``i`` is kept."""
+    return np.packbits(np.asarray(mask, dtype=bool), bitorder="little").tobytes().hex()
+
+
+def mask_from_text(text: str, count: int) -> list[bool]:
+    """The mask of ``count`` units that :func:`mask_to_text` wrote.
+
+    Raises:
+        ConfigurationError: if the text is not hexadecimal, or holds another number of bits.
+    """
+    try:
+        packed = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{text!r} is no mask of {count} units in hexadecimal digits.") from error
+    bits = np.unpackbits(packed, bitorder="little")
+    if packed.size != -(-count // 8) or bits[count:].any():
+        raise ConfigurationError(f"{text!r} is no mask of {count} units: it has {2 * packed.size} hexadecimal digits.")
+    return [bool(bit) for bit in bits[:count]]
+
+
+class SlicedLinear(nn.Linear):
+    """A Linear of which each application uses some rows, or some columns.
+
+    Without gradients the slices are cut once and kept; while training they are cut at each application, and the whole
+    weight learns.
+
+    Args:
+        linear: The Linear to replace; its Parameters are taken over.
+        kept: For each application, the indices of the rows or columns that it uses, int64.
+        rows: Whether they are rows (with their biases) or columns.
+
+    Attributes:
+        application: Which application is running.
+    """
+
+    def __init__(self, linear: nn.Linear, kept: Sequence[Tensor], *, rows: bool) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        self.kept, self.rows, self.application = list(kept), rows, 0
+        self._cuts: dict[int, tuple[tuple[object, ...], tuple[Tensor, Tensor | None]]] = {}
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input, *self._cut())
+
+    @property
+    def width(self) -> int:
+        """Number of rows or columns that the running application uses."""
+        return self.kept[self.application].numel()
+
+    def _cut(self) -> tuple[Tensor, Tensor | None]:
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            return self._slice()
+        version = None if self.weight.is_inference() else self.weight._version
+        key = version, self.weight.data_ptr(), self.weight.dtype
+        known = self._cuts.get(self.application)
+        if known is None or known[0] != key:
+            known = self._cuts[self.application] = key, self._slice()
+        return known[1]
+
+    def _slice(self) -> tuple[Tensor, Tensor | None]:
+        index = self.kept[self.application].to(self.weight.device)
+        weight = self.weight.index_select(0 if self.rows else 1, index)
+        bias = self.bias.index_select(0, index) if self.rows and self.bias is not None else self.bias
+        return weight, bias
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cuts": {}}
+
+    def _apply(self, *args: Any, **kwargs: Any) -> SlicedLinear:
+        self._cuts = {}  # another dtype or device
+        return super()._apply(*args, **kwargs)
+
+
+def run_application(layer: nn.Module, application: int) -> None:
+    """Tell the Linears of ``layer`` which of its applications comes now; those that do not differ do not listen."""
+    for module in layer.modules():
+        if hasattr(module, "application"):
+            module.application = application  # type: ignore[assignment] # modules hold more than tensors
+
+
+def cut_applications(model: nn.Module) -> None:
+    """Let every application of ``model``, a PAL-BERT, use what ``config.application_heads`` and ``…_units`` keep."""
+    for layer, rows in _masks_of_layers(model, model.config):
+        heads, units = rows["application_heads"], rows["application_units"]
+        if heads is not None:
+            width = layer.query.out_features // len(heads[0])
+            kept = [torch.tensor(mask, device="cpu").repeat_interleave(width).nonzero()[:, 0] for mask in heads]
+            for name in ("query", "key", "value"):
+                _replace(layer, getattr(layer, name), SlicedLinear(getattr(layer, name), kept, rows=True))
+            _replace(layer, layer.attention_output, SlicedLinear(layer.attention_output, kept, rows=False))
+        if units is not None:
+            kept = [torch.tensor(mask, device="cpu").nonzero()[:, 0] for mask in units]
+            _replace(layer, layer.ffn_in, SlicedLinear(layer.ffn_in, kept, rows=True))
+            _replace(layer, layer.ffn_out, SlicedLinear(layer.ffn_out, kept, rows=False))
+
+
+def _replace(layer: EncoderLayer, old: nn.Module, new: nn.Module) -> None:
+    path = next(path for path, module in layer.module.named_modules() if module is old)
+    layer.module.set_submodule(path, new)
+
+
+def _masks_of_layers(model: nn.Module, config: Any) -> Iterator[tuple[EncoderLayer, dict[str, Any]]]:
+    """Each layer, with the masks of its applications by the field of ``config`` that says them, or None."""
+    applied = layer_applications(config)
+    sizes = {"application_heads": config.num_attention_heads, "application_units": config.intermediate_size}
+    for layer in encoder_layers(model):
+        own = [place for place, path in enumerate(applied) if layer.name.endswith(path)]
+        yield (
+            layer,
+            {
+                field: None
+                if (texts := getattr(config, field)) is None
+                else [mask_from_text(texts[i], size) for i in own]
+                for field, size in sizes.items()
+            },
+        )
+
+
+def write_applications(model: nn.Module, field: str, masks: dict[str, Tensor]) -> None:
+    """Write what the applications keep into the configuration of ``model``.
+
+    Args:
+        model: A PAL-BERT.
+        field: ``"application_heads"`` or ``"application_units"``.
+        masks: Name of a layer -> bool ``[applications, units]``.
+    """
+    applied, texts = layer_applications(model.config), []
+    seen = dict.fromkeys(applied, 0)
+    for path in applied:
+        mask = next(mask for name, mask in masks.items() if name.endswith(path))
+        texts.append(mask_to_text(mask[seen[path]].cpu()))
+        seen[path] += 1
+    setattr(model.config, field, texts)

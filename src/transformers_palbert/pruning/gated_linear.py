@@ -1,0 +1,71 @@
+"""A Linear whose inputs pass through gates, one for each unit: an attention head, a feed-forward unit.
+
+Scaling an input is scaling the column of the weight that it meets, so a gate of zero takes the unit out of the model.
+Unlike a mask of weights, a gate may be any number, has one score for all the weights of its unit, and may differ
+between the applications of a shared layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .maskable import MaskableLinear
+from .masks import mask_weight
+
+__all__ = ["GatedLinear"]
+
+
+class GatedLinear(MaskableLinear):
+    """``y = (x ⊙ z_a) Wᵀ + b``, with the gates ``z_a`` of the application ``a`` that is running.
+
+    With one set of gates, the effective weight of a checkpoint is ``W ⊙ z``, column by column. With a set for each
+    application no single weight can say it; then the checkpoint holds ``W``, and the model's configuration the gates.
+
+    Args:
+        linear: The Linear to replace.
+        gates: Number of units; they divide the inputs evenly, in their order.
+        applications: Applications of the layer that have gates of their own; 1 where all of them share one set.
+        state: What the score remembers of the gates.
+
+    Attributes:
+        application: Which application is running, set by the layer before each.
+        scores: ``[applications, gates]``, float32, a Parameter whose gradient is ``∂L/∂z ⊙ 1``; or None.
+        mask: ``z``, ``[applications, gates]``, float32.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, gates: int, applications: int = 1, state: Mapping[str, Tensor] | None = None
+    ) -> None:
+        super().__init__(linear, torch.ones(applications, gates, device=linear.weight.device), state)
+        self.application = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        gates = self.built()
+        row = gates[self.application if gates.size(0) > 1 else 0].to(input.dtype)
+        return functional.linear(input * self._of_inputs(row), self.weight, self.bias)
+
+    def _build(self, dtype: torch.dtype | None) -> Tensor:
+        gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
+        return gates if dtype is None else gates.to(dtype)
+
+    def _of_inputs(self, row: Tensor) -> Tensor:
+        """One gate for each input, ``[in]``, from one for each unit."""
+        width = self.in_features // row.numel()
+        return row if width == 1 else row.repeat_interleave(width)
+
+    def _halves(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.mask.size(0) > 1:
+            return weight, None
+        gates = self._of_inputs(self.mask[0])
+        effective = (weight * gates.to(weight.dtype)).masked_fill(gates == 0, 0.0)  # no negative zeros
+        return effective, weight.masked_fill(gates == 1, 0.0)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> GatedLinear:
+        super()._apply(*args, **kwargs)
+        self.mask = self.mask.float()  # model.half() is for the weights; a gate is compared with 0 and 1
+        return self

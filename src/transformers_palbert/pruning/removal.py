@@ -1,0 +1,50 @@
+"""Removal of heads and feed-forward units from a model that is saved and loaded again: :func:`remove_units`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from transformers import PreTrainedModel
+
+from ..errors import PruningError
+from ..model.removal import Kept, fold_dead_units, keep_units, read_layer_sizes
+from ..storage.quantizer import SparseQuantizer
+from ..storage.saving import enable_sparse_saving
+from .convert import is_prepared
+
+__all__ = ["remove_units"]
+
+
+def remove_units(model: PreTrainedModel, kept: Mapping[str, Kept] | None = None) -> PreTrainedModel:
+    """Cut attention heads and feed-forward units out of ``model``: smaller matrices, less to compute.
+
+    Layers may end with different sizes. Such a model is saved packed from then on, since the configuration of its
+    architecture cannot say them: ``from_pretrained`` gives it back after ``import transformers_palbert``, and fails
+    without. Where all layers keep the same number of feed-forward units and all their heads, the file is a stock one.
+
+    Args:
+        model: A model of an architecture in :data:`~transformers_palbert.model.structure.STRUCTURES`, not in the middle
+            of being pruned; changed in place. An optimizer made before knows parameters that are no longer there.
+        kept: Path of a layer below the base model, as in ``"encoder.layer.0"``, -> the heads and units that stay. None
+            removes what can go without changing anything: whatever a baked mask left without a way in or out.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        PruningError: if the model is in the middle of being pruned.
+        ConfigurationError: if a layer or a unit does not exist, or the architecture is not in the table.
+
+    Example:
+        >>> remove_units(model, {"encoder.layer.0": Kept(heads=[0, 3, 5], units=range(512))})
+        >>> model.save_pretrained("smaller")
+    """
+    if is_prepared(model):
+        raise PruningError(
+            "The model is being pruned; finish the training, or call bake_masks(model), before removing."
+        )
+    keep_units(model, fold_dead_units(model) if kept is None else kept)
+    packed = isinstance(getattr(model, "hf_quantizer", None), SparseQuantizer)
+    if read_layer_sizes(model.config) is not None and not packed:
+        enable_sparse_saving(model)
+    return model

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import AutoModelForQuestionAnswering
+
+from tests.compaction.test_shrinking import clock
+from transformers_palbert.model.removal import layer_sizes
+
+__all__ = ["clock"]
+
+pytestmark = pytest.mark.usefixtures("clock")
+OPTIONS = ("--speedup", 1.3, "--multiple-of", 4, "--batch-size", 2)
+
+
+def test_the_result_is_smaller_and_answers(palbert, saved_model, answerable, tmp_path):
+    out = tmp_path / "fast"
+    result = palbert("shrink", saved_model, out, "--data", answerable, *OPTIONS, "--test", answerable, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["asked"] == 1.3
+    assert found["speedup"] >= 1.3 * 0.98
+    assert found["timed"]["batch_size"] == 2
+    assert set(found["scores"]) == {"before", "after"}
+    assert set(found["scores"]["before"]) == {"f1", "em"}
+    sizes = layer_sizes(AutoModelForQuestionAnswering.from_pretrained(out))
+    assert {path: {"heads": size.heads, "units": size.units} for path, size in sizes.items()} == found["layers"]
+    again = palbert("answer", out, "-q", "谁写了《红楼梦》?", "-c", "《红楼梦》的作者是曹雪芹,写于清代。")
+    assert again.exit_code == 0, again.output
+
+
+def test_a_drawing_of_the_layers(palbert, saved_model, answerable, tmp_path, terminal):
+    terminal(80)
+    out = tmp_path / "fast"
+    result = palbert("shrink", saved_model, out, "--data", answerable, *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "●" in result.stdout
+    assert "times as fast" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[:3])) <= 80
+
+
+def test_nothing_is_overwritten(palbert, saved_model, answerable, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    result = palbert("shrink", saved_model, tmp_path, "--data", answerable, *OPTIONS)
+    assert result.exit_code == 1
+    assert "exists and is not empty" in result.stderr
+
+
+@pytest.mark.parametrize(("speedup", "message"), [(0.9, "must be above 1"), (100, "times less")])
+def test_speeds_that_cannot_be(palbert, saved_model, answerable, tmp_path, speedup, message):
+    options = ("--data", answerable, "--speedup", speedup)
+    result = palbert("shrink", saved_model, tmp_path / "fast", *options)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not (tmp_path / "fast").exists()
+
+
+def test_models_that_are_not_there(palbert, answerable, tmp_path):
+    result = palbert("shrink", tmp_path / "nothing", tmp_path / "fast", "--data", answerable, *OPTIONS)
+    assert result.exit_code == 1
+    assert "nothing" in result.stderr

@@ -1,0 +1,51 @@
+"""The table of measured times: its grid, its sums, and a model that is left as it was. Time decides no test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.pruning.helpers import tiny_model
+from transformers_palbert.compaction.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
+from transformers_palbert.model.removal import Kept, keep_units
+
+
+def test_sums_and_interpolation() -> None:
+    table = LatencyTable((1, 3), np.array([0.0, 4.0]), (0, 8), np.array([1.0, 9.0]), 5.0)
+    assert table.layer(1, 0) == 1.0
+    assert table.layer(2, 4) == 2.0 + 5.0
+    assert table.model([(3, 8), (1, 0)]) == 5.0 + 13.0 + 1.0
+
+
+@pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta", "distilbert"])
+def test_measuring(kind: str) -> None:
+    model = tiny_model(kind).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    table = measure_latency(model, batch_size=2, length=8, steps=4)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert table.heads == (1, 2)
+    assert table.units == (0, 8, 16, 24, 32)
+    assert table.head_seconds[0] == 0
+    for seconds in (table.head_seconds, table.unit_seconds):
+        assert (np.diff(seconds) >= 0).all()
+        assert np.isfinite(seconds).all()
+    assert table.unit_seconds[0] > 0
+    assert table.rest_seconds >= 0
+    assert applied_sizes(model) == [(2, 32)] * 3
+
+
+def test_of_a_model_with_smaller_layers() -> None:
+    model = tiny_model("bert")
+    keep_units(model, {"encoder.layer.0": Kept([1], range(5)), "encoder.layer.2": Kept(None, range(9))})
+    assert applied_sizes(model) == [(1, 5), (2, 32), (2, 9)]
+    assert measure_latency(model, batch_size=1, length=4, steps=2).units == (0, 16, 32)
+
+
+def test_models_in_turns() -> None:
+    models = [tiny_model("bert").train(), tiny_model("albert").eval()]
+    seconds = fastest_seconds(models, 1, 6)
+    assert len(seconds) == 2
+    assert min(seconds) > 0
+    assert [model.training for model in models] == [True, False]

@@ -1,0 +1,93 @@
+"""Projections fitted anew: what they give again, and what they leave alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from tests.pruning.helpers import qa_batch, tiny_model
+from transformers_palbert.compaction.repair import repair_projections
+from transformers_palbert.model.removal import Kept, keep_units, layer_path, layer_sizes
+from transformers_palbert.model.structure import encoder_layers
+
+BATCHES = [qa_batch(count=16, seed=seed) for seed in range(8)]
+
+
+def distance(small: PreTrainedModel, whole: PreTrainedModel) -> float:
+    with torch.no_grad():
+        one, other = (model.eval()(**qa_batch(count=16, seed=99)) for model in (small, whole))
+    return float((one.start_logits - other.start_logits).square().mean())
+
+
+@pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta", "distilbert"])
+def test_it_comes_nearer_to_the_whole_model(kind: str) -> None:
+    whole = tiny_model(kind)
+    for parameter in whole.base_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    small = copy.deepcopy(whole)
+    keep_units(small, {path: Kept(None, range(24)) for path in layer_sizes(small)})
+    before, others = distance(small, whole), copy.deepcopy(small.state_dict())
+    repair_projections(small, whole, BATCHES)
+    assert distance(small, whole) < before / 2
+    changed = {name for name, tensor in small.state_dict().items() if not torch.equal(tensor, others[name])}
+    allowed = {
+        f"{name}.{kind}"
+        for layer in encoder_layers(small)
+        for name, module in small.named_modules()
+        for kind in ("weight", "bias")
+        if module in (layer.attention_output, layer.ffn_out)
+    }
+    assert changed <= allowed
+    assert changed
+
+
+def test_what_the_others_can_give_comes_back() -> None:
+    """Every unit has a twin; without the twins nothing is lost."""
+    whole = tiny_model("bert")
+    with torch.no_grad():
+        for layer in encoder_layers(whole):
+            for tensor in (layer.ffn_in.weight, layer.ffn_in.bias):
+                torch.nn.init.normal_(tensor, std=0.5)
+                tensor[16:] = tensor[:16]
+    small = copy.deepcopy(whole)
+    keep_units(small, {layer_path(small, layer): Kept(None, range(16)) for layer in encoder_layers(small)})
+    before = distance(small, whole)
+    repair_projections(small, whole, BATCHES, ridge=1e-8)
+    assert distance(small, whole) < before * 1e-4
+
+
+def test_a_whole_model_stays_as_it_is() -> None:
+    whole = tiny_model("bert")
+    small = copy.deepcopy(whole)
+    repair_projections(small, whole, BATCHES[:2])
+    for name, tensor in small.state_dict().items():
+        torch.testing.assert_close(tensor, whole.state_dict()[name], rtol=1e-3, atol=1e-3)
+
+
+def test_a_layer_without_units_gets_its_mean_back() -> None:
+    whole = tiny_model("bert")
+    small = copy.deepcopy(whole)
+    keep_units(small, {path: Kept(None, []) for path in layer_sizes(small)})
+    repair_projections(small, whole, BATCHES)
+    assert distance(small, whole) < float("inf")
+    with torch.no_grad():
+        assert small(**qa_batch()).start_logits.isfinite().all()
+
+
+def test_padding_does_not_count() -> None:
+    whole = tiny_model("bert")
+    results = []
+    for padding in (0, 5):
+        small = copy.deepcopy(whole)
+        keep_units(small, {path: Kept(None, range(16)) for path in layer_sizes(small)})
+        batches = [
+            {name: torch.nn.functional.pad(t, (0, padding)) if t.dim() > 1 else t for name, t in batch.items()}
+            for batch in BATCHES[:3]
+        ]
+        repair_projections(small, whole, batches)
+        results.append(small.state_dict())
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(results[1][name], tensor, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,63 @@
+"""Choices under a budget of time against trying all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.references.compaction import naive_choice
+from transformers_palbert.compaction.costs import RemovalCosts
+from transformers_palbert.compaction.latency import LatencyTable
+from transformers_palbert.compaction.search import choose_units
+from transformers_palbert.errors import ConfigurationError
+
+TABLE = LatencyTable((1, 2, 4), np.array([0.0, 1.0, 3.0]), (0, 6), np.array([0.5, 6.5]), 2.0)
+
+
+def costs(count: int, generator: np.random.Generator) -> RemovalCosts:
+    """Costs that rise faster and faster, as those of least squares do."""
+    steps = np.sort(generator.exponential(size=count))
+    return RemovalCosts(generator.permutation(count), np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("applied", [("a", "b"), ("a", "b", "b")])
+def test_choices_are_the_best_that_are_fast_enough(seed: int, applied: tuple[str, ...]) -> None:
+    generator = np.random.default_rng(seed)
+    of = {path: (costs(4, generator), costs(6, generator)) for path in ("a", "b")}
+    whole = TABLE.model([(4, 6)] * len(applied))
+    for share in (0.95, 0.8, 0.6, 0.4):
+        kept = choose_units(of, TABLE, applied, whole * share)
+        sizes = {path: (len(stays.heads or ()), len(stays.units or ())) for path, stays in kept.items()}
+        assert TABLE.model([sizes[path] for path in applied]) <= whole * share
+        loss = sum(of[p][0].losses[4 - h] + of[p][1].losses[6 - u] for p, (h, u) in sizes.items())
+        best = naive_choice(of, TABLE, applied, whole * share)
+        finest = max(max(np.diff(c.losses).max() for c in both) for both in of.values())
+        assert best - 1e-9 <= loss <= best + finest  # a price is exact but for the last unit
+        for path, stays in kept.items():
+            for indices, removed in zip((stays.heads, stays.units), of[path], strict=True):
+                assert indices is not None
+                assert list(indices) == sorted(indices)
+                assert set(indices) == set(removed.order[len(removed.order) - len(indices) :].tolist())
+
+
+def test_everything_stays_where_there_is_time() -> None:
+    generator = np.random.default_rng(0)
+    kept = choose_units({"a": (costs(4, generator), costs(6, generator))}, TABLE, ["a"], 100.0)
+    assert kept["a"].heads == list(range(4))
+    assert kept["a"].units == list(range(6))
+
+
+@pytest.mark.parametrize("multiple", [2, 4])
+def test_units_stay_in_multiples(multiple: int) -> None:
+    generator = np.random.default_rng(1)
+    of = {path: (costs(4, generator), costs(6, generator)) for path in ("a", "b")}
+    for seconds in (16.0, 12.0, 8.0, 5.0):
+        for stays in choose_units(of, TABLE, ["a", "b"], seconds, multiple_of=multiple).values():
+            assert len(stays.units or ()) in {0, 6, *range(0, 6, multiple)}
+
+
+def test_too_fast() -> None:
+    generator = np.random.default_rng(1)
+    with pytest.raises(ConfigurationError, match=r"takes 4\.60 times less, and not the 5\.75 times less"):
+        choose_units({"a": (costs(4, generator), costs(6, generator))}, TABLE, ["a"], 2.0)
