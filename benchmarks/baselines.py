@@ -23,6 +23,7 @@ from runs import all_trials, load_benchmark, new_runner, run_benchmark, without_
 from transformers import AutoModelForQuestionAnswering
 
 import transformers_palbert as palbert
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.outcome import Run
 from transformers_palbert.experiments.run_folder import logged, optimizer_steps
 from transformers_palbert.experiments.settings import Settings, parse_overrides
@@ -54,6 +55,8 @@ def training_options(words: Sequence[str]) -> Settings:
     """``--name value`` and ``--flag`` as settings."""
     pairs: list[str] = []
     for word in words:
+        if not (pairs or word.startswith("--")):
+            raise ConfigurationError(f"{word!r} is no option; options of palbert train begin with two dashes.")
         if word.startswith("--"):
             pairs.append(word if "=" in word else f"{word}=true")
         else:

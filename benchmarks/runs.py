@@ -64,9 +64,11 @@ def run_benchmark(trials: Sequence[Trial], runner: Runner, title: str, metrics: 
         runs = run_with_progress(trials, runner, console, title, metrics)
     except KeyboardInterrupt:
         sys.exit("Interrupted: call it again to go on.")
-    if show_failures(runs, trials, runner, console) or any(run.status is not Status.DONE for run in runs):
-        sys.exit("Not every run is done, so there is no result: call it again to go on.")
-    return {str(trial.folder): run for trial, run in zip(trials, runs, strict=True)}
+    found = {str(trial.folder): run for trial, run in zip(trials, runs, strict=True)}
+    show_failures(runs, trials, runner, console)
+    if missing := [f"{name} ({run.status})" for name, run in found.items() if run.status is not Status.DONE]:
+        sys.exit(f"There is no result without {', '.join(missing)}: call it again to go on.")
+    return found
 
 
 def measured(runner: Runner, trial: Trial, run: Run) -> dict[str, Any]:

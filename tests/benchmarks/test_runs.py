@@ -98,7 +98,7 @@ def test_what_failed_is_shown_and_there_is_no_result(script: Load, capsys: pytes
     runs, runner = script("runs"), Runner([str(STUB)], Path("work"))
     trials = [Trial({"a": "1"}, {"a": 1}, folder="one"), Trial({"a": "2"}, {"trouble": "bug"}, folder="two")]
     assert list(runs.run_benchmark(trials[:1], runner, "stub", {"F1": "eval_f1"})) == ["one"]
-    with pytest.raises(SystemExit, match="no result"):
+    with pytest.raises(SystemExit, match=r"no result without two \(failed\)"):
         runs.run_benchmark(trials, runner, "stub", {"F1": "eval_f1"})
     assert "learning_rate is wrong" in capsys.readouterr().out
     assert Path("work/one/calls.txt").read_text().split() == ["new"]

@@ -163,6 +163,14 @@ def test_the_papers_tables_are_of_a_pruned_model_with_mish(name: str, scale: str
         assert trial.settings.get("memory_limit_gb") == (8 if (name, scale) == ("table6", "paper") else None)
 
 
+def test_tables_share_the_runs_that_they_have_in_common() -> None:
+    """A run of the paper's size takes hours of a GPU."""
+    tables = {name: load_grid(GRIDS / f"{name}.yaml", "paper", seeds=[42]).trials() for name in ("table7", "table8")}
+    (two,) = [trial for trial in tables["table7"] if trial.labels["gradient_accumulation_steps"] == "2"]
+    (best,) = [trial for trial in tables["table8"] if tuple(trial.labels.values()) == ("2.0e-5", "0.95")]
+    assert two.key == best.key
+
+
 def test_a_metric_can_be_taken_away_and_what_is_added_comes_first() -> None:
     write("base.yaml", metrics={"F1": "f1", "EM": "em"})
     file = write("g.yaml", base="base.yaml", axes={"a": [1]}, metrics={"accuracy": "acc", "EM": None})

@@ -45,6 +45,7 @@ class TestKey:
             {"learning_rate": "2e-5", "max_steps": 3},
             {"max_steps": 3, "learning_rate": 2e-5},
             {"learning_rate": 0.00002, "max_steps": 3.0, "fp16": None},
+            {"learning_rate": "0.000020", "max_steps": "3"},
             {"learning_rate": 2e-5, "max_steps": 3, "output_dir": "x", "logging_steps": 5, "report_to": "none"},
             {"learning_rate": 2e-5, "max_steps": 3, "pruning_method": "magnitude"},  # where nothing is pruned
         ],

@@ -1,4 +1,4 @@
-"""A fresh reader from training texts: its tokenizer, its word vectors, its spelling table."""
+"""Make a new reader from training texts: its tokenizer, its word vectors, and the table of how words are spelt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def training_texts(questions: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def words_of(tokenizer: WordTokenizer, texts: Sequence[str]) -> list[list[str]]:
-    """The words of each text as the model will see them, without unknown ones."""
+    """Cut each text into words as the model will see them, and leave unknown words out."""
     encodings = tokenizer(list(texts), add_special_tokens=False).encodings or []
     return [[word for word in encoding.tokens if word != tokenizer.unk_token] for encoding in encodings]
 
@@ -116,5 +116,5 @@ def build_reader(
 
 
 def _vocabulary(tokenizer: WordTokenizer) -> list[str]:
-    """Words in the order of their ids."""
+    """The tokenizer's words in the order of their ids."""
     return [str(word) for word in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]

@@ -70,7 +70,7 @@ class WordReaderForQuestionAnswering(PreTrainedModel):
         return loaded
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word vectors."""
+        """The layer that holds the word vectors, as every model of transformers returns its embeddings."""
         return self.embeddings.word_vectors
 
     def forward(

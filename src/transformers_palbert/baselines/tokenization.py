@@ -1,4 +1,4 @@
-"""A word-level tokenizer with exact character offsets, fast and slow machinery of transformers unchanged."""
+"""A word-level tokenizer with exact character offsets, which works with all of transformers as any tokenizer does."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class WordTokenizer(PreTrainedTokenizerFast):
 
     @property
     def user_dictionary(self) -> list[str]:
-        """Lines that add to jieba's dictionary."""
+        """The lines that are added to jieba's dictionary: ``word [frequency] [tag]``."""
         return list(self.init_kwargs.get("user_dictionary") or ())
 
     @property
     def fingerprint(self) -> list[Any]:
-        """What decides about tokens and is not in the backend: for the keys of caches."""
+        """All that decides about tokens beside the tokenizer's backend; a cache takes it into its key."""
         return [self.segmentation, self.user_dictionary]
 
     def _encode_plus(self, *args: Any, **kwargs: Any) -> BatchEncoding:

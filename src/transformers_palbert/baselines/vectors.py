@@ -108,7 +108,7 @@ def load_word_vectors(path: str | os.PathLike[str], words: Sequence[str] | None 
 
 
 def _form(file: str) -> dict[str, Any]:
-    """Arguments of gensim's reader that fit the beginning of ``file``."""
+    """Arguments for gensim's reader, by whether ``file`` begins as text or binary, and with or without a header."""
     if not Path(file).is_file():
         raise FileNotFoundError("there is no such file")  # gensim would look for addresses on the web, too
     with require("gensim.utils", "baselines").open(file, "rb") as stream:
@@ -124,7 +124,7 @@ def _form(file: str) -> dict[str, Any]:
 
 
 def _is_text(line: bytes, dimensions: int) -> bool:
-    """Whether a line is a word and numbers, as far as it was read."""
+    """Whether the part of a line that was read is a word and numbers, as in the text form."""
     numbers = line.split()[1:][: dimensions - 1]  # the last one may be cut
     try:
         return len([float(number) for number in numbers]) > 0 or dimensions == 1

@@ -6,7 +6,7 @@ import typer
 
 
 def pretrain(ctx: typer.Context) -> None:
-    """Pre-train ALBERT on text. Masked words or n-grams, and the order of sentences.
+    """Pre-train ALBERT on plain text. It learns to predict hidden words and the order of sentences.
 
     Example: palbert pretrain --train_file corpus.txt --tokenizer_name vocab.txt --do_train --output_dir out
     """

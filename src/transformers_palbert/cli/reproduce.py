@@ -6,7 +6,7 @@ import typer
 
 
 def reproduce(ctx: typer.Context) -> None:
-    """Run the paper's experiments, and grids of your own. Tables and plots are what they leave.
+    """Run the experiments of the PAL-BERT paper, or your own. Each writes its results, a table and a plot.
 
     Example: palbert reproduce table7 --scale small
     """

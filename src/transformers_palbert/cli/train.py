@@ -6,7 +6,7 @@ import typer
 
 
 def train(ctx: typer.Context) -> None:
-    """Fine-tune a question-answering model, pruned on the way. Options are those of Transformers' script.
+    """Fine-tune a question-answering model and prune it meanwhile. Options are those of Transformers' own script.
 
     Example: palbert train paper_cmrc2018.yaml --learning_rate 1e-5
     """

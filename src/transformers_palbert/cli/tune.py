@@ -1,4 +1,4 @@
-"""``palbert tune``: search for settings of a high F1 and a small file."""
+"""``palbert tune``: search for settings that give a high F1 and a small file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 
 def tune(ctx: typer.Context) -> None:
-    """Search for settings of a high F1 and a small file. With Optuna or Ray Tune.
+    """Search for settings that give a high F1 and a small file. Optuna or Ray Tune proposes what to try.
 
     Example: palbert tune small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
     """

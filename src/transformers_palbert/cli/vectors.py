@@ -21,13 +21,21 @@ def vectors() -> None:
 def train(
     files: Annotated[list[Path], typer.Argument(exists=True, help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; .bin is binary, .gz compressed.")],
-    method: Annotated[str, typer.Option(help="word2vec (skip-gram) or glove.")] = "word2vec",
-    dimensions: Annotated[int, typer.Option(min=1, help="Width of a vector.")] = 300,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes; by default 10 (word2vec) or 15 (glove).")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(exists=True, help="Folder with a word tokenizer.")] = None,
-    segmentation: Annotated[str, typer.Option(help="Without --tokenizer: jieba or whitespace.")] = "jieba",
-    user_dictionary: Annotated[Path | None, typer.Option(exists=True, help="Words to add to jieba's.")] = None,
-    seed: int = 42,
+    method: Annotated[str, typer.Option(help="How vectors are learnt: word2vec (skip-gram) or glove.")] = "word2vec",
+    dimensions: Annotated[int, typer.Option(min=1, help="Numbers in a vector.")] = 300,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="How often all texts are read; by default 10 (word2vec), 15 (glove).")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(exists=True, help="Folder of a word tokenizer, whose words get vectors.")
+    ] = None,
+    segmentation: Annotated[
+        str, typer.Option(help="How text is cut into words without --tokenizer: jieba or whitespace.")
+    ] = "jieba",
+    user_dictionary: Annotated[
+        Path | None, typer.Option(exists=True, help="File with words to add to jieba's dictionary.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers that vectors start from.")] = 42,
     json: JsonOption = False,
 ) -> None:
     """Train word vectors on the contexts and questions of data files.

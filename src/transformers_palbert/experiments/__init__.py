@@ -1,1 +1,1 @@
-"""Grids of runs: described in a YAML file, run in processes of their own, kept by their settings, told as a table."""
+"""Grids of runs. A YAML file describes one; every run is a process, and its results are kept and shown as a table."""

@@ -70,7 +70,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Equal for runs with the same result; those of the start count too."""
+        """A digest that is equal for runs with the same result; what the run starts from counts as well."""
         return settings_key(self.settings | ({"start": self.start.key} if self.start else {}))
 
 
@@ -95,7 +95,7 @@ class Grid:
     digits: dict[str, int] = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
-        """All runs, seeds innermost."""
+        """All runs of the grid: every combination of labels, each with every seed."""
         points = product(*(axis.items() for axis in self.axes.values()))
         return [self._trial(dict(zip(self.axes, point, strict=True)), seed) for point in points for seed in self.seeds]
 
@@ -206,7 +206,7 @@ def _require_folders(grid: Grid, file: Path) -> None:
 
 
 def _axis(name: str, values: Any) -> dict[str, Settings]:
-    """Label -> options."""
+    """The labels of an axis, each with the options that it stands for."""
     if isinstance(values, dict) and all(isinstance(options, dict) for options in values.values()):
         return {str(label): options for label, options in values.items()}
     if isinstance(values, list):

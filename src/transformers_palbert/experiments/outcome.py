@@ -124,7 +124,7 @@ def last_lines(text: str, count: int = 12) -> str:
 
 
 def read_runs(file: Path) -> list[Run]:
-    """Read records, one a line.
+    """Read records from a file with one in each line.
 
     Raises:
         ConfigurationError: if a line is no record.
@@ -133,6 +133,6 @@ def read_runs(file: Path) -> list[Run]:
 
 
 def write_runs(file: Path, runs: Iterable[Run]) -> None:
-    """Write records, one a line."""
+    """Write records to a file, one in each line."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(run.to_json() + "\n" for run in runs), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Records of a grid as a picture."""
+"""Show the records of a grid as a picture."""
 
 from __future__ import annotations
 

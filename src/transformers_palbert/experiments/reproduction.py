@@ -62,8 +62,6 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
         return 0
     names = list(titles()) if args.tables == ["all"] else args.tables
     results = args.results or args.work / args.scale
-    if not args.dry_run:
-        draw([name for name in names if name in FIGURES], results, console)
     grids = [
         load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
         for name in names
@@ -79,6 +77,7 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
     except KeyboardInterrupt:
         console.print("[red]Interrupted[/]: call it again to go on.")
         return 1
+    draw([name for name in names if name in FIGURES], results, console)  # may lack matplotlib, and no run is lost then
     return 1 if failed else 0
 
 
@@ -114,7 +113,7 @@ def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str,
 
 
 def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -> argparse.Namespace:
-    """The command line."""
+    """The arguments of a command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -122,16 +121,22 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
         "tables", nargs="*", metavar="TABLE", help="names of experiments or figures, grid files, or all"
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and figures")
-    parser.add_argument("--scale", default="paper", help="paper, or small: minutes a run on one core of a CPU")
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="option of palbert train")
+    parser.add_argument("--scale", default="paper", help="size of the runs: paper, or small (minutes each on one core)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="set an option of palbert train in all runs; null takes it away",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
-    parser.add_argument("--start", help="checkpoint that runs start from which would else make one first")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument("--launcher", help='instead of python, as "accelerate launch --num_processes 2"')
-    parser.add_argument("--dry-run", action="store_true", help="show what would be run")
+    parser.add_argument("--start", help="checkpoint for the runs that would otherwise train one first")
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs go on at the same time")
+    parser.add_argument("--launcher", help='what starts a run instead of python, such as "accelerate launch"')
+    parser.add_argument("--dry-run", action="store_true", help="show the commands that would be run, and run none")
     parser.add_argument("--work", type=Path, default=Path("outputs/experiments"), help="folder for models and records")
     parser.add_argument("--results", type=Path, help="folder for the tables; by default WORK/SCALE")
-    parser.add_argument("--script", type=Path, help="training script of yours, instead of palbert train")
+    parser.add_argument("--script", type=Path, help="a training script of yours, instead of palbert train")
     return parser.parse_args(argv)
 
 

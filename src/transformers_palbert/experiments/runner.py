@@ -111,7 +111,7 @@ class Runner:
         return record is not None and record.final
 
     def command(self, trial: Trial) -> list[str]:
-        """What runs the trial."""
+        """The command that runs the trial."""
         output = f"--output_dir={self.folder(trial)}"
         return [*self.launcher, *self.program, *to_arguments(self._settings(trial)), output]
 

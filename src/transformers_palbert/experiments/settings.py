@@ -30,7 +30,7 @@ WITHOUT_EFFECT = frozenset(
 
 NAMES_A_PATH = re.compile(r"_file$|_path$|^(config_name|dataset_name|tokenizer_name|user_dictionary|word_vectors)$")
 WEIGHTS_AND_WORDS = ("config.json", "*.safetensors", "*.bin", "*.txt", "*.model", "tokenizer*.json")
-EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?e[+-]?\d+", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def load_settings(file: Path) -> Settings:
@@ -94,7 +94,7 @@ def settings_key(settings: Mapping[str, Any]) -> str:
 def _canonical(option: str, value: Any) -> Any:
     if isinstance(value, str) and NAMES_A_PATH.search(option) and Path(value).exists():
         return content_key(Path(value))
-    if isinstance(value, str) and EXPONENT.fullmatch(value):  # which YAML 1.1 takes for text
+    if isinstance(value, str) and NUMBER.fullmatch(value):  # YAML 1.1 takes 2e-5 for text; a label may be "0.90"
         value = float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

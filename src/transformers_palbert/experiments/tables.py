@@ -1,4 +1,4 @@
-"""Records of a grid as a table: mean ± standard deviation over seeds, in Markdown and CSV."""
+"""Show the records of a grid as a table, in Markdown and CSV: mean ± standard deviation over seeds."""
 
 from __future__ import annotations
 

@@ -58,13 +58,21 @@ BEYOND_TRAINING_ARGUMENTS = ("dropout", "layer_lr_decay", "target_sparsity")
 
 @dataclass
 class TuneArguments:
-    """How the search goes."""
+    """How many trials there are, over which settings, and what proposes them."""
 
-    trials: int = field(default=20, metadata={"help": "Finished trials that there shall be in the end."})
-    space: str | None = field(
-        default=None, metadata={"help": "YAML file with what to search; by default learning rate, sparsity and others."}
+    trials: int = field(
+        default=20, metadata={"help": "Go on until this many trials have finished, those of earlier calls among them."}
     )
-    backend: str = field(default="optuna", metadata={"help": "What draws the trials: optuna, or ray on a cluster."})
+    space: str | None = field(
+        default=None,
+        metadata={
+            "help": "YAML file with the settings to search and their ranges; by default learning rate and others."
+        },
+    )
+    backend: str = field(
+        default="optuna",
+        metadata={"help": "What proposes and runs the trials: optuna on this machine, or ray on a cluster."},
+    )
 
     def __post_init__(self) -> None:
         if self.backend not in ("optuna", "ray"):

@@ -102,7 +102,7 @@ class PreTrainingCollator:
     longest: int = 3
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Make the batch."""
+        """Make a batch of examples: hide tokens, and swap the segments of half of the examples."""
         first, separator, mask, padding = self.special_ids
         rows = np.array(examples, dtype=np.int64)
         draws = np.stack(

@@ -204,7 +204,7 @@ def _tokenize_blocks(
 
 
 def _check(futures: Iterable[Future[None]]) -> None:
-    """Wait for all, and raise here what was raised there."""
+    """Wait for all processes, and raise in this one what was raised in one of them."""
     for future in futures:
         future.result()
 

@@ -74,7 +74,7 @@ class ModelArguments:
 
     @property
     def hub_options(self) -> dict[str, Any]:
-        """What ``from_pretrained`` needs to find a model on the Hub."""
+        """The options that tell ``from_pretrained`` where on the Hub, or in the cache, a model is."""
         return {"cache_dir": self.cache_dir, "revision": self.model_revision, "token": self.token}
 
     @property
@@ -96,14 +96,18 @@ class DataArguments:
 
     dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
     dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")
-    train_file: str | None = _option(None, "Training data: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet.")
-    validation_file: str | None = _option(None, "Evaluation data, in any of these formats.")
-    test_file: str | None = _option(None, "Data for --do_predict, in any of these formats.")
+    train_file: str | None = _option(
+        None, "File of the training questions: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet."
+    )
+    validation_file: str | None = _option(None, "File of the questions for --do_eval, in any of these formats.")
+    test_file: str | None = _option(None, "File of the questions for --do_predict, in any of these formats.")
     metric: str | None = _option(
         None, "Metric of --do_eval: squad, squad_v2, cmrc2018 or palbert_qa; by default squad or squad_v2."
     )
-    preprocessing_num_workers: int | None = _option(None, "Processes that cut contexts into windows.")
-    max_seq_length: int = _option(384, "Tokens of a window: question, context and special tokens.")
+    preprocessing_num_workers: int | None = _option(
+        None, "How many processes cut contexts into windows; by default this one alone."
+    )
+    max_seq_length: int = _option(384, "Most tokens of a window: question, context and special tokens.")
     doc_stride: int = _option(128, "Tokens that neighbouring windows of a long context share.")
     max_question_length: int = _option(64, "Longer questions are cut to this many tokens.")
     pad_to_max_length: bool = _option(
@@ -160,10 +164,14 @@ class PruningArguments:
         "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
         " each lets every depth keep its own (PAL-BERT with --pruning_granularity head or ffn_unit).",
     )
-    pruning_scope: str = _option("matrix", "matrix: the same density everywhere; global: matrices compete.")
-    pruning_schedule: str = _option("cubic", "Way down to the final density: cubic, linear or constant.")
-    pruning_warmup: float = _option(0.1, "Fraction of the run before pruning starts.")
-    pruning_cooldown: float = _option(0.3, "Fraction of the run after the final density is reached.")
+    pruning_scope: str = _option(
+        "matrix", "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept."
+    )
+    pruning_schedule: str = _option("cubic", "How the density falls to its final value: cubic, linear or constant.")
+    pruning_warmup: float = _option(0.1, "Fraction of the run that passes before pruning starts, in [0, 1).")
+    pruning_cooldown: float = _option(
+        0.3, "Fraction of the run that is left when the final density is reached, in [0, 1)."
+    )
     pruning_mask_every: int = _option(1, "Optimizer steps from one update of the masks to the next.")
     pruning_score_start: str = _option(
         "zero", "Where movement scores start: zero, or rank or magnitude of the weights."
@@ -172,9 +180,13 @@ class PruningArguments:
     pruning_score_learning_rate: float | None = _option(
         None, "Learning rate of movement scores that do not start at zero; by default 1 / steps of the run."
     )
-    pruning_sensitivity_decay: float = _option(0.85, "How long sensitivity remembers a batch: the decay of its mean.")
+    pruning_sensitivity_decay: float = _option(
+        0.85, "Decay of sensitivity's moving mean, in [0, 1): the closer to 1, the longer it remembers a batch."
+    )
     pruning_uncertainty_decay: float | None = _option(
-        0.95, "The decay of sensitivity's uncertainty; null, in a recipe, leaves the uncertainty out."
+        0.95,
+        "Decay of the moving mean of sensitivity's uncertainty (how much it varies between batches), by which the score"
+        " is multiplied; null, in a recipe, leaves that factor out.",
     )
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
@@ -199,10 +211,15 @@ class PruningArguments:
     save_sparse: bool = _option(True, "Save and push the pruned model packed, so that its file is small as well.")
     sparse_values: str = _option(
         "auto",
-        "Its values in the file: auto (lossless), float32, float16, bfloat16 or int8; rounded before evaluation.",
+        "How the values of the packed model are stored: auto (lossless), float32, float16, bfloat16 or int8. They are"
+        " rounded before the evaluation, so that it scores what is saved.",
     )
-    sparse_embeddings: str = _option("auto", "The values of its embeddings; by default like --sparse_values.")
-    sparse_entropy: bool = _option(False, "Compress the packed tensors further: smaller, slower to write.")
+    sparse_embeddings: str = _option(
+        "auto", "How the values of its embeddings are stored; by default as --sparse_values says."
+    )
+    sparse_entropy: bool = _option(
+        False, "Compress the packed tensors further: the file gets smaller, and writing it takes longer."
+    )
     export_stock: str | None = _option(
         None, "Save the final model to this folder as well, dense, so that it loads without this package."
     )
@@ -257,7 +274,7 @@ class PruningArguments:
 
 
 class _Parser(HfArgumentParser):
-    """Remembers its options, of which argparse has no public list."""
+    """A parser that remembers its options, of which argparse has no public list."""
 
     def __init__(self, types: Sequence[type], **settings: Any) -> None:
         self.options: list[Action] = []
@@ -269,7 +286,7 @@ class _Parser(HfArgumentParser):
 
 
 class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Defaults beside the options, as in transformers, and the description's lines and examples as they are written."""
+    """Shows defaults beside the options, as transformers does, and leaves the lines of the description as they are."""
 
 
 def parse_arguments(

@@ -20,20 +20,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class BaselineArguments:
-    """Train a word-level reader from scratch: which, over which words, with which vectors."""
+    """Which word-level reader is trained from scratch, over which words, and with which word vectors."""
 
     model_type: str | None = field(
         default=None,
-        metadata={"help": "bilstm or textcnn: train this reader, on the words of the training texts, from scratch."},
+        metadata={
+            "help": "bilstm or textcnn: train this word-level reader from scratch, on the words of the training texts."
+        },
     )
     word_vectors: str = field(
         default="word2vec",
         metadata={
-            "help": "Its word vectors: a Word2Vec or GloVe file, or word2vec or glove to train them on those texts."
+            "help": "Word vectors of that reader: a file of Word2Vec or GloVe vectors; or word2vec or glove, to train"
+            " them on the training texts."
         },
     )
-    oov: str = field(default="characters", metadata={"help": "Words without a vector: characters, random or zero."})
-    segmentation: str = field(default="jieba", metadata={"help": "Words: those of jieba, or between whitespace."})
+    oov: str = field(
+        default="characters",
+        metadata={
+            "help": "What a word without a vector gets: the mean of its characters' vectors (characters), a random"
+            " vector (random), or zeros (zero)."
+        },
+    )
+    segmentation: str = field(
+        default="jieba", metadata={"help": "How text is cut into words: by jieba, or at whitespace (whitespace)."}
+    )
     user_dictionary: str | None = field(
         default=None, metadata={"help": "File with words to add to jieba's dictionary: word [frequency] [tag]."}
     )

@@ -47,8 +47,8 @@ class PreTrainingArguments:
         "Folder of the tokenized corpus. It is made there of the files, or used as it is if it is there, then without"
         " the files as well. By default a folder in the cache, named by the contents of the files.",
     )
-    prepare: bool = _option(False, "Only make the tokenized corpus.")
-    preprocessing_num_workers: int = _option(1, "Processes that tokenize.")
+    prepare: bool = _option(False, "Only make the tokenized corpus, and train nothing.")
+    preprocessing_num_workers: int = _option(1, "How many processes tokenize the text.")
     masked_words: str | None = _option(
         None,
         "What is masked as a whole: the words of the tokenizer (of Chinese, characters), or those of jieba. By default"
@@ -57,8 +57,8 @@ class PreTrainingArguments:
     max_ngram: int = _option(
         3, "Mask n-grams of up to this many words, p(n) ∝ 1/n, as ALBERT does; 1 masks single words."
     )
-    mask_rate: float = _option(0.15, "Share of tokens to predict.")
-    max_seq_length: int = _option(512, "Tokens of an input: two segments and three special tokens.")
+    mask_rate: float = _option(0.15, "Share of the tokens that are hidden and to be predicted.")
+    max_seq_length: int = _option(512, "Most tokens of an input, which is two segments and three special tokens.")
     short_probability: float = _option(0.1, "Share of inputs that are cut shorter, at random.")
     eval_documents: int = _option(200, "Hold out this many documents, the last ones, and never train on them.")
     max_seconds: float | None = _option(
@@ -99,7 +99,7 @@ class PreTrainingArguments:
 
 
 def _as_list(value: Any) -> Any:
-    """A recipe may name one file without a list."""
+    """The files as a list: a recipe may name one file without making a list of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -209,7 +209,7 @@ class PreTrainingTrainer(ResumingMixin, PushingMixin, Trainer):
 
 
 class _Clockwork(TrainerCallback):
-    """Tells the trainer's sampler the epoch, and starts its clock."""
+    """A callback that tells the sampler which epoch begins, and starts the clock that throughput is measured by."""
 
     def __init__(self, trainer: PreTrainingTrainer) -> None:
         self.trainer = trainer
