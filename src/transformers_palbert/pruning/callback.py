@@ -225,7 +225,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
                 f"The run has {state.max_steps} optimizer steps, so there is none to prune in. Raise num_train_epochs="
                 f"{args.num_train_epochs} or max_steps={args.max_steps}, or take the callback away."
             )
-        if self.total_steps and state.global_step == 0:
+        if self._finished or (self.total_steps and state.global_step == 0):
             self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
         require_method(model, self.config)
         if isinstance(model, PreTrainedModel):
