@@ -5,7 +5,7 @@ run. ``tests/test_private_apis.py`` compares the list with the sources, so that 
 the installed versions, so that a name that is gone is found before a user finds it. What has no underscore is found in
 imports from transformers and in the registration; the rest of it was listed by hand.
 
-Names of huggingface_hub and nltk are not here: the package uses their public ones alone.
+Names of huggingface_hub are not here: the package uses its public ones alone.
 """
 
 from __future__ import annotations
