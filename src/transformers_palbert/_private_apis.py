@@ -39,10 +39,10 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="datasets",
         name="datasets.arrow_dataset:_fingerprint",
-        used_in=("qa/features.py",),
+        used_in=("qa/datasets.py", "qa/features.py"),
         what_for=(
-            "The key of the cached windows depends on the data that they were cut from. A data set publishes no"
-            " other key that follows its transformations."
+            "The keys of the cached records and windows depend on the data that they were made from. A data set"
+            " publishes no other key that follows its transformations."
         ),
         test="tests/qa/test_features.py::test_cache_key_depends_on_the_questions",
     ),
