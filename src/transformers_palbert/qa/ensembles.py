@@ -15,6 +15,8 @@ from ..errors import DatasetFormatError
 
 __all__ = ["is_nbest", "vote", "vote_for_each"]
 
+_WHOLE = 1 + 1e-6  # a probability of 1, as it comes from a division of sums in float32
+
 Candidates = Sequence[Mapping[str, Any]]
 """An n-best list: mappings with ``text`` and ``probability`` (0 to 1), and more, in any order."""
 
@@ -66,11 +68,9 @@ def is_nbest(predictions: Any) -> bool:
 
 
 def _checked(candidate: Any) -> tuple[str, float]:
-    fields = candidate if isinstance(candidate, Mapping) else {}
-    text, probability = fields.get("text"), fields.get("probability")
-    number = isinstance(probability, int | float) and not isinstance(probability, bool)
-    if not isinstance(text, str) or not number or not 0 <= probability <= 1 + 1e-6:
-        raise DatasetFormatError(
-            f"A candidate of an n-best list must have a 'text' and a 'probability' from 0 to 1, got {candidate!r:.200}."
-        )
-    return text, float(probability)
+    match candidate:
+        case {"text": str() as text, "probability": float() | int() as probability} if 0 <= probability <= _WHOLE:
+            return text, float(probability)
+    raise DatasetFormatError(
+        f"A candidate of an n-best list must have a 'text' and a 'probability' from 0 to 1, got {candidate!r:.200}."
+    )
