@@ -5,7 +5,7 @@ run. ``tests/test_private_apis.py`` compares the list with the sources, so that 
 the installed versions, so that a name that is gone is found before a user finds it. What has no underscore is found in
 imports from transformers and in the registration; the rest of it was listed by hand.
 
-Names of huggingface_hub and nltk are not here: the package uses their public ones alone.
+Names of huggingface_hub are not here: the package uses its public ones alone.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="datasets",
         name="datasets.arrow_dataset:_fingerprint",
-        used_in=("qa/features.py",),
+        used_in=("qa/datasets.py", "qa/features.py"),
         what_for=(
-            "The key of the cached windows depends on the data that they were cut from. A data set publishes no"
-            " other key that follows its transformations."
+            "The keys of the cached records and windows depend on the data that they were made from. A data set"
+            " publishes no other key that follows its transformations."
         ),
         test="tests/qa/test_features.py::test_cache_key_depends_on_the_questions",
     ),

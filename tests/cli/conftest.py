@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,32 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}).save_pretrained(folder)
     return folder
+
+
+def reseeded(model: Path, folder: Path, **settings: Any) -> Path:
+    """A copy of a saved model with other random weights, whose tokenizer has these settings besides its own."""
+    import torch
+    from transformers import AutoTokenizer, BertForQuestionAnswering
+
+    shutil.copytree(model, folder)
+    other = BertForQuestionAnswering.from_pretrained(folder)
+    torch.manual_seed(7)
+    with torch.no_grad():
+        other.qa_outputs.weight.normal_()
+    other.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(folder, **settings).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What transformers has logged as a warning or worse."""
+    import logging
+
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.cli.conftest import CONTEXT, QUESTIONS
+from tests.cli.conftest import CONTEXT, QUESTIONS, reseeded
 
 QUESTION = QUESTIONS["q1"]
 
@@ -97,3 +97,67 @@ def test_settings_that_cannot_be_read(palbert, saved_model, tmp_path):
     result = palbert("answer", model, "-q", QUESTION, "-c", CONTEXT)
     assert result.exit_code == 1
     assert "'stride' is no answering setting" in result.stderr
+
+
+def test_several_models_vote(palbert, saved_model, tmp_path):
+    other = reseeded(saved_model, tmp_path / "other")
+    arguments = ["-q", QUESTION, "-c", CONTEXT, "-k", 50, "--max-answer-length", 3, "--json"]
+    first, second, both = (
+        json.loads(palbert("answer", *models, *arguments).stdout)
+        for models in ([saved_model], [other], [saved_model, other])
+    )
+    sums: dict[str, float] = {}
+    for found in (first, second):
+        for answer in found:
+            sums[answer["answer"]] = sums.get(answer["answer"], 0) + answer["score"]
+    assert both[0]["answer"] == max(sums, key=sums.get)
+    assert {answer["answer"]: answer["score"] for answer in both} == pytest.approx(
+        {text: total / 2 for text, total in sums.items()}
+    )
+    assert all(CONTEXT[answer["start"] : answer["end"]] == answer["answer"] for answer in both)
+
+
+def test_device(palbert, saved_model):
+    arguments = ["answer", saved_model, "-q", QUESTION, "-c", CONTEXT, "--json", "--device"]
+    assert palbert(*arguments, "cpu").exit_code == 0
+    for name in ("cuda:77", "typewriter"):
+        result = palbert(*arguments, name)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"error: --device {name} cannot be used: ")
+
+
+def test_offsets_count_the_line_ends_of_the_file(palbert, saved_model, tmp_path):
+    text = "《红楼梦》\r\n的作者\r\n是曹雪芹"
+    (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    arguments = ["-q", QUESTION, "-f", tmp_path / "text.txt", "-k", 50, "--json"]
+    answers = json.loads(palbert("answer", saved_model, *arguments).stdout)
+    assert all(text[answer["start"] : answer["end"]] == answer["answer"] for answer in answers)
+    assert max(answer["end"] for answer in answers) == len(text)
+
+
+@pytest.mark.parametrize("command", ["answer", "compare", "report", "evaluate"])
+def test_long_questions_and_texts_alarm_nobody(palbert, saved_model, tmp_path, write, complaints, command):
+    model = reseeded(saved_model, tmp_path / "short", model_max_length=40)
+    question = QUESTION * 6  # longer than the model's input, as are 20 questions together
+    paragraph = {"context": CONTEXT * 3, "qas": []}
+    for number in range(20):
+        answer = {"text": "曹雪芹", "answer_start": CONTEXT.index("曹雪芹")}
+        paragraph["qas"].append({"id": str(number), "question": question, "answers": [answer]})
+    data = write("data.json", {"data": [{"title": "", "paragraphs": [paragraph]}]})
+    result = {
+        "answer": lambda: palbert("answer", model, "-q", question, "-c", CONTEXT * 3, "--max-question-length", 10),
+        "compare": lambda: palbert(
+            "compare", model, "--data", data, "--max-question-length", 10, "--bootstrap", 100, "--limit", 20
+        ),
+        "report": lambda: palbert("report", model, "--data", data, "--max-question-length", 10),
+        "evaluate": lambda: palbert("evaluate", "--model", with_settings(model), "-r", data, "-m", "cmrc2018"),
+    }[command]()
+    assert result.exit_code == 0, result.output
+    assert complaints == []
+
+
+def with_settings(model):
+    config = json.loads((model / "config.json").read_text())
+    settings = {"max_seq_length": 40, "doc_stride": 8, "max_question_length": 10}
+    (model / "config.json").write_text(json.dumps({**config, "question_answering": settings}))
+    return model

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import ANSWERS
+from tests.cli.conftest import ANSWERS, QUESTIONS, reseeded
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.metrics import METRICS, compute_metric
 
@@ -48,6 +48,94 @@ def test_no_answer_probabilities_reach_the_metric(palbert, write, references):
     )
     assert json.loads(result.stdout) == expected
     assert expected["best_exact"] == pytest.approx(200 / 3)
+
+
+def test_the_threshold_of_no_answer(palbert, write, references):
+    probabilities = {"q1": 0.1, "q2": 0.6, "q3": 0.4}
+    na_probs = ["--na-probs", write("na.json", probabilities)]
+    arguments = [
+        "evaluate",
+        "-p",
+        write("p.json", {**ANSWERS, "q3": "清"}),
+        "-r",
+        references,
+        "-m",
+        "squad_v2",
+        "--json",
+    ]
+    found = [palbert(*arguments, *na_probs, "--na-prob-thresh", threshold) for threshold in (1.0, 0.5, 0.3)]
+    assert [json.loads(result.stdout)["exact"] for result in found] == pytest.approx([200 / 3, 100 / 3, 200 / 3])
+    without = palbert(*arguments, "--na-prob-thresh", 0.5)
+    assert "has no effect without probabilities" in without.stderr
+
+
+def test_missing_predictions_of_squad_v2_are_refused_in_one_sentence(palbert, write, references):
+    result = palbert("evaluate", "-p", write("p.json", {"q1": "曹"}), "-r", references, "-m", "squad_v2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: SQuAD 2.0 needs a prediction for every question; 2 have none")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_predictions(palbert, tmp_path, answerable):
+    (tmp_path / "p.json").write_text('{"q1": "曹雪芹", "q2": "清代"}', encoding="utf-8-sig")
+    result = palbert("evaluate", "-p", tmp_path / "p.json", "-r", answerable, "-m", "cmrc2018", "--json")
+    assert json.loads(result.stdout)["EM"] == 100
+
+
+def test_a_scale_that_differs_is_said(palbert, write, answerable):
+    arguments = ["evaluate", "-p", write("p.json", {"q1": "曹", "q2": "清"}), "-r", answerable, "-m"]
+    assert "warning: palbert_qa counts from 0 to 1" in palbert(*arguments, "palbert_qa").stderr
+    assert palbert(*arguments, "cmrc2018").stderr == ""
+
+
+def nbest(**texts):
+    return {key: [{"text": text, "probability": p} for text, p in found.items()] for key, found in texts.items()}
+
+
+def test_nbest_files_vote(palbert, write, answerable):
+    files = [
+        write("a.json", nbest(q1={"曹雪芹": 0.6, "写": 0.4}, q2={"明代": 0.9, "清代": 0.1})),
+        write("b.json", nbest(q1={"写": 0.9, "曹雪芹": 0.1}, q2={"清代": 0.7, "代": 0.3})),
+        write("c.json", nbest(q1={"曹雪芹": 1.0}, q2={"清代": 0.5, "代": 0.5})),
+    ]
+    arguments = ["evaluate", "-r", answerable, "-m", "cmrc2018", "--json"]
+    alone = [json.loads(palbert(*arguments, "-p", file).stdout)["EM"] for file in files]
+    assert alone == [50, 50, 100]
+    together = palbert(*arguments, *(part for file in files for part in ("-p", file)))
+    assert json.loads(together.stdout)["EM"] == 100
+    mixed = palbert(*arguments, "-p", files[0], "-p", write("d.json", {"q1": "写", "q2": "代"}))
+    assert mixed.exit_code == 1
+    assert "d.json holds one answer for each question, and a vote needs n-best lists" in mixed.stderr
+
+
+def test_models_answer_and_vote(palbert, saved_model, answerable, tmp_path):
+    import transformers_palbert  # noqa: F401  (registers the pipeline)
+    from transformers_palbert.cli.models import load_questions, load_reader
+    from transformers_palbert.qa.ensembles import vote_for_each
+
+    other = reseeded(saved_model, tmp_path / "other")
+    records, _ = load_questions(answerable, None, "cmrc2018")
+    found = [
+        load_reader(str(model), QUESTIONS["q1"], {}).answer(records, batch_size=4) for model in (saved_model, other)
+    ]
+    assert found[0].predictions != found[1].predictions
+    arguments = ["evaluate", "-r", answerable, "-m", "cmrc2018", "--device", "cpu", "--json"]
+    csv = tmp_path / "answers.csv"
+    for models, expected in (
+        ([saved_model], found[0].predictions),
+        ([saved_model, other], vote_for_each([answers.nbest for answers in found])),
+    ):
+        options = [part for model in models for part in ("--model", model)]
+        result = palbert(*arguments, *options, "--predictions-csv", csv)
+        assert result.exit_code == 0, result.output
+        assert csv.read_text(encoding="utf-8").split() == ["ID,Answer", *(f"{k},{v}" for k, v in expected.items())]
+        assert json.loads(result.stdout) == compute_metric("cmrc2018", expected, records)
+
+
+def test_predictions_or_models_and_not_both(palbert, write, references, saved_model):
+    for options in ([], ["-p", write("p.json", PREDICTIONS), "--model", saved_model]):
+        result = palbert("evaluate", "-r", references, "-m", "squad_v2", *options)
+        assert result.exit_code == 2
+        assert "--model" in result.stderr
 
 
 def test_a_missing_prediction_is_a_warning_that_leaves_json_alone(palbert, write, answerable):

@@ -27,7 +27,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import transformers_palbert  # registers the pipeline
 from tests.references.answers import naive_pipeline
 from tests.references.small_tokenizers import byte_level, distilbert, wordpiece
-from transformers_palbert.errors import ConfigurationError, TokenizerError
+from transformers_palbert.errors import ConfigurationError, DatasetFormatError, TokenizerError
 from transformers_palbert.pipelines import question_answering
 from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
 
@@ -164,6 +164,9 @@ def pairs(key: str) -> list[str]:
 CALLS: dict[str, Callable[[Any], Any]] = {
     "list of mappings": lambda pipe: pipe(EXAMPLES),
     "tuple": lambda pipe: pipe(tuple(EXAMPLES)),
+    "mapping of lists": lambda pipe: pipe({"question": pairs("question"), "context": pairs("context"), "id": [1]}),
+    "create_sample": lambda pipe: pipe(pipe.create_sample(pairs("question"), pairs("context"))),
+    "several samples": lambda pipe: pipe([pipe.create_sample(**example) for example in EXAMPLES]),
     "several arguments": lambda pipe: pipe(*EXAMPLES),
     "data": lambda pipe: pipe(data=EXAMPLES),
     "X": lambda pipe: pipe(X=EXAMPLES),
@@ -336,6 +339,10 @@ BAD_CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no arguments": (lambda pipe: pipe(), "no `question`"),
     "no context": (lambda pipe: pipe(question="who?"), "no `context`"),
     "empty question": (lambda pipe: pipe(question="", context="b"), "`question` cannot be empty"),
+    "blank question": (lambda pipe: pipe(question=" \u3000", context="b"), "`question` cannot be empty"),
+    "lists in a list": (lambda pipe: pipe([{"question": ["a"], "context": ["b"]}]), r"must be a string, got \['a'\]"),
+    "lists of two lengths": (lambda pipe: pipe({"question": ["a"], "context": ["b", "c"]}), "lengths: 1 and 2"),
+    "a list without contexts": (lambda pipe: pipe({"question": ["a"]}), "got list and NoneType"),
     "empty context": (lambda pipe: pipe(question=["who?"], context=[""]), "`context` cannot be empty"),
     "None": (lambda pipe: pipe(question="who?", context=None), "str and NoneType"),
     "None in a list": (lambda pipe: pipe(question=["who?"], context=[None]), "`context` must be a string, got None"),
@@ -348,6 +355,11 @@ BAD_CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "in a stream": (lambda pipe: list(pipe(iter([EXAMPLES[0], {"question": "a"}]))), "no `context`"),
     "unknown argument": (lambda pipe: pipe("a", "b", max_anser_len=3), r"max_anser_len\. .* takes .*max_answer_len"),
     "top_k": (lambda pipe: pipe("a", "b", top_k=0), "`top_k` must be at least 1, got 0"),
+    "top_k as text": (lambda pipe: pipe("a", "b", top_k="1"), "`top_k` must be a whole number, got '1'"),
+    "half an answer": (lambda pipe: pipe("a", "b", top_k=1.5), "`top_k` must be a whole number, got 1.5"),
+    "max_question_len": (lambda pipe: pipe("a", "b", max_question_len=0), "`max_question_len` must be at least 1"),
+    "max_seq_len": (lambda pipe: pipe("a", "b", max_seq_len=0), "`max_seq_len` must be at least 1, got 0"),
+    "negative doc_stride": (lambda pipe: pipe("a", "b", doc_stride=-1), "`doc_stride` must be .* not negative, got -1"),
     "max_answer_len": (lambda pipe: pipe("a", "b", max_answer_len=0), "`max_answer_len` must be at least 1"),
     "batch_size": (lambda pipe: pipe("a", "b", batch_size=0), "`batch_size` must be at least 1"),
     "padding": (lambda pipe: pipe("a", "b", padding="left"), "`padding` must be one of .*'left'"),
@@ -360,6 +372,13 @@ BAD_CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
 def test_bad_calls(call: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         call(make()[0])
+
+
+@pytest.mark.parametrize("key", ["question", "context"])
+def test_half_of_a_surrogate_pair_is_named(key: str) -> None:
+    pipe, _ = make()
+    with pytest.raises(DatasetFormatError, match=rf"A {key} holds '\\ud83d' at character 2, .*: 'ab\\ud83d'"):
+        pipe([EXAMPLES[0], {**EXAMPLES[1], key: "ab\ud83d"}])
 
 
 def test_model_for_another_task() -> None:

@@ -4,6 +4,7 @@ import codecs
 import csv
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -70,6 +71,13 @@ def test_older_cmrc_list_form(folder: Path) -> None:
     assert (report.offsets_missing, report.offsets_found, report.answers_not_found) == (2, 1, 1)
 
 
+def test_numbers_among_the_answers_of_the_older_cmrc_form_are_texts(folder: Path) -> None:
+    qas = [{"query_id": "T_0", "query_text": "多少？", "answers": ["20", 20.0, 20, 1e-05]}]
+    content = [{"context_id": "T", "context_text": "20.0人", "title": "", "qas": qas}]
+    found = load_qa_dataset(save(folder / "dev.json", content))[0]["answers"]
+    assert found == {"text": ["20", "20.0", "20", "1e-05"], "answer_start": [0, 0, 0, -1]}
+
+
 FLAT = {"question": "在哪？", "context": CONTEXT}
 
 
@@ -100,12 +108,50 @@ def test_flat_forms_of_answers(folder: Path, fields: dict, answers: dict) -> Non
 
 @pytest.mark.parametrize("writer", ["to_json", "to_csv", "to_parquet"])
 def test_what_datasets_writes_comes_back(folder: Path, writer: str) -> None:
-    original = load_qa_dataset(save(folder / "a.json", squad([answer("北京", 6)])))
-    if writer == "to_csv":  # a CSV cell holds the answers as JSON
-        original = original.map(lambda row: {"answers": json.dumps(row["answers"])}, features=None)
+    rows = [
+        FLAT | {"id": "1", "title": "", "answers": {"text": ["北京"], "answer_start": [6]}},
+        FLAT | {"id": "2", "title": "it's", "answers": {"text": [], "answer_start": []}},
+        FLAT | {"id": "3", "title": "", "answers": {"text": ["大学", "a university"], "answer_start": [3, -1]}},
+        {"id": "4", "title": "", "question": "q", "context": 'it\'s "x"\n\\ y', "answers": {"text": ['it\'s "x"\n\\']}},
+    ]
+    original = load_qa_dataset(save(folder / "a.json", rows))
     path = folder / f"b.{writer.removeprefix('to_')}"
     getattr(original, writer)(path)
-    assert load_qa_dataset(path)[0] == load_qa_dataset(folder / "a.json")[0]
+    assert load_qa_dataset(path).to_list() == original.to_list()
+
+
+def test_lists_that_numpy_wrote_into_csv_come_back(folder: Path) -> None:
+    lists = datasets.Dataset.from_list(
+        [
+            FLAT | {"answers": ["北京", "大 学"], "answer_start": [6, -1]},
+            FLAT | {"answers": ["北"], "answer_start": [1]},
+        ]
+    )
+    pairs = datasets.Dataset.from_list(
+        [FLAT | {"answers": [{"text": "北京", "answer_start": 6}, {"text": "大 学", "answer_start": -1}]}]
+    )
+    lists.to_csv(folder / "lists.csv")
+    pairs.to_csv(folder / "pairs.csv")
+    for name in ("lists.csv", "pairs.csv"):
+        found, report = load_qa_dataset_with_report(folder / name)
+        assert found[0]["answers"] == {"text": ["北京", "大 学"], "answer_start": [6, -1]}
+        assert report.offsets_missing == 0
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{'text': array(['x', ..., 'x'], dtype=object), 'answer_start': array([1, ..., 1])}",  # too long for numpy
+        "{'text': array(['x'], dtype=object), 'answer_sta",
+        "{'text': ['x'], 'answer_start': [nan]}",
+        "[{'text': x}]",
+    ],
+)
+def test_a_dictionary_of_answers_that_cannot_be_read_is_refused(folder: Path, cell: str) -> None:
+    with (folder / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["question", "context", "answers"], ["q", "x", cell]])
+    with pytest.raises(DatasetFormatError, match=r"a.csv: line 2.answers: a dictionary of answers that cannot be read"):
+        load_qa_dataset(folder / "a.csv")
 
 
 def test_json_lines_in_a_json_file(folder: Path) -> None:
@@ -220,9 +266,10 @@ def test_training_sets_aside_what_cannot_be_found(folder: Path, caplog: pytest.L
         "offsets_missing": 4,
         "offsets_found": 1,
         "answers_not_found": 3,
+        "contradictory": 0,
         "set_aside": ["none"],
     }
-    assert "3 answers not in their context, 1 questions set aside" in caplog.text
+    assert "3 answers not in their context, 0 questions contradict their is_impossible, 1 questions set" in caplog.text
     assert "1 of 3 questions set aside" in caplog.text
 
     evaluation = load_qa_dataset(path)
@@ -230,8 +277,48 @@ def test_training_sets_aside_what_cannot_be_found(folder: Path, caplog: pytest.L
     assert evaluation[0]["answers"] == {"text": ["上海", "广州"], "answer_start": [-1, -1]}
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (True, True),
+        ("true", True),
+        ("True", True),
+        (1, True),
+        (False, False),
+        ("false", False),
+        ("0", False),
+        (0, False),
+    ],
+)
+def test_is_impossible_in_any_spelling(folder: Path, said: object, meant: bool) -> None:
+    answers = [] if meant else [answer("北京", 6)]
+    for content in (squad(answers, is_impossible=said), [FLAT | {"answers": answers, "is_impossible": said}]):
+        found, report = load_qa_dataset_with_report(save(folder / "a.json", content), training=True)
+        assert (len(found), report.contradictory, report.set_aside) == (1, 0, ())
+
+
+@pytest.mark.parametrize(("said", "answers"), [("true", [answer("北京", 6)]), (False, [])])
+def test_a_contradiction_is_kept_for_evaluation_and_set_aside_from_training(
+    folder: Path, said: object, answers: list[dict], caplog: pytest.LogCaptureFixture
+) -> None:
+    content = squad(answers, is_impossible=said)
+    content["data"] += squad([answer("北京", 6)], id="fine", is_impossible=False)["data"]
+    path = save(folder / "a.json", content)
+    found, report = load_qa_dataset_with_report(path)
+    assert found["id"] == ["q1", "fine"]
+    assert found[0]["answers"]["text"] == [item["text"] for item in answers]  # as the official scripts count
+    assert (report.contradictory, report.set_aside) == (1, ())
+    assert "1 of 2 questions contradict their is_impossible; they are kept" in caplog.text
+    found, report = load_qa_dataset_with_report(path, training=True)
+    assert found["id"] == ["fine"]
+    assert (report.contradictory, report.set_aside) == (1, ("q1",))
+    assert "1 of 2 questions set aside" in caplog.text
+
+
 def test_training_without_any_usable_question_is_an_error(folder: Path) -> None:
-    with pytest.raises(DatasetFormatError, match="none of the 1 questions has an answer in its context"):
+    with pytest.raises(
+        DatasetFormatError, match="none of the 1 questions can be learnt from: no answer is in its context"
+    ):
         load_qa_dataset(save(folder / "a.json", [FLAT | {"answers": "上海"}]), training=True)
 
 
@@ -261,6 +348,63 @@ def test_the_same_content_is_mapped_once(folder: Path, monkeypatch: pytest.Monke
     assert calls.read_text() == "x"
 
 
+@pytest.fixture
+def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+    return folder / "cache" / "palbert_qa"
+
+
+def refuse(*_: object) -> Iterator:
+    raise AssertionError("the file was read again")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_file_is_read_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    records = [FLAT | {"id": "a", "answers": "北京"}, FLAT | {"id": "b", "answers": "上海"}]
+    path = save(folder / "a.json", records)
+    first = load_qa_dataset_with_report(path, training=training)
+    monkeypatch.setattr("transformers_palbert.qa.datasets.read_questions", refuse)
+    again, report = load_qa_dataset_with_report(path, training=training)
+    assert (again.to_list(), report) == (first[0].to_list(), first[1])
+    assert report.set_aside == (("b",) if training else ())
+    assert [file.suffix for file in sorted(cache.iterdir())] == [".arrow", ".json"]
+    with pytest.raises(AssertionError, match="read again"):
+        load_qa_dataset(path, training=not training)
+    with pytest.raises(AssertionError, match="read again"):  # of the same length, and perhaps of the same second
+        load_qa_dataset(save(path, records[::-1]), training=training)
+
+
+@pytest.mark.parametrize("damage", ["arrow", "json", "rows"])
+def test_a_damaged_cache_is_made_anew(folder: Path, cache: Path, damage: str) -> None:
+    path = save(folder / "a.json", [FLAT | {"id": "a", "answers": "北京"}])
+    expected = load_qa_dataset(path).to_list()
+    (arrow,), (report,) = cache.glob("*.arrow"), cache.glob("*.json")
+    if damage == "rows":
+        report.write_text(report.read_text().replace('"rows": 1', '"rows": 2'))
+    else:
+        (arrow if damage == "arrow" else report).write_bytes(b"")
+    assert load_qa_dataset(path).to_list() == expected
+
+
+def test_a_file_that_is_refused_leaves_nothing_in_the_cache(folder: Path, cache: Path) -> None:
+    with pytest.raises(DatasetFormatError):
+        load_qa_dataset(save(folder / "a.json", [FLAT | {"answers": "北京"}, {}]))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_dataset_in_memory(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transformers_palbert.qa.record_cache.os.replace", full)
+    found = load_qa_dataset(save(folder / "a.json", [FLAT | {"id": "a", "answers": "北京"}]))
+    assert (found["id"], found.cache_files) == (["a"], [])
+    assert "No space left" in caplog.text
+    assert list(cache.iterdir()) == []
+
+
 def test_an_unusable_cache_leaves_the_dataset_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", save(folder / "not-a-folder", ""))
     path = save(folder / "a.json", squad([answer("北京", 6)]))
@@ -284,8 +428,15 @@ QA = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
         (" \n", "a.json: the file is empty"),
         ('{"data": [\n  {"x": 1,}]}', r"a.json: not valid JSON at line 2, column \d+"),
         ('{"data": [', "a.json: not valid JSON at line 1, column"),
-        ('[1] {"x"', "a.json: not valid JSON at line 1, column 5: Extra data"),
-        ('{"a": 1}\n{"a": 2', "a.json: not valid JSON at line 2, column"),
+        ('[] {"x"', "a.json: not valid JSON at line 1, column 4: Extra data"),
+        (json.dumps(FLAT | {"answers": []}) + '\n{"a": 2', "a.json: not valid JSON at line 2, column 8: Expecting ','"),
+        ('[{"question": "q", "context": "c", "answers": []},]', "column 51: Expecting value"),
+        ('{"data": [7]', r"data\[0\]: expected an object, got int 7"),
+        ('{"data": [] "x"', "not valid JSON at line 1, column 13: Expecting ',' delimiter"),
+        ('{"data": [],}', "not valid JSON at line 1, column 13: Expecting property name"),
+        ('{"data": []} 7', "not valid JSON at line 1, column 14: Extra data"),
+        ('{"data": 7}', "expected a list of records, .* got an object with 'data'"),
+        ("[" * 100_000, "a.json: line 1 is nested too deeply to be read"),
         ("[]", "a.json: the file holds no question"),
         ({"data": []}, "a.json: the file holds no question"),
         ({"articles": []}, "expected a list of records, .* got an object with 'articles'"),
@@ -307,7 +458,7 @@ QA = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
         (squad([answer("北京", "6")]), QA + r".answers\[0\].answer_start: expected an integer, got str '6'"),
         (squad([answer("北京", True)]), QA + r".answers\[0\].answer_start: expected an integer, got bool True"),
         (squad([{"answer_start": 6}]), QA + r".answers\[0\].text: missing; fields are 'answer_start'"),
-        (squad([answer("北京", 6)], is_impossible=True), QA + ".is_impossible: true, yet there are answers"),
+        (squad([answer("北京", 6)], is_impossible="maybe"), QA + ".is_impossible: expected true or false, got str 'm"),
         ({"data": [{"paragraphs": {}}]}, r"data\[0\].paragraphs: expected a list, got dict"),
         ({"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}, r"paragraphs\[0\].context: expected a string"),
         ({"data": [{"paragraphs": [{"context": "c"}]}]}, r"paragraphs\[0\].qas: missing; fields are 'context'"),

@@ -214,7 +214,7 @@ def build(**change: Any) -> Callable[[], Any]:
     [
         (build(doc_stride=24), r"room for 2\d context tokens.*share 24.*`doc_stride` below 2\d"),
         (build(max_seq_length=8, doc_stride=0), r"window of 8 tokens has room for -?\d"),
-        (build(doc_stride=-1), "must not be negative, got -1"),
+        (build(doc_stride=-1), "must be a whole number that is not negative, got -1"),
         (build(max_question_length=0), "at least 1 token, got 0"),
         (build(tokenizer=wordpiece(model_max_length=16)), r"32 tokens is longer than the 16 .* Lower .* to 16"),
     ],

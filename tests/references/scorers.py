@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-
-from nltk.tokenize import NLTKWordTokenizer
-from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+from collections.abc import Callable, Iterable
 
 # --- SQuAD --------------------------------------------------------------------------------------------------------
 
@@ -105,17 +103,15 @@ def squad_v2(
 
 # --- CMRC 2018 ----------------------------------------------------------------------------------------------------
 
+EnglishWords = Callable[[str], Iterable[str]]  # what NLTK's `word_tokenize` does for the official script
+
 CMRC_SIGNS = [
     "-", ":", "_", "*", "^", "/", "\\", "~", "`", "+", "=", "，", "。", "：", "？", "！", "“", "”", "；", "’", "《",
     "》", "……", "·", "、", "「", "」", "（", "）", "－", "～", "『", "』",
 ]  # fmt: skip
 
 
-def cmrc_segments(text: str, abbreviations: set[str]) -> list[str]:
-    parameters = PunktParameters()
-    parameters.abbrev_types = abbreviations
-    sentences = PunktSentenceTokenizer(parameters)
-    words = NLTKWordTokenizer()
+def cmrc_segments(text: str, english_words: EnglishWords) -> list[str]:
     segments: list[str] = []
     run = ""
     for character in [*text.lower().strip(), None]:
@@ -123,8 +119,7 @@ def cmrc_segments(text: str, abbreviations: set[str]) -> list[str]:
             continue
         if character is None or re.search("[\u4e00-\u9fa5]", character):
             if run != "":
-                for sentence in sentences.tokenize(run):
-                    segments.extend(words.tokenize(sentence))
+                segments.extend(english_words(run))
                 run = ""
             if character is not None:
                 segments.append(character)
@@ -145,7 +140,7 @@ def longest_common_substring(first: list[str], second: list[str]) -> int:
 
 
 def cmrc2018(
-    questions: list[tuple[str, list[str]]], predictions: dict[str, str], abbreviations: set[str]
+    questions: list[tuple[str, list[str]]], predictions: dict[str, str], english_words: EnglishWords
 ) -> dict[str, float]:
     f1 = exact = 0.0
     skipped = 0
@@ -153,10 +148,10 @@ def cmrc2018(
         if key not in predictions:
             skipped += 1
             continue
-        guess = cmrc_segments(predictions[key], abbreviations)
+        guess = cmrc_segments(predictions[key], english_words)
         scores = []
         for answer in answers:
-            gold = cmrc_segments(answer, abbreviations)
+            gold = cmrc_segments(answer, english_words)
             common = longest_common_substring(gold, guess)
             if common == 0:
                 scores.append(0.0)

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import PalBertError
 from .models import (
+    DeviceOption,
     ImpossibleOption,
     MaxAnswerOption,
     MaxQuestionOption,
@@ -25,7 +26,10 @@ _BATCH_SIZE = 16  # windows of a long text that pass through the model at once
 
 
 def answer(
-    model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub; several for a vote."),
+    ],
     question: Annotated[str, typer.Option("--question", "-q", help="The question.")],
     context: Annotated[str | None, typer.Option("--context", "-c", help="The text that holds the answer.")] = None,
     context_file: Annotated[
@@ -41,6 +45,7 @@ def answer(
     n_best_size: NBestOption = None,
     impossible: ImpossibleOption = None,
     null_score_diff_threshold: ThresholdOption = None,
+    device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from a text. An answer is an exact slice of the text: context[start:end].
@@ -48,7 +53,12 @@ def answer(
     Windows are cut and answers decoded as when the model was evaluated in training. The score is the probability of an
     answer among the best --n-best-size candidates.
 
+    Several models answer together: each text has the mean of the probabilities that they give it, and the highest
+    wins. Thresholds for "no answer" play no part in that.
+
     Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
+
+    Example of a vote: palbert answer ./seed-1 ./seed-2 ./seed-3 -q "作者是谁?" -f chapter.txt
     """
     given = {
         "max_seq_length": max_seq_length,
@@ -59,7 +69,7 @@ def answer(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
-    answers = _ask(model, question, _read_context(context, context_file), given, top_k)
+    answers = _ask(models, question, _read_context(context, context_file), given, top_k, device)
     if json:
         write_json(answers)
     else:
@@ -73,19 +83,30 @@ def _read_context(context: str | None, file: Path | None) -> str:
     if file is None:
         return context or ""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes().decode("utf-8-sig")  # not as text: line ends count in start and end
     except UnicodeDecodeError as error:
         raise PalBertError(f"{file} is not UTF-8 text: {error}. Convert it, for example with iconv.") from error
 
 
-def _ask(model: str, question: str, context: str, given: Mapping[str, Any], top_k: int) -> list[dict[str, Any]]:
+def _ask(
+    models: list[str], question: str, context: str, given: Mapping[str, Any], top_k: int, device: str | None
+) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
     from ..pipelines.inputs import checked_example
     from ..qa.answering import best_candidates
+    from ..qa.ensembles import vote
 
     record = {"id": "asked", **checked_example({"question": question, "context": context})}
-    reader = load_reader(model, question, given)
-    return best_candidates(reader.answer([record], batch_size=_BATCH_SIZE), "asked", top_k)
+    found = [
+        load_reader(model, question, given, device=device).answer([record], batch_size=_BATCH_SIZE) for model in models
+    ]
+    if len(found) == 1:
+        return best_candidates(found[0], "asked", top_k)
+    elected = vote([answers.nbest["asked"] for answers in found])
+    return [
+        {"score": best["probability"], "start": best["start"], "end": best["end"], "answer": best["text"]}
+        for best in elected[:top_k]
+    ]
 
 
 def _table(answers: list[dict[str, Any]]) -> Any:

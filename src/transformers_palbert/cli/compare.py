@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from .models import (
     BatchSizeOption,
     DataOption,
+    DeviceOption,
     ImpossibleOption,
     LimitOption,
     MaxAnswerOption,
@@ -42,6 +43,7 @@ def compare(
     metric: MetricOption = None,
     limit: LimitOption = None,
     batch_size: BatchSizeOption = 16,
+    device: DeviceOption = None,
     max_seq_length: MaxSequenceOption = None,
     doc_stride: StrideOption = None,
     max_question_length: MaxQuestionOption = None,
@@ -87,7 +89,7 @@ def compare(
     records, chosen = load_questions(data, limit, metric)
     probe, negative = probe_text(records), chosen == "squad_v2"
     readers = {
-        name: load_reader(model, probe, given, may_be_impossible=negative)
+        name: load_reader(model, probe, given, may_be_impossible=negative, device=device)
         for name, model in zip(names, models, strict=True)
     }
     result = compare_models(

@@ -74,6 +74,7 @@ def _cells(statistics: QADatasetStatistics, repairs: RepairReport) -> dict[str, 
         "contexts": statistics.contexts,
         "wrong offsets in the file": repairs.offsets_wrong,
         "answers not in context": repairs.answers_not_found,
+        "contradict is_impossible": repairs.contradictory,
     }
     summaries = {
         "context length": statistics.context_length,

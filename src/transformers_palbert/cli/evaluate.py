@@ -1,7 +1,9 @@
-"""``palbert evaluate``: score a file of predictions."""
+"""``palbert evaluate``: score predictions, or models, or several of either that vote."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from json import JSONDecodeError, loads
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,25 +11,36 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DatasetFormatError
-from .models import Metric
+from .models import BatchSizeOption, DeviceOption, Metric, load_reader, probe_text, watch
 from .output import JsonOption, make_table, show, write_json
+
+_SHARES = ("palbert_qa",)  # metrics that count from 0 to 1
 
 
 def evaluate(
+    references: Annotated[
+        Path, typer.Option("--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, JSONL, CSV ….")
+    ],
+    metric: Annotated[Metric, typer.Option("--metric", "-m", help="How to count.")],
     predictions: Annotated[
-        Path,
+        list[Path] | None,
         typer.Option(
             "--predictions",
             "-p",
             exists=True,
             dir_okay=False,
-            help="JSON: question id to text, or a list of {id, prediction_text}.",
+            help="JSON: question id to text, or a list of {id, prediction_text}, or question id to an n-best list, as"
+            " in eval_nbest_predictions.json. Several n-best files vote: give the option several times.",
         ),
-    ],
-    references: Annotated[
-        Path, typer.Option("--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, JSONL, CSV ….")
-    ],
-    metric: Annotated[Metric, typer.Option("--metric", "-m", help="How to count.")],
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="Instead of predictions: folder of a question-answering checkpoint, or its name on the Hub. Several"
+            " models vote: give the option several times.",
+        ),
+    ] = None,
     na_probs: Annotated[
         Path | None,
         typer.Option(
@@ -37,6 +50,13 @@ def evaluate(
             help="With squad_v2: JSON object, question id to the probability that there is no answer.",
         ),
     ] = None,
+    na_prob_thresh: Annotated[
+        float,
+        typer.Option(
+            "--na-prob-thresh",
+            help="With --na-probs: a question whose probability is above this counts as predicted to have no answer.",
+        ),
+    ] = 1.0,
     predictions_csv: Annotated[
         Path | None,
         typer.Option(
@@ -53,42 +73,100 @@ def evaluate(
             help="In that file, write an apostrophe before what a spreadsheet program would take for a formula.",
         ),
     ] = False,
+    batch_size: BatchSizeOption = 16,
+    device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score predictions against a data set.
+    """Score predictions, or a model's answers, against a data set.
+
+    Several n-best files or models vote: each text has the mean of the probabilities that they give it, and the highest
+    wins. Each model answers with the settings saved with it; thresholds for "no answer" play no part in a vote.
 
     Example: palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
+
+    Example of a vote: palbert evaluate --model ./seed-1 --model ./seed-2 -r cmrc2018_dev.json -m cmrc2018
     """
+    if bool(predictions) == bool(models):
+        raise typer.BadParameter("give what to score with either --predictions or --model")
     if na_probs is not None and metric != "squad_v2":
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
-    scores = _score(metric, predictions, references, na_probs, predictions_csv, escape_formulas)
+    if metric in _SHARES:
+        warnings.warn(f"{metric} counts from 0 to 1, as its paper does; all other metrics count to 100.", stacklevel=1)
+    from ..qa.datasets import load_qa_dataset
+
+    dataset = load_qa_dataset(references)
+    if models:
+        texts = _ask(models, dataset.to_list(), metric == "squad_v2", batch_size, device)
+    else:
+        texts = _read_predictions(predictions or [])
+    scores = _score(metric, texts, dataset, na_probs, na_prob_thresh)
+    if predictions_csv is not None:
+        _write_csv(predictions_csv, texts, dataset["id"], escape_formulas)
     if json:
         write_json(scores)
     else:
         show(make_table([metric, "value"], [(name, _format(value)) for name, value in scores.items()]))
 
 
-def _score(
-    metric: str, predictions: Path, references: Path, na_probs: Path | None, table: Path | None, escape: bool
-) -> dict[str, float]:
-    from ..qa.datasets import load_qa_dataset
+def _score(metric: str, texts: Any, dataset: Any, na_probs: Path | None, threshold: float) -> dict[str, float]:
     from ..qa.metrics import compute_metric
+
+    probabilities = None if na_probs is None else _probabilities(na_probs)
+    return compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities, no_answer_threshold=threshold)
+
+
+def _write_csv(file: Path, texts: Any, ids: Sequence[str], escape: bool) -> None:
     from ..qa.metrics.inputs import predictions_by_id
     from ..qa.submission import write_predictions_csv
 
-    probabilities = None if na_probs is None else _probabilities(na_probs)
-    texts, dataset = _read_json(predictions), load_qa_dataset(references)
-    scores = compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities)
-    if table is not None:
-        write_predictions_csv(table, predictions_by_id(texts), dataset["id"], escape_formulas=escape)
-    return scores
+    write_predictions_csv(file, predictions_by_id(texts), ids, escape_formulas=escape)
+
+
+def _read_predictions(files: Sequence[Path]) -> Any:
+    """Predictions in a form that metrics take; n-best lists become the texts that they vote for.
+
+    Raises:
+        DatasetFormatError: if a file is not JSON, or one of several holds no n-best lists.
+    """
+    from ..qa.ensembles import is_nbest, vote_for_each
+
+    contents = [_read_json(file) for file in files]
+    nbest = [is_nbest(content) for content in contents]
+    if len(files) == 1 and not nbest[0]:
+        return contents[0]
+    if not all(nbest):
+        raise DatasetFormatError(
+            f"{files[nbest.index(False)]} holds one answer for each question, and a vote needs n-best lists with"
+            " probabilities. Training writes them beside the predictions, as eval_nbest_predictions.json."
+        )
+    return vote_for_each(contents, [str(file) for file in files])
+
+
+def _ask(
+    models: Sequence[str], records: list[dict[str, Any]], negative: bool, batch_size: int, device: str | None
+) -> dict[str, str]:
+    """The answers of a model, or those that several models vote for; one model is in memory at a time."""
+    from ..qa.answering import question_blocks
+    from ..qa.ensembles import vote_for_each
+
+    found = []
+    for model in models:
+        reader = load_reader(model, probe_text(records), {}, may_be_impossible=negative, device=device)
+        blocks = watch(question_blocks(records, batch_size), model)
+        found.append([reader.answer(block, batch_size=batch_size) for block in blocks])
+    if len(found) == 1:
+        return {key: text for block in found[0] for key, text in block.predictions.items()}
+    members = [{key: nbest for block in blocks for key, nbest in block.nbest.items()} for blocks in found]
+    return vote_for_each(members, models)
 
 
 def _read_json(file: Path) -> Any:
     try:
-        return loads(file.read_text(encoding="utf-8"))
+        return loads(file.read_text(encoding="utf-8-sig"))
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise DatasetFormatError(f"{file} is not JSON in UTF-8: {error}") from error
+    except RecursionError as error:
+        raise DatasetFormatError(f"{file} is nested too deeply to be predictions") from error
 
 
 def _probabilities(file: Path) -> dict[str, float]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchSizeOption",
     "DataOption",
+    "DeviceOption",
     "ImpossibleOption",
     "LimitOption",
     "MaxAnswerOption",
@@ -54,6 +55,10 @@ MetricOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Use only this many questions, the first.")]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Windows in one batch.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps …; by default the fastest there is."),
+]
 MaxSequenceOption = Annotated[
     int | None, typer.Option("--max-seq-length", min=8, help=f"Tokens of a window; {_DEFAULT}, else 384.")
 ]
@@ -89,7 +94,9 @@ ThresholdOption = Annotated[
 ]
 
 
-def load_reader(model: str, probe: str, given: Mapping[str, Any], *, may_be_impossible: bool = False) -> Reader:
+def load_reader(
+    model: str, probe: str, given: Mapping[str, Any], *, may_be_impossible: bool = False, device: str | None = None
+) -> Reader:
     """Load a model that answers with the settings saved with it.
 
     Args:
@@ -97,16 +104,17 @@ def load_reader(model: str, probe: str, given: Mapping[str, Any], *, may_be_impo
         probe: Text in the language of the questions; an answer from unknown tokens alone would be noise.
         given: Settings that replace those of the model; None stands for one that was not given.
         may_be_impossible: Whether a question may have no answer, where the model does not say.
+        device: Where to compute; None for the fastest device.
 
     Raises:
         PalBertError: if there is no such model, or it cannot answer questions.
         TokenizerError: if the tokenizer knows nothing of ``probe``.
-        ConfigurationError: if the model's own settings, or those given, are not allowed.
+        ConfigurationError: if the model's own settings, or those given, are not allowed, or the device is not there.
     """
     from ..qa.answering import Reader
     from ..qa.settings import settings_for
 
-    pipe = _load_pipeline(model, probe)
+    pipe = _load_pipeline(model, probe, device)
     settings = settings_for(
         pipe.model.config,
         longest=pipe.tokenizer.model_max_length,
@@ -150,8 +158,8 @@ def watch(items: Iterable[Any], name: str) -> Iterable[Any]:
     return track(items, name, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _load_pipeline(model: str, probe: str) -> Any:
-    """Load a question-answering pipeline, which chooses the device; see :func:`load_reader`."""
+def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
+    """Load a question-answering pipeline, which chooses the device where none is given; see :func:`load_reader`."""
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
         raise PalBertError(
             f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
@@ -162,10 +170,23 @@ def _load_pipeline(model: str, probe: str) -> Any:
     from ..model.tokenization_palbert import check_tokenizer
 
     disable_progress_bar()
+    chosen = {} if device is None else {"device": _checked_device(device)}
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
-        pipe = pipeline(task, model=model)
+        pipe = pipeline(task, model=model, **chosen)
     except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
     check_tokenizer(pipe.tokenizer, probe=probe)
     return pipe
+
+
+def _checked_device(name: str) -> Any:
+    """The device of this name, on which something has been computed."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).add_(1)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch says of different devices
+        raise ConfigurationError(f"--device {name} cannot be used: {error}") from error
+    return device

@@ -10,6 +10,7 @@ import typer
 from .models import (
     BatchSizeOption,
     DataOption,
+    DeviceOption,
     ImpossibleOption,
     LimitOption,
     MaxAnswerOption,
@@ -36,6 +37,7 @@ def report(
     metric: MetricOption = None,
     limit: LimitOption = None,
     batch_size: BatchSizeOption = 16,
+    device: DeviceOption = None,
     top_k: Annotated[
         int,
         typer.Option(
@@ -81,7 +83,7 @@ def report(
         "null_score_diff_threshold": null_score_diff_threshold,
     }
     records, chosen = load_questions(data, limit, metric)
-    reader = load_reader(model, probe_text(records), given, may_be_impossible=chosen == "squad_v2")
+    reader = load_reader(model, probe_text(records), given, may_be_impossible=chosen == "squad_v2", device=device)
     name = Path(model).resolve().name if Path(model).is_dir() else model
     content = report_data(
         reader, records, name=name, source=data.name, metric=chosen, batch_size=batch_size, top_k=top_k, watch=watch

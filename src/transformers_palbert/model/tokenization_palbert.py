@@ -72,7 +72,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, probe: str = PROBE) -> P
     Raises:
         TokenizerError: if no token of ``probe`` is known.
     """
-    tokens = tokenizer(probe, add_special_tokens=False)["input_ids"]  # `tokenize` may show unknown text as it is
+    # `tokenize` may show unknown text as it is. Nothing is fed to a model, so the probe may be of any length.
+    tokens = tokenizer(probe, add_special_tokens=False, verbose=False)["input_ids"]
     if any(token != tokenizer.unk_token_id for token in tokens):
         return tokenizer
     shown = sorted(set(tokenizer.convert_ids_to_tokens(tokens)))

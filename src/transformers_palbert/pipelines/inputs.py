@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["Example", "blocks", "checked_example", "parse_inputs"]
+__all__ = ["Example", "as_examples", "blocks", "checked_example", "parse_inputs"]
 
 Example = Mapping[str, Any]
 """A question and its context, under these keys; further keys are ignored."""
@@ -20,8 +20,8 @@ def parse_inputs(args: tuple[Any, ...], named: dict[str, Any]) -> list[Example] 
     """Turn the arguments of a call into examples; takes those it understands out of ``named``.
 
     Accepted are ``question`` and ``context`` (two strings, two sequences, or several questions about one context), or
-    as the only argument (also called ``data`` or ``X``) one mapping with these keys, an iterable of them, or an
-    iterator or torch ``Dataset`` that is to be read as needed.
+    as the only argument (also called ``data`` or ``X``) one mapping with these keys, which may hold lists as well, an
+    iterable of such mappings for one question each, or an iterator or torch ``Dataset`` that is to be read as needed.
 
     Returns:
         A list of checked examples, or the iterator or ``Dataset`` itself.
@@ -35,12 +35,13 @@ def parse_inputs(args: tuple[Any, ...], named: dict[str, Any]) -> list[Example] 
     elif "data" in given or "X" in given:
         inputs = given["data"] if "data" in given else given["X"]
     elif "question" in given and "context" in given:
-        inputs = _pairs(given["question"], given["context"])
+        inputs = as_examples(given["question"], given["context"])
     else:
         missing = "`context`" if "question" in given else "`question`"
         raise ConfigurationError(f"The call has no {missing}. {_USAGE}")
     if isinstance(inputs, Mapping):
-        inputs = [inputs]
+        several = any(_is_list(inputs.get(name)) for name in ("question", "context"))
+        inputs = as_examples(inputs.get("question"), inputs.get("context")) if several else [inputs]
     if _is_stream(inputs):
         return inputs
     if isinstance(inputs, str) or not isinstance(inputs, Iterable):
@@ -61,7 +62,7 @@ def checked_example(example: Any) -> Example:
             raise ConfigurationError(f"An example has no `{key}`, only {sorted(example)}. {_USAGE}")
         if not isinstance(example[key], str):
             raise ConfigurationError(f"`{key}` must be a string, got {example[key]!r}. {_USAGE}")
-        if not example[key]:
+        if not example[key] or (key == "question" and not example[key].strip()):
             raise ConfigurationError(f"`{key}` cannot be empty. Leave out such examples. {_USAGE}")
     return example
 
@@ -84,11 +85,15 @@ def _positional(args: tuple[Any, ...]) -> Any:
     return list(args)
 
 
-def _pairs(questions: Any, contexts: Any) -> list[Example]:
-    """Examples from one or several questions about one or several contexts."""
+def as_examples(questions: Any, contexts: Any) -> list[Example]:
+    """Examples from one or several questions about one or several contexts.
+
+    Raises:
+        ConfigurationError: if these are no strings or lists, or lists of different lengths.
+    """
     if isinstance(questions, str) and isinstance(contexts, str):
         return [{"question": questions, "context": contexts}]
-    if not isinstance(questions, Sequence) or isinstance(questions, str) or not isinstance(contexts, Sequence):
+    if not _is_list(questions) or not isinstance(contexts, Sequence):
         raise ConfigurationError(
             "`question` and `context` must be two strings, two lists, or a list of questions about one context; got"
             f" {type(questions).__name__} and {type(contexts).__name__}."
@@ -101,6 +106,10 @@ def _pairs(questions: Any, contexts: Any) -> list[Example]:
             " context per question, or a single one as a string."
         )
     return [{"question": question, "context": context} for question, context in zip(questions, contexts, strict=True)]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _is_stream(inputs: Any) -> bool:

@@ -29,7 +29,7 @@ from ..model.tokenization_palbert import check_tokenizer
 from ..qa.answering import BATCHES_AHEAD, padded_batch, prepare_model, span_logits, window_batches
 from ..qa.features import IntArray, Windows, encode_windows
 from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
-from .inputs import Example, blocks, checked_example, parse_inputs
+from .inputs import Example, as_examples, blocks, checked_example, parse_inputs
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -38,6 +38,7 @@ __all__ = ["QuestionAnsweringPipeline"]
 
 _PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
 _PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
+_SIZES = ("top_k", "max_answer_len", "max_question_len", "max_seq_len")
 _POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
 _ALIGNMENTS = (True, False, "auto")
 # Letters of scripts that are written without spaces: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese.
@@ -112,8 +113,9 @@ class QuestionAnsweringPipeline(Pipeline):
         """Answer one or many questions.
 
         Args:
-            *args: Instead of ``question`` and ``context``: both as two strings; one mapping with these keys; a list of
-                such mappings; or a generator or torch ``Dataset`` of them, which is read as needed.
+            *args: Instead of ``question`` and ``context``: both as two strings; one mapping with these keys, which may
+                hold lists; a list of mappings for one question each; or a generator or torch ``Dataset`` of those,
+                which is read as needed.
             num_workers: Without effect.
             batch_size: Number of windows that pass through the model at once, 1 by default. Windows of different
                 questions share a batch.
@@ -142,6 +144,7 @@ class QuestionAnsweringPipeline(Pipeline):
 
         Raises:
             ConfigurationError: if arguments cannot be understood, or a question or context is empty.
+            DatasetFormatError: if a question or context holds half of a surrogate pair.
         """
         inputs: Any = parse_inputs(args, kwargs)
         if unknown := sorted(set(kwargs) - {*_PREPROCESS, *_POSTPROCESS, "topk"}):
@@ -158,6 +161,16 @@ class QuestionAnsweringPipeline(Pipeline):
             inputs = (example for example in inputs)  # the base class streams nothing but these two
         return super().__call__(inputs, num_workers=num_workers, batch_size=batch_size, **kwargs)
 
+    @staticmethod
+    def create_sample(question: str | Sequence[str], context: str | Sequence[str]) -> Example | list[Example]:
+        """What :meth:`__call__` takes for a question and its context, or a list of that for lists of them.
+
+        Raises:
+            ConfigurationError: if these are no strings or lists, or lists of different lengths.
+        """
+        examples = as_examples(question, context)
+        return examples[0] if isinstance(question, str) else examples
+
     def _sanitize_parameters(self, topk: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
         """Check the settings and tell apart those of :meth:`preprocess` and :meth:`postprocess`."""
         if topk is not None:
@@ -167,7 +180,7 @@ class QuestionAnsweringPipeline(Pipeline):
             raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
         if given.get("align_to_words", "auto") not in _ALIGNMENTS:
             raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
-        require_positive(**{name: given[name] for name in ("top_k", "max_answer_len") if name in given})
+        require_positive(**{name: given[name] for name in _SIZES if name in given})
         preprocess = {name: given[name] for name in _PREPROCESS if name in given}
         return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
 

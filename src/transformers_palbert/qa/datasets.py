@@ -13,18 +13,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
 
-from transformers_palbert.errors import ConfigurationError, DatasetFormatError
-from transformers_palbert.qa.readers import SUFFIXES, RawAnswer, RawQuestion, flat_question, read_questions
+from ..errors import ConfigurationError, DatasetFormatError
+from .readers import RawAnswer, RawQuestion, flat_question, read_questions
+from .record_cache import cached_file, dataset_in_memory, load_cached, write_cached
+from .record_files import SUFFIXES
 
 __all__ = ["FEATURES", "RepairReport", "load_qa_dataset", "load_qa_dataset_with_report"]
 
@@ -44,6 +45,7 @@ FEATURES = datasets.Features(
 )
 """The schema of every data set that this module returns."""
 
+_READING = 1  # part of the cache's key: raise it whenever an unchanged source becomes other records
 _SPLIT_NAMES = {"validation": ("validation", "valid", "val", "dev"), "train": ("train", "training"), "test": ("test",)}
 
 
@@ -60,7 +62,10 @@ class RepairReport:
         offsets_missing: answers for which the source gives no offset.
         offsets_found: of these, answers whose text was found; the first occurrence is taken.
         answers_not_found: answers whose text occurs nowhere in the context.
-        set_aside: questions that were left out, as none of their answers was found; only when loading for training.
+        contradictory: questions that ``is_impossible`` says to be without an answer although they have one, or the
+            other way round.
+        set_aside: questions that were left out, because they contradict themselves or none of their answers was found;
+            only when loading for training.
     """
 
     questions: int
@@ -71,6 +76,7 @@ class RepairReport:
     offsets_missing: int
     offsets_found: int
     answers_not_found: int
+    contradictory: int
     set_aside: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,8 +88,16 @@ class RepairReport:
             f"{self.questions} questions ({self.unanswerable} unanswerable), {self.answers} answers:"
             f" {self.offsets_wrong} wrong offsets ({self.offsets_repaired} repaired),"
             f" {self.offsets_missing} missing offsets ({self.offsets_found} found),"
-            f" {self.answers_not_found} answers not in their context, {len(self.set_aside)} questions set aside"
+            f" {self.answers_not_found} answers not in their context,"
+            f" {self.contradictory} questions contradict their is_impossible,"
+            f" {len(self.set_aside)} questions set aside"
         )
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int], set_aside: Iterable[str]) -> RepairReport:
+        """A report from counts by the names of the attributes; what is not counted is 0."""
+        names = [field.name for field in fields(cls) if field.name != "set_aside"]
+        return cls(**{name: counts.get(name, 0) for name in names}, set_aside=tuple(set_aside))
 
 
 def load_qa_dataset(
@@ -95,13 +109,16 @@ def load_qa_dataset(
 ) -> datasets.Dataset:
     """Load a question-answering data set into the schema of this module, with offsets repaired.
 
+    A source is read once, record by record, into a file in the cache of `datasets`. The next call finds that file by
+    the content of the source, and maps it into memory.
+
     Args:
         source: a file (SQuAD 1.1 or 2.0 JSON, CMRC 2018 in both of its forms, DRCD, flat JSON, JSON lines, CSV, TSV or
             Parquet), a folder of such files, a data set, or the id of one on the Hub. A path that exists wins.
         split: the split of a Hub id, or the files of a folder whose name contains it (``dev`` and ``validation`` are
             the same). One file is one split: the name is then only a label.
-        training: leave out answers that cannot be found in the context, and questions that have no other answers.
-            Otherwise nothing is ever left out.
+        training: leave out answers that cannot be found in the context, questions that have no other answers, and
+            questions whose ``is_impossible`` contradicts their answers. Otherwise nothing is ever left out.
         load_dataset_kwargs: for `datasets.load_dataset`, with a Hub id only.
 
     Raises:
@@ -119,51 +136,94 @@ def load_qa_dataset_with_report(
     **load_dataset_kwargs: Any,
 ) -> tuple[datasets.Dataset, RepairReport]:
     """Do what :func:`load_qa_dataset` does, and return the report with the data set."""
-    questions = _read(source, split, load_dataset_kwargs)
-    records, report = _to_records(questions, training=training)
+    dataset, report = _load(_find(source, split, load_dataset_kwargs), training)
     logger.info("%s: %s", source if isinstance(source, (str, os.PathLike)) else "data set", report)
     if report.set_aside:
         logger.warning(
-            "%d of %d questions set aside: no answer is in the context", len(report.set_aside), report.questions
+            "%d of %d questions set aside: no answer is in the context, or is_impossible contradicts the answers",
+            len(report.set_aside),
+            report.questions,
         )
-    if not records:
-        raise DatasetFormatError(f"{source}: none of the {report.questions} questions has an answer in its context")
-    return _on_disk(datasets.Dataset.from_list(records, features=FEATURES)), report
+    elif report.contradictory:
+        logger.warning(
+            "%d of %d questions contradict their is_impossible; they are kept as they are",
+            report.contradictory,
+            report.questions,
+        )
+    return dataset, report
 
 
-def _read(source: Any, split: str | None, kwargs: dict[str, Any]) -> Iterable[RawQuestion]:
+@dataclass(frozen=True)
+class _Source:
+    """Where questions come from: ``read`` them, ``content`` tells them from any others."""
+
+    name: str
+    content: tuple[str, ...]
+    read: Callable[[], Iterable[RawQuestion]]
+
+
+def _load(source: _Source, training: bool) -> tuple[datasets.Dataset, RepairReport]:
+    file = cached_file(_READING, training, *source.content)
+    if file is not None:
+        if (found := load_cached(file)) is not None:
+            dataset, report = found
+            return dataset, RepairReport.of(report, report["set_aside"])
+        repairs = _Repairs(source, training)
+        try:
+            dataset = write_cached(file, FEATURES, repairs.records(), lambda: repairs.report.to_dict())
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): the data set stays in memory, and is not cached", file, error)
+        else:
+            return dataset, repairs.report
+    repairs = _Repairs(source, training)
+    return dataset_in_memory(FEATURES, repairs.records()), repairs.report
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+def _find(source: Any, split: str | None, kwargs: dict[str, Any]) -> _Source:
     if isinstance(source, datasets.Dataset):
-        return _from_dataset(source, "data set")
+        return _of_dataset(source, "data set")
     path = Path(source)
     if not path.exists():
         if path.suffix.lower() in SUFFIXES or not _looks_like_hub_id(os.fspath(source)):
             raise DatasetFormatError(f"{path}: there is no such file or folder")
-        return _from_hub(os.fspath(source), split, kwargs)
+        return _of_dataset(datasets.load_dataset(os.fspath(source), split=split, **kwargs), os.fspath(source))
     if kwargs:
         raise ConfigurationError(f"{', '.join(kwargs)}: only data sets of the Hub take such arguments, {path} is local")
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():  # from `save_to_disk`
         loaded = datasets.load_from_disk(str(path))
         if split is not None and isinstance(loaded, dict) and split in loaded:
             loaded = loaded[split]
-        return _from_dataset(loaded, str(path))
-    files = _files_of_folder(path, split) if path.is_dir() else [path]
+        return _of_dataset(loaded, str(path))
     if split is not None and "[" in split:
         raise ConfigurationError(f"split {split!r}: a part of a local file cannot be chosen; use `.select(range(...))`")
-    return [question for file in files for question in read_questions(file)]
+    return _of_files(_files_of_folder(path, split) if path.is_dir() else [path], str(path))
+
+
+def _of_files(files: list[Path], name: str) -> _Source:
+    content = [part for file in files for part in (file.suffix.lower(), _digest(file))]
+    return _Source(name, tuple(content), lambda: chain.from_iterable(map(read_questions, files)))
+
+
+def _of_dataset(dataset: Any, name: str) -> _Source:
+    if isinstance(dataset, dict):
+        raise ConfigurationError(f"{name}: pass split=..., one of {', '.join(map(repr, dataset))}")
+    return _Source(
+        name,
+        ("data set", dataset._fingerprint),
+        lambda: (flat_question(record, f"{name}: row {index}") for index, record in enumerate(dataset)),
+    )
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _looks_like_hub_id(source: str) -> bool:
     return source.count("/") <= 1 and not source.startswith((".", "/", "~")) and "\\" not in source
-
-
-def _from_hub(name: str, split: str | None, kwargs: dict[str, Any]) -> Iterable[RawQuestion]:
-    return _from_dataset(datasets.load_dataset(name, split=split, **kwargs), name)
-
-
-def _from_dataset(dataset: Any, name: str) -> Iterable[RawQuestion]:
-    if isinstance(dataset, dict):
-        raise ConfigurationError(f"{name}: pass split=..., one of {', '.join(map(repr, dataset))}")
-    return (flat_question(record, f"{name}: row {index}") for index, record in enumerate(dataset))
 
 
 def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
@@ -185,32 +245,56 @@ def _words(stem: str) -> set[str]:
     return set("".join(character if character.isalpha() else " " for character in stem.lower()).split())
 
 
-def _to_records(questions: Iterable[RawQuestion], *, training: bool) -> tuple[list[dict[str, Any]], RepairReport]:
-    counts: Counter[str] = Counter()
-    places: dict[str, str] = {}  # id -> where it stands
-    records: list[dict[str, Any]] = []
-    set_aside: list[str] = []
-    for question in questions:
-        key = question.id if question.id is not None else _generated_id(question, places)
-        if key in places:
-            raise DatasetFormatError(f"{question.where}.id: {key!r} is taken already, by {places[key]}")
-        places[key] = question.where
-        found = [(answer.text, _locate(answer, question.context, counts)) for answer in question.answers]
-        counts["unanswerable"] += not found
-        kept = [pair for pair in found if pair[1] >= 0] if training else found
-        if found and not kept:
-            set_aside.append(key)
-            continue
-        records.append(
-            {
-                "id": key,
-                "title": question.title,
-                "context": question.context,
-                "question": question.question,
-                "answers": {"text": [text for text, _ in kept], "answer_start": [start for _, start in kept]},
-            }
-        )
-    return records, _report(counts, len(places), tuple(set_aside))
+# --- repairs ------------------------------------------------------------------------------------------------------
+
+
+class _Repairs:
+    """Turns questions into records of the schema, and counts what was found and done on the way."""
+
+    def __init__(self, source: _Source, training: bool) -> None:
+        self._source = source
+        self._training = training
+        self._counts: Counter[str] = Counter()
+        self._set_aside: list[str] = []
+
+    @property
+    def report(self) -> RepairReport:
+        """What :meth:`records` has found and done so far."""
+        return RepairReport.of(self._counts, self._set_aside)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Read the source once, record by record."""
+        taken: set[str] = set()
+        for question in self._source.read():
+            key = question.id if question.id is not None else _generated_id(question, taken)
+            if key in taken:
+                raise self._repeated(key, question.where)
+            taken.add(key)
+            self._counts["questions"] += 1
+            if (answers := self._answers(question)) is None:
+                self._set_aside.append(key)
+            else:
+                texts = {"title": question.title, "context": question.context, "question": question.question}
+                yield {"id": key, **texts, "answers": answers}
+        if len(self._set_aside) == len(taken):
+            raise DatasetFormatError(
+                f"{self._source.name}: none of the {len(taken)} questions can be learnt from: no answer is in its"
+                " context, or is_impossible contradicts the answers"
+            )
+
+    def _answers(self, question: RawQuestion) -> dict[str, list[Any]] | None:
+        """Texts and offsets of the answers, or None for a question that is set aside."""
+        found = [(answer.text, _locate(answer, question.context, self._counts)) for answer in question.answers]
+        self._counts["unanswerable"] += not found
+        self._counts["contradictory"] += question.contradictory
+        kept = [pair for pair in found if pair[1] >= 0] if self._training else found
+        if self._training and (question.contradictory or (found and not kept)):
+            return None
+        return {"text": [text for text, _ in kept], "answer_start": [start for _, start in kept]}
+
+    def _repeated(self, key: str, where: str) -> DatasetFormatError:
+        first = next(question.where for question in self._source.read() if question.id == key)
+        return DatasetFormatError(f"{where}.id: {key!r} is taken already, by {first}")
 
 
 def _locate(answer: RawAnswer, context: str, counts: Counter[str]) -> int:
@@ -239,7 +323,7 @@ def _nearest(text: str, context: str, start: int) -> int:
     return before if start - before <= after - start else after
 
 
-def _generated_id(question: RawQuestion, taken: dict[str, str]) -> str:
+def _generated_id(question: RawQuestion, taken: set[str]) -> str:
     """An id that depends on the texts alone; a second question with the same texts gets ``-1`` appended, and so on."""
     content = "\0".join((question.title, question.context, question.question))
     digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -247,49 +331,3 @@ def _generated_id(question: RawQuestion, taken: dict[str, str]) -> str:
     while (key := f"{digest}-{copy}" if copy else digest) in taken:
         copy += 1
     return key
-
-
-def _report(counts: Counter[str], questions: int, set_aside: tuple[str, ...]) -> RepairReport:
-    names = ("unanswerable", "answers", "offsets_wrong", "offsets_repaired", "offsets_missing", "offsets_found")
-    return RepairReport(
-        questions=questions,
-        **{name: counts[name] for name in names},
-        answers_not_found=counts["answers_not_found"],
-        set_aside=set_aside,
-    )
-
-
-def _on_disk(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Move a data set from memory into the cache of `datasets`, under a name made from its content.
-
-    Only a data set with a file behind it lets `Dataset.map` find its earlier results, and lets processes share it. The
-    same content always gets the same file. Without caching, or a writable cache, the data set stays in memory.
-    """
-    if not datasets.is_caching_enabled():
-        return dataset
-    table = dataset.data.table
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "palbert_qa"
-    path = folder / f"{_table_digest(table)}.arrow"
-    try:
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_arrow(table, path)
-    except OSError as error:
-        logger.warning("%s cannot be written (%s): the data set stays in memory, and nothing is cached", path, error)
-        return dataset
-    return datasets.Dataset.from_file(str(path))
-
-
-def _table_digest(table: pa.Table) -> str:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return hashlib.sha256(sink.getvalue()).hexdigest()[:32]
-
-
-def _write_arrow(table: pa.Table, path: Path) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    with pa.OSFile(temporary, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    os.replace(temporary, path)  # two processes may write the same content at once

@@ -7,8 +7,10 @@ window holds the whole question. :func:`encode_windows` is the pure function beh
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ IntArray = npt.NDArray[np.int64]
 OUTSIDE = -1
 """Both character offsets of a token that does not belong to the context, in ``offset_mapping``."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKENIZER_LOCK = threading.Lock()  # a call changes the truncation that its tokenizer's other users rely on
 _FORMAT = 2  # part of the cache key: raise it whenever the features of unchanged data change
 
@@ -91,11 +94,12 @@ def encode_windows(
     Raises:
         TokenizerError: if the tokenizer is not a fast one.
         ConfigurationError: if a window cannot hold the question, the shared tokens and one token more.
+        DatasetFormatError: if a text holds half of a surrogate pair.
     """
     _require_fast(tokenizer)
     _require_lengths(tokenizer, max_seq_length, doc_stride, max_question_length)
     question_first = tokenizer.padding_side == "right"
-    with _TOKENIZER_LOCK:
+    with _TOKENIZER_LOCK, _surrogates_named(questions, contexts):
         asked, longest = _clip_questions(tokenizer, [question.lstrip() for question in questions], max_question_length)
         _require_room(tokenizer, longest, max_seq_length, doc_stride)
         batch = tokenizer(
@@ -270,12 +274,29 @@ def _clip_questions(tokenizer: PreTrainedTokenizerBase, questions: list[str], li
     """Cut questions behind their ``limit``-th token; returns them and the tokens of the longest one."""
     if not questions:
         return questions, 0
-    encodings = tokenizer(questions, add_special_tokens=False).encodings or []
+    # `verbose` would have transformers warn of a question longer than the model's input, which is about to be cut.
+    encodings = tokenizer(questions, add_special_tokens=False, verbose=False).encodings or []
     clipped = [
         question if len(encoding) <= limit else question[: encoding.offsets[limit - 1][1]]
         for question, encoding in zip(questions, encodings, strict=True)
     ]
     return clipped, min(limit, max(len(encoding) for encoding in encodings))
+
+
+@contextmanager
+def _surrogates_named(questions: Sequence[str], contexts: Sequence[str]) -> Iterator[None]:
+    """Say which text a tokenizer refuses because of half of a surrogate pair, which it takes for a wrong type."""
+    try:
+        yield
+    except TypeError as error:
+        for kind, texts in (("question", questions), ("context", contexts)):
+            for text in texts:
+                if found := _SURROGATE.search(text):
+                    raise DatasetFormatError(
+                        f"A {kind} holds {found[0]!r} at character {found.start()}, which is half of a surrogate pair"
+                        f" and no character: {text!r:.100}. Decode the text as what it is, or replace that half."
+                    ) from error
+        raise
 
 
 def _require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -290,8 +311,8 @@ def _require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
 def _require_lengths(
     tokenizer: PreTrainedTokenizerBase, max_seq_length: int, doc_stride: int, max_question_length: int
 ) -> None:
-    if doc_stride < 0:
-        raise ConfigurationError(f"`doc_stride` must not be negative, got {doc_stride}.")
+    if isinstance(doc_stride, bool) or not isinstance(doc_stride, int | np.integer) or doc_stride < 0:
+        raise ConfigurationError(f"`doc_stride` must be a whole number that is not negative, got {doc_stride!r}.")
     if max_question_length < 1:
         raise ConfigurationError(f"The longest question must have at least 1 token, got {max_question_length}.")
     if max_seq_length > tokenizer.model_max_length:

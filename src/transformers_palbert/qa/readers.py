@@ -1,28 +1,25 @@
 """Reading question-answering files into plain records, with errors that say where a file is wrong.
 
 Understood are SQuAD 1.1 and 2.0 (and CMRC 2018 and DRCD in that form), the older list form of CMRC 2018, and flat
-records: one question each, as JSON, JSON lines, CSV, TSV or Parquet. Texts are kept character by character: nothing is
-stripped, no line ending is translated, because answers are found by their character offsets.
+records: one question each, as JSON, JSON lines, CSV, TSV or Parquet. The files themselves are read by
+:mod:`~transformers_palbert.qa.record_files`, which keeps texts character by character.
 """
 
 from __future__ import annotations
 
-import ast
-import csv
-import io
-import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from transformers_palbert.errors import DatasetFormatError
+from ..errors import DatasetFormatError
+from .record_files import Records, read_records
 
-__all__ = ["SUFFIXES", "RawAnswer", "RawQuestion", "flat_question", "read_questions"]
+__all__ = ["RawAnswer", "RawQuestion", "flat_question", "read_questions"]
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
-"""Endings of the files that can be read."""
+# What CSV files and careless writers have for true, false and nothing.
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": None, "nan": None}
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,17 @@ class RawAnswer:
 
 @dataclass(frozen=True)
 class RawQuestion:
-    """A question as the file has it; ``where`` is its place, such as ``dev.json: data[3].paragraphs[0].qas[2]``."""
+    """A question as the file has it.
+
+    Attributes:
+        where: Its place, such as ``dev.json: data[3].paragraphs[0].qas[2]``.
+        id: Its id; None where the file gives none.
+        title: Title of the article, ``""`` where the file gives none.
+        context: The text that holds the answer.
+        question: The question.
+        answers: The reference answers; none for a question that the context does not answer.
+        impossible: What the file says in ``is_impossible``; None where it says nothing.
+    """
 
     where: str
     id: str | None
@@ -43,30 +50,30 @@ class RawQuestion:
     context: str
     question: str
     answers: tuple[RawAnswer, ...]
+    impossible: bool | None = None
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether the question is said to be impossible and has answers, or to be possible and has none."""
+        return self.impossible is not None and self.impossible == bool(self.answers)
 
 
-def read_questions(path: Path) -> list[RawQuestion]:
-    """Read every question of one file; its ending and its content tell the form.
+def read_questions(path: Path) -> Iterator[RawQuestion]:
+    """Read the questions of one file, one at a time; its ending and its first record tell the form.
 
     Raises:
         DatasetFormatError: naming file, record and field, if the file cannot be read as what its ending says, holds
             no question, lacks a field or has one of a wrong type.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        questions = _flat_questions(_read_parquet(path), path.name)
-    elif suffix in (".csv", ".tsv"):
-        questions = _flat_questions(_read_csv(path, "\t" if suffix == ".tsv" else ","), path.name)
-    elif suffix in (".jsonl", ".ndjson"):
-        questions = _flat_questions(_read_json_lines(_read_text(path), path), path.name)
-    elif suffix == ".json":
-        questions = _json_questions(_read_json(path), path)
-    else:
-        raise DatasetFormatError(f"{path}: files ending in {suffix!r} are not understood; use {', '.join(SUFFIXES)}")
-    result = list(questions)
-    if not result:
+    records = read_records(path)
+    first = next(records, None)
+    empty = True
+    if first is not None:
+        for question in _reader_of(first[1])(chain([first], records), f"{path.name}: "):
+            empty = False
+            yield question
+    if empty:
         raise DatasetFormatError(f"{path}: the file holds no question")
-    return result
 
 
 def flat_question(record: Any, where: str) -> RawQuestion:
@@ -86,34 +93,25 @@ def flat_question(record: Any, where: str) -> RawQuestion:
         _text(record, "context", where),
         _text(record, "question", where),
         _answers(record[names[0]], record.get("answer_start"), f"{where}.{names[0]}"),
+        _flag(record, "is_impossible", where),
     )
 
 
-# --- forms of JSON ------------------------------------------------------------------------------------------------
+# --- forms --------------------------------------------------------------------------------------------------------
 
 
-def _json_questions(content: Any, path: Path) -> Iterator[RawQuestion]:
-    name = path.name
-    if isinstance(content, Mapping) and "question" in content and "data" not in content:
-        content = [content]  # JSON lines with a single line
-    records = content.get("data") if isinstance(content, Mapping) else content
-    if not isinstance(records, list):
-        found = f"an object with {_names(content)}" if isinstance(content, Mapping) else _kind(content)
-        raise DatasetFormatError(
-            f"{path}: expected a list of records, or an object with such a list in 'data', got {found}"
-        )
-    prefix = f"{name}: data" if isinstance(content, Mapping) else f"{name}: "
-    first = records[0] if records else {}
-    if isinstance(first, Mapping) and "paragraphs" in first:
-        return _squad_questions(records, prefix)
-    if isinstance(first, Mapping) and "context_text" in first:
-        return _cmrc_list_questions(records, prefix)
-    return (flat_question(record, f"{prefix}[{index}]") for index, record in enumerate(records))
+def _reader_of(record: Any) -> Callable[[Records, str], Iterator[RawQuestion]]:
+    """What reads records that look like this one."""
+    if isinstance(record, Mapping) and "paragraphs" in record:
+        return _squad_questions
+    if isinstance(record, Mapping) and "context_text" in record:
+        return _cmrc_list_questions
+    return _flat_questions
 
 
-def _squad_questions(articles: list[Any], prefix: str) -> Iterator[RawQuestion]:
-    for a, article in enumerate(articles):
-        at = f"{prefix}[{a}]"
+def _squad_questions(articles: Records, name: str) -> Iterator[RawQuestion]:
+    for position, article in articles:
+        at = name + position
         title = _text(article, "title", at, optional=True)
         for p, paragraph in enumerate(_list(article, "paragraphs", at)):
             place = f"{at}.paragraphs[{p}]"
@@ -123,29 +121,26 @@ def _squad_questions(articles: list[Any], prefix: str) -> Iterator[RawQuestion]:
                 question = _text(qa, "question", where)
                 key = _identifier(qa, "id", where)
                 answers = _answers(_get(qa, "answers", where), None, f"{where}.answers")
-                if qa.get("is_impossible") and answers:
-                    raise DatasetFormatError(
-                        f"{where}.is_impossible: true, yet there are answers, the first {answers[0].text!r};"
-                        " move them to 'plausible_answers' or set is_impossible to false"
-                    )
-                yield RawQuestion(where, key, title, context, question, answers)
+                yield RawQuestion(where, key, title, context, question, answers, _flag(qa, "is_impossible", where))
 
 
-def _cmrc_list_questions(items: list[Any], prefix: str) -> Iterator[RawQuestion]:
-    for i, item in enumerate(items):
-        at = f"{prefix}[{i}]"
+def _cmrc_list_questions(items: Records, name: str) -> Iterator[RawQuestion]:
+    for position, item in items:
+        at = name + position
         title = _text(item, "title", at, optional=True)
         context = _text(item, "context_text", at)
         for q, qa in enumerate(_list(item, "qas", at)):
             where = f"{at}.qas[{q}]"
-            answers = _answers(_get(qa, "answers", where), None, f"{where}.answers")
+            # Some answers of the official files are numbers; the official script writes them as Python does.
+            texts = [str(text) if _is_number(text) else text for text in _list(qa, "answers", where)]
+            answers = _answers(texts, None, f"{where}.answers")
             yield RawQuestion(
                 where, _identifier(qa, "query_id", where), title, context, _text(qa, "query_text", where), answers
             )
 
 
-def _flat_questions(records: Iterable[tuple[str, Any]], name: str) -> Iterator[RawQuestion]:
-    return (flat_question(record, f"{name}: {place}") for place, record in records)
+def _flat_questions(records: Records, name: str) -> Iterator[RawQuestion]:
+    return (flat_question(record, name + position) for position, record in records)
 
 
 # --- fields -------------------------------------------------------------------------------------------------------
@@ -183,9 +178,23 @@ def _answer(item: Any, where: str) -> RawAnswer:
 def _offset(value: Any, where: str) -> int | None:
     if value is None or (isinstance(value, float) and value != value):  # a missing number in a table of floats
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:  # inf % 1 is not a number
+    if not _is_number(value) or value % 1 != 0:  # inf % 1 is not a number
         raise DatasetFormatError(f"{where}: expected an integer, got {_kind(value)}")
     return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _flag(record: Mapping[str, Any], field: str, where: str) -> bool | None:
+    value = record.get(field)
+    if value is None or isinstance(value, bool):
+        return value
+    written = str(value).strip().lower()
+    if written not in _FLAGS:
+        raise DatasetFormatError(f"{where}.{field}: expected true or false, got {_kind(value)}")
+    return _FLAGS[written]
 
 
 def _identifier(record: Any, field: str, where: str, *, optional: bool = False) -> str | None:
@@ -242,112 +251,3 @@ def _kind(value: Any) -> str:
 
 def _names(record: Mapping[str, Any]) -> str:
     return ", ".join(repr(name) for name in record) or "none"
-
-
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def _read_text(path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DatasetFormatError(f"{path}: the file is UTF-16; save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DatasetFormatError(
-            f"{path}: not UTF-8 (byte 0x{content[error.start]:02x} at offset {error.start}, line {line});"
-            " save it as UTF-8, for example with: iconv -f GB18030 -t UTF-8"
-        ) from error
-    if not text.strip():
-        raise DatasetFormatError(f"{path}: the file is empty")
-    return text
-
-
-def _read_json(path: Path) -> Any:
-    text = _read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and "\n" in text[: error.pos]:  # JSON lines, as `Dataset.to_json` writes them
-            return [record for _, record in _read_json_lines(text, path)]
-        raise _bad_json(path, error, error.lineno) from error
-
-
-def _read_json_lines(text: str, path: Path) -> Iterator[tuple[str, Any]]:
-    # Not str.splitlines: it would also cut at U+2028 and other characters that JSON allows inside strings.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise _bad_json(path, error, number) from error
-
-
-def _bad_json(path: Path, error: json.JSONDecodeError, line: int) -> DatasetFormatError:
-    return DatasetFormatError(f"{path}: not valid JSON at line {line}, column {error.colno}: {error.msg}")
-
-
-def _read_csv(path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
-    text = _read_text(path)
-    previous = csv.field_size_limit(sys.maxsize)  # contexts may be longer than the default of 131,072
-    try:
-        # newline="" keeps line endings inside quoted contexts as they are, and so the offsets.
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [(f"line {reader.line_num}", row) for row in reader]
-    except csv.Error as error:
-        raise DatasetFormatError(f"{path}: not valid CSV near line {reader.line_num}: {error}") from error
-    finally:
-        csv.field_size_limit(previous)
-    return ((place, _csv_record(row, f"{path.name}: {place}")) for place, row in rows)
-
-
-def _csv_record(row: dict[Any, Any], where: str) -> dict[str, Any]:
-    if None in row:
-        raise DatasetFormatError(f"{where}: more fields than the header has columns; quote texts that hold a delimiter")
-    short = [name for name, value in row.items() if value is None]
-    if short:
-        raise DatasetFormatError(f"{where}.{short[0]}: missing, the line has fewer fields than the header has columns")
-    record: dict[str, Any] = dict(row)
-    for name in ("answers", "answer"):
-        if name in record:
-            record[name] = _csv_answers(record[name])
-    if "answer_start" in record:
-        record["answer_start"] = _csv_offsets(record["answer_start"], f"{where}.answer_start")
-    if record.get("id") == "":
-        record["id"] = None
-    return record
-
-
-def _csv_answers(cell: str) -> Any:
-    """A cell holds one answer, or a list or object as JSON (or as Python writes it)."""
-    if cell[:1] not in ("[", "{"):
-        return cell
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            value = parse(cell)
-        except (ValueError, SyntaxError):
-            continue
-        if isinstance(value, Mapping) or all(isinstance(item, (str, Mapping)) for item in value):
-            return value
-    return cell  # an answer that begins with a bracket, such as "[1] and [2]"
-
-
-def _csv_offsets(cell: str, where: str) -> Any:
-    if not cell.strip():
-        return None
-    try:
-        return json.loads(cell)
-    except json.JSONDecodeError as error:
-        raise DatasetFormatError(f"{where}: expected an integer or a list of them, got {cell!r}") from error
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetFormatError(f"{path}: not a readable Parquet file: {error}") from error
-    return ((f"row {index}", row) for index, row in enumerate(rows))

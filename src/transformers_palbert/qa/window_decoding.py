@@ -149,7 +149,9 @@ def _top_columns(values: FloatArray, k: int) -> IntArray:
 
 
 def require_positive(**sizes: int) -> None:
-    """Raise :class:`~transformers_palbert.errors.ConfigurationError` for the first size below 1."""
+    """Raise :class:`~transformers_palbert.errors.ConfigurationError` for the first that is no whole number from 1."""
     for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ConfigurationError(f"`{name}` must be a whole number, got {value!r}.")
         if value < 1:
             raise ConfigurationError(f"`{name}` must be at least 1, got {value}.")

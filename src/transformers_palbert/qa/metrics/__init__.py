@@ -3,23 +3,27 @@
     compute_metric("cmrc2018", {"DEV_0_QUERY_0": "光荣和ω-force"}, dataset)
     load_metric("squad").compute(predictions=[{"id": …, "prediction_text": …}], references=[{"id": …, "answers": …}])
 
-======================  =================================================================================
-name                    counts as
-======================  =================================================================================
-``squad``               the official SQuAD 1.1 script
-``squad_v2``            the official SQuAD 2.0 script
-``cmrc2018``            the official CMRC 2018 script, version 5
-``palbert_qa``          the PAL-BERT paper: accuracy, precision, recall, F1 for Chinese and English
-======================  =================================================================================
+======================  =========================================================================  ===========
+name                    counts as                                                                  scale
+======================  =========================================================================  ===========
+``squad``               the official SQuAD 1.1 script                                              0 to 100
+``squad_v2``            the official SQuAD 2.0 script                                              0 to 100
+``cmrc2018``            the official CMRC 2018 script, versions 5 and 6, with NLTK 3.8.1           0 to 100
+``palbert_qa``          the PAL-BERT paper: accuracy, precision, recall, F1                        0 to 1
+======================  =========================================================================  ===========
+
+``palbert_qa`` keeps the scale of the paper's tables, so that its figures can be laid beside these. ``palbert evaluate``
+says so when it is asked for it; ``palbert compare`` and ``palbert report`` show every metric in percent.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning
 from transformers_palbert.qa.metrics.cmrc_scoring import score_cmrc2018
 from transformers_palbert.qa.metrics.inputs import no_answer_probabilities_by_id, pair_questions
 from transformers_palbert.qa.metrics.overlap_scoring import score_palbert_qa
@@ -37,6 +41,8 @@ _SCORERS = {
     "squad_v2": score_squad_v2,
 }
 
+_NO_THRESHOLD = 1.0  # no probability is above it
+
 METRICS: tuple[str, ...] = tuple(_SCORERS)
 """The names that :func:`compute_metric` and :func:`load_metric` know."""
 
@@ -47,7 +53,7 @@ def compute_metric(
     references: Any,
     *,
     no_answer_probabilities: Mapping[str, float] | None = None,
-    no_answer_threshold: float = 1.0,
+    no_answer_threshold: float = _NO_THRESHOLD,
     strict: bool = False,
 ) -> dict[str, float]:
     """Score predictions against references.
@@ -59,7 +65,8 @@ def compute_metric(
         references: a data set from :func:`~transformers_palbert.qa.datasets.load_qa_dataset`, or a list of records
             with ``id`` and ``answers`` in the SQuAD schema.
         no_answer_probabilities: ``{id: probability}``, for ``squad_v2`` alone.
-        no_answer_threshold: above this probability a question counts as predicted to have no answer (``squad_v2``).
+        no_answer_threshold: above this probability a question counts as predicted to have no answer (``squad_v2``); by
+            default 1.0, which no probability exceeds.
         strict: raise where the ids of predictions and references differ. Otherwise a missing prediction scores 0, a
             surplus one is ignored, and either is warned about. For ``squad_v2`` a missing one raises in any case, as
             in its official script.
@@ -67,18 +74,28 @@ def compute_metric(
     Returns:
         The metric's figures; their names and units stand in the scoring function of the same name.
 
+    Warns:
+        NoEffectWarning: if a threshold is given and no probabilities.
+
     Raises:
-        ConfigurationError: if ``name`` is unknown, or probabilities are given to another metric than ``squad_v2``.
+        ConfigurationError: if ``name`` is unknown, or probabilities or a threshold are given to another metric than
+            ``squad_v2``.
         DatasetFormatError: if predictions or references have the wrong form.
     """
     _check_name(name)
-    questions = pair_questions(predictions, references, strict=strict)
+    questions = pair_questions(predictions, references, strict=strict, gaps=name != "squad_v2")
     if name != "squad_v2":
-        if no_answer_probabilities is not None:
-            raise ConfigurationError(f"no_answer_probabilities: only 'squad_v2' takes them, not {name!r}")
+        if no_answer_probabilities is not None or no_answer_threshold != _NO_THRESHOLD:
+            raise ConfigurationError(f"Only 'squad_v2' takes no_answer_probabilities and a threshold, not {name!r}.")
         return _SCORERS[name](questions)
     if no_answer_probabilities is None:
         no_answer_probabilities = no_answer_probabilities_by_id(predictions)
+    if no_answer_probabilities is None and no_answer_threshold != _NO_THRESHOLD:
+        warnings.warn(
+            f"no_answer_threshold={no_answer_threshold} has no effect without probabilities that there is no answer.",
+            NoEffectWarning,
+            stacklevel=2,
+        )
     return score_squad_v2(questions, no_answer_probabilities, no_answer_threshold)
 
 

@@ -1,7 +1,10 @@
-"""Exact match and F1 as the official CMRC 2018 script, version 5, counts them, as pure functions.
+"""Exact match and F1 as the official CMRC 2018 script, versions 5 and 6, counts them, as pure functions.
 
-Source: Cui et al. 2019 (arXiv 1810.07366), ``cmrc2018_evaluate.py``, "v5 - special". Its F1 rests on the longest common
-*substring* of two lists of segments, not on their common bag of words, and not on the longest common subsequence.
+Source: Cui et al. 2019 (arXiv 1810.07366), ``cmrc2018_evaluate.py``, "v5 - special", and version 6, which counts alike.
+Latin words are cut as NLTK 3.8.1 cuts them; :mod:`~transformers_palbert.qa.metrics.segmentation` says why.
+
+F1 rests on the longest common *substring* of two lists of segments, not on their common bag of words, and not on the
+longest common subsequence.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ class ScoredQuestion:
     prediction: str | None
 
 
-def pair_questions(predictions: Any, references: Any, *, strict: bool = False) -> list[ScoredQuestion]:
+def pair_questions(
+    predictions: Any, references: Any, *, strict: bool = False, gaps: bool = True
+) -> list[ScoredQuestion]:
     """Pair every reference with its prediction, in the references' order.
 
     Args:
@@ -38,6 +40,7 @@ def pair_questions(predictions: Any, references: Any, *, strict: bool = False) -
         references: a `datasets.Dataset` or any iterable of records with ``id`` and ``answers``, the latter either
             ``{"text": [...]}`` or ``[{"text": ...}, ...]``.
         strict: raise where a prediction is missing or belongs to no reference, instead of warning.
+        gaps: whether the metric scores a missing prediction as 0. A metric that does not speaks for itself.
 
     Raises:
         DatasetFormatError: if an input has the wrong form, an id occurs twice, there is no reference at all, or
@@ -47,7 +50,8 @@ def pair_questions(predictions: Any, references: Any, *, strict: bool = False) -
     answers = _answers_by_id(references)
     missing = [key for key in answers if texts.get(key) is None]
     extra = [key for key in texts if key not in answers]
-    _complain(missing, "references have no prediction and score 0", strict)
+    if gaps or strict:
+        _complain(missing, "references have no prediction and score 0", strict)
     _complain(extra, "predictions belong to no reference and are ignored", strict)
     return [ScoredQuestion(key, value, texts.get(key)) for key, value in answers.items()]
 

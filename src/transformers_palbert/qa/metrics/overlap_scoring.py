@@ -1,14 +1,21 @@
 """Accuracy, precision, recall and F1 as the PAL-BERT paper reports them, for Chinese and English.
 
-Source: Zheng et al. 2024 (doi 10.32604/cmes.2023.046692). The paper names the four figures and leaves their counting
-to the reader; this is the usual one for extractive answers. For a question with prediction ``p`` and reference ``g``,
-both as bags of tokens, with ``c`` the size of their intersection:
+Source: Zheng et al. 2024 (doi 10.32604/cmes.2023.046692).
+
+What the paper defines: three figures, between 0 and 1. Accuracy is the share of correct predictions, recall is true
+positives by actual positives, and F1 is given by a formula that is misprinted (an arithmetic mean divided by a
+geometric one, which is never below 1). It reports no precision, and does not say what a true positive of an extracted
+answer is.
+
+What is our reading: the usual counting of extractive answers, by the tokens that answer and reference share. For a
+question with prediction ``p`` and reference ``g``, both as bags of tokens, with ``c`` the size of their intersection:
 
     accuracy = 1 if the token sequences are equal, else 0
     precision = c / |p|        recall = c / |g|        F1 = 2 c / (|p| + |g|)
 
-Tokens are single Chinese (or Japanese kana, or Korean) characters and, in all other scripts, words between blanks,
-after lower-casing and after removing all punctuation, full-width signs included, and the English articles *a, an, the*.
+so that F1 is the harmonic mean of precision and recall, as everywhere else. Tokens are single Chinese (or Japanese
+kana, or Korean) characters and, in all other scripts, words between blanks, after lower-casing and after removing all
+punctuation, full-width signs included, and the English articles *a, an, the*.
 
 * Several references: accuracy is 1 if any is matched; precision, recall and F1 come from the reference with the highest
   F1 (the first of them if several tie).
@@ -16,7 +23,9 @@ after lower-casing and after removing all punctuation, full-width signs included
   0 otherwise.
 * A missing prediction: all four are 0.
 
-The result is the mean over questions, so F1 is a mean of F1 values and not the harmonic mean of the two means.
+The result is the mean over questions, so F1 is a mean of F1 values and not the harmonic mean of the two means. The
+scale is the paper's, 0 to 1; the package's other metrics count in percent. Figures of this metric are comparable with
+each other, and with the paper's only as far as its authors read their definitions as we do.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Cmrc2018(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return metric_info(
-            "Exact match and F1 as the official CMRC 2018 script, version 5, counts them.",
+            "Exact match and F1 as the official CMRC 2018 script, with NLTK 3.8.1, counts them.",
             "AVERAGE, F1, EM: percent; TOTAL, SKIP: numbers of questions.",
         )
 

@@ -18,7 +18,7 @@ class PalBertQA(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return metric_info(
-            "Accuracy, precision, recall and F1 for Chinese and English answers.",
+            "Accuracy, recall and F1 of the PAL-BERT paper, and precision, by shared tokens: our reading of the paper.",
             "accuracy, precision, recall, f1: between 0 and 1; total: number of questions.",
         )
 

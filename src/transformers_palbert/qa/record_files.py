@@ -1,0 +1,158 @@
+"""The records of a file, one at a time: JSON, JSON lines, CSV, TSV and Parquet.
+
+Texts are kept character by character: nothing is stripped, no line ending is translated, because answers are found by
+their character offsets. A file is read piece by piece, and only the record at hand is held in memory.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DatasetFormatError
+from .csv_cells import read_answers_cell, read_offsets_cell
+from .json_stream import read_json_records
+
+__all__ = ["SUFFIXES", "Records", "read_records"]
+
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+"""Endings of the files that can be read."""
+
+Records = Iterator[tuple[str, Any]]
+"""Records with their places in the file, such as ``data[3]``, ``line 4`` or ``row 5``."""
+
+_PIECE = 1 << 20  # bytes read at a time
+_ROWS = 1000  # of a Parquet file decoded at a time
+
+
+def read_records(path: Path) -> Records:
+    """Read the records of one file; its ending tells the form.
+
+    Raises:
+        DatasetFormatError: if the file cannot be read as what its ending says.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    if suffix in (".csv", ".tsv"):
+        return _read_csv(path, "\t" if suffix == ".tsv" else ",")
+    if suffix in (".jsonl", ".ndjson"):
+        return _read_json_lines(path)
+    if suffix == ".json":
+        return read_json_records(path, _text(path))
+    raise DatasetFormatError(f"{path}: files ending in {suffix!r} are not understood; use {', '.join(SUFFIXES)}")
+
+
+def _text(path: Path) -> Iterator[str]:
+    """The text of a file in pieces, without a byte order mark."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    with path.open("rb") as file:
+        try:
+            while piece := file.read(_PIECE):
+                yield decoder.decode(piece)
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise _wrong_encoding(path) from error
+
+
+def _wrong_encoding(path: Path) -> DatasetFormatError:
+    """Where a file is not UTF-8, and what to do about it."""
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return DatasetFormatError(f"{path}: the file is UTF-16; save it as UTF-8")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return DatasetFormatError(
+            f"{path}: not UTF-8 (byte 0x{content[error.start]:02x} at offset {error.start}, line {line});"
+            " save it as UTF-8, for example with: iconv -f GB18030 -t UTF-8"
+        )
+    return DatasetFormatError(f"{path}: the file changed while it was read")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file with the line feeds behind them; no other character ends a line."""
+    rest = ""
+    for piece in _text(path):
+        *whole, rest = (rest + piece).split("\n")
+        yield from (f"{line}\n" for line in whole)
+    if rest:
+        yield rest
+
+
+def _read_json_lines(path: Path) -> Records:
+    empty = True
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        empty = False
+        try:
+            yield f"line {number}", json.loads(line)
+        except json.JSONDecodeError as error:
+            message = f"not valid JSON at line {number}, column {error.colno}: {error.msg}"
+            raise DatasetFormatError(f"{path}: {message}") from error
+        except RecursionError as error:
+            raise DatasetFormatError(f"{path}: line {number} is nested too deeply to be read") from error
+    if empty:
+        raise DatasetFormatError(f"{path}: the file is empty")
+
+
+def _read_csv(path: Path, delimiter: str) -> Records:
+    # newline="" keeps line endings inside quoted contexts as they are, and so the offsets.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        while (row := _next_row(reader, path)) is not None:
+            place = f"line {reader.line_num}"
+            yield place, _csv_record(row, f"{path.name}: {place}")
+    if reader.line_num == 0:
+        raise DatasetFormatError(f"{path}: the file is empty")
+
+
+def _next_row(reader: csv.DictReader[str], path: Path) -> dict[Any, Any] | None:
+    previous = csv.field_size_limit(sys.maxsize)  # contexts may be longer than the default of 131,072
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise DatasetFormatError(f"{path}: not valid CSV near line {reader.line_num}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path) from error
+    finally:
+        csv.field_size_limit(previous)
+
+
+def _csv_record(row: dict[Any, Any], where: str) -> dict[str, Any]:
+    if None in row:
+        raise DatasetFormatError(f"{where}: more fields than the header has columns; quote texts that hold a delimiter")
+    short = [name for name, value in row.items() if value is None]
+    if short:
+        raise DatasetFormatError(f"{where}.{short[0]}: missing, the line has fewer fields than the header has columns")
+    record: dict[str, Any] = dict(row)
+    for name in ("answers", "answer"):
+        if name in record:
+            record[name] = read_answers_cell(record[name], f"{where}.{name}")
+    if "answer_start" in record:
+        record["answer_start"] = read_offsets_cell(record["answer_start"], f"{where}.answer_start")
+    if record.get("id") == "":
+        record["id"] = None
+    return record
+
+
+def _read_parquet(path: Path) -> Records:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                for row in batch.to_pylist():
+                    yield f"row {number}", row
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetFormatError(f"{path}: not a readable Parquet file: {error}") from error
