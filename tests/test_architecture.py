@@ -136,6 +136,16 @@ def part_of(module: str) -> str:
     return module.split(".")[1] if module != PACKAGE else PACKAGE
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_within_the_package_are_relative(module: str) -> None:
+    """But in the scripts of ``evaluate``, which it copies out of the package and runs elsewhere."""
+    if re.fullmatch(rf"{PACKAGE}\.qa\.metrics\.(\w+)\.\1", module):
+        return
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    absolute = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    assert [node.module for node in absolute if (node.module or "").split(".")[0] == PACKAGE] == []
+
+
 def test_every_part_of_the_package_has_a_level() -> None:
     assert {part_of(module) for module in MODULES} - FRONT_DOOR <= LEVEL.keys()
 

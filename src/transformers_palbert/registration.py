@@ -131,7 +131,7 @@ def _pipeline_class(module: Any) -> str | type:
     """The class, or where this transformers (5.23 and later) takes it, its name: then it loads when it is used."""
     if isinstance(module.SUPPORTED_TASKS["text-classification"]["impl"], str):
         return f"{PIPELINE_MODULE}.{PIPELINE_CLASS}"
-    from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
+    from .pipelines.question_answering import QuestionAnsweringPipeline
 
     return QuestionAnsweringPipeline
 

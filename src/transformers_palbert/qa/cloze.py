@@ -13,8 +13,8 @@ from typing import Any
 
 import datasets
 
-from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.qa.datasets import FEATURES
+from ..errors import ConfigurationError
+from .datasets import FEATURES
 
 __all__ = ["GAP", "make_cloze_questions"]
 

@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers_palbert.errors import ConfigurationError, NoEffectWarning
-from transformers_palbert.qa.metrics.cmrc_scoring import score_cmrc2018
-from transformers_palbert.qa.metrics.inputs import no_answer_probabilities_by_id, pair_questions
-from transformers_palbert.qa.metrics.overlap_scoring import score_palbert_qa
-from transformers_palbert.qa.metrics.squad_scoring import score_squad, score_squad_v2
+from ...errors import ConfigurationError, NoEffectWarning
+from .cmrc_scoring import score_cmrc2018
+from .inputs import no_answer_probabilities_by_id, pair_questions
+from .overlap_scoring import score_palbert_qa
+from .squad_scoring import score_squad, score_squad_v2
 
 if TYPE_CHECKING:
     import evaluate

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transformers_palbert.errors import DatasetFormatError
-from transformers_palbert.qa.metrics.inputs import ScoredQuestion
-from transformers_palbert.qa.metrics.segmentation import mixed_segmentation, remove_punctuation
+from ...errors import DatasetFormatError
+from .inputs import ScoredQuestion
+from .segmentation import mixed_segmentation, remove_punctuation
 
 __all__ = ["longest_common_run", "score_cmrc2018", "segment_f1"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transformers_palbert.errors import DatasetFormatError
+from ...errors import DatasetFormatError
 
 __all__ = ["ScoredQuestion", "no_answer_probabilities_by_id", "pair_questions", "predictions_by_id"]
 

@@ -36,7 +36,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from transformers_palbert.qa.metrics.inputs import ScoredQuestion
+from .inputs import ScoredQuestion
 
 __all__ = ["overlap", "score_palbert_qa", "tokenize"]
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from transformers_palbert.qa.metrics.english_sentences import split_sentences
-from transformers_palbert.qa.metrics.english_words import split_words
+from .english_sentences import split_sentences
+from .english_words import split_words
 
 __all__ = ["IGNORED_CHARACTERS", "mixed_segmentation", "remove_punctuation", "tokenize_run"]
 

@@ -12,8 +12,8 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from transformers_palbert.errors import DatasetFormatError
-from transformers_palbert.qa.metrics.inputs import ScoredQuestion
+from ...errors import DatasetFormatError
+from .inputs import ScoredQuestion
 
 __all__ = [
     "best_threshold",
