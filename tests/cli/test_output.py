@@ -56,6 +56,8 @@ def test_what_a_terminal_would_obey_is_written_out(capsys):
     hostile = "a\x1b]0;title\x07\x1b[2Jb\x9b31m\u202ec\r字é"
     shown = "a\\x1b]0;title\\x07\\x1b[2Jb\\x9b31m\\u202ec\\r字é"
     assert printable(hostile) == shown
+    assert printable("نمی\u200cخواهم 👩\u200d🔬\n") == "نمی\u200cخواهم 👩\u200d🔬\n"  # joiners are part of words
+    assert printable("\ud800") == "\\ud800"
     show(make_table(["name", "bytes"], [(hostile, "1")]))
     fail(ValueError(hostile))
     warn(hostile)

@@ -308,6 +308,7 @@ def test_nothing_is_packed_that_is_no_weight(tmp_path: Path) -> None:
         "conv": torch.zeros(4, 4, 4),
         "bytes": torch.zeros(50, dtype=torch.uint8),
         "double": torch.zeros(8, 8, dtype=torch.float64),
+        "scalar": torch.tensor(2.5),
         "matrix": torch.zeros(32, 32),
     }
     save_file(tensors, tmp_path / "odd" / "model.safetensors", {"format": "pt"})
@@ -320,6 +321,22 @@ def test_nothing_is_packed_that_is_no_weight(tmp_path: Path) -> None:
     assert all(
         torch.equal(tensor, plain[name]) and tensor.dtype == plain[name].dtype for name, tensor in tensors.items()
     )
+
+
+def test_narrow_plain_tensors_become_what_the_config_says(tmp_path: Path) -> None:
+    """That is exact, and what from_pretrained does; wider ones stay."""
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text('{"model_type": "nobody-knows", "dtype": "float32"}')
+    types = [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float32, torch.float64]
+    tensors = {str(dtype): torch.tensor([0.5, -2.0, 3.0]).to(dtype) for dtype in types}
+    save_file({**tensors, "matrix": pack_tensor(torch.zeros(32, 32))}, tmp_path / "odd" / "model.safetensors")
+    describe_packed(tmp_path / "odd", StorageConfig())
+    decompress_folder(tmp_path / "odd", tmp_path / "plain")
+    plain = load_file(tmp_path / "plain" / "model.safetensors")
+    for name, tensor in tensors.items():
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        assert plain[name].dtype == wide
+        assert torch.equal(plain[name], tensor.to(wide))
 
 
 def test_the_model_stays_as_it_is(dense: Path, tmp_path: Path) -> None:

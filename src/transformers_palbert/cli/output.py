@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from textwrap import shorten
 from typing import Annotated, Any
-from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 MAX_MESSAGE = 1000  # characters: a path, the cause and the cure fit; a dump of a file does not
+
+_OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls but the line feed, what reverses the direction of writing, and halves of characters."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, and nothing else, on stdout.")]
 
@@ -66,10 +69,7 @@ def printable(text: str) -> str:
 
     Names of tensors come from files, and a file can be a stranger's. Line breaks stay.
     """
-    return "".join(
-        character if character == "\n" or category(character) not in ("Cc", "Cf") else ascii(character)[1:-1]
-        for character in text
-    )
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:

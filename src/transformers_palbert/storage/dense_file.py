@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["FLOAT_BYTES", "dense_bytes", "write_tensors"]
 
-FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """The floating types of safetensors that are converted into each other, and their bytes."""
 
 Planned = Mapping[str, tuple[str, tuple[int, ...], int]]

@@ -6,6 +6,7 @@ goes along, and everything else stays. So do symbolic links, behind which any fi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = [
     "code_files",
     "leads_out",
 ]
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS = (WEIGHTS_FILE, INDEX_FILE, "model-?????-of-?????.safetensors", "adapter_model.safetensors")
 CONFIGS = (CONFIG_FILE, "adapter_config.json", "generation_config.json", "preprocessor_config.json")
@@ -51,7 +54,9 @@ CHECKPOINT = (
 
 
 def chosen_files(folder: Path, patterns: Iterable[str], settings: dict[str, Any] | None = None) -> list[str]:
-    """Sorted paths, relative to ``folder``, of its files that match one of ``patterns``, no links among them.
+    """Sorted paths, relative to ``folder``, of its files that match one of ``patterns``.
+
+    Links that lead out of the folder are left out, with a warning in the log; those of the Hub's cache are followed.
 
     Args:
         folder: Where the model is.
@@ -61,7 +66,12 @@ def chosen_files(folder: Path, patterns: Iterable[str], settings: dict[str, Any]
     patterns = (*patterns, *code_files(settings or {}))
     paths = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     matching = (path for path in paths if any(_matches(path, pattern) for pattern in patterns))
-    return sorted(path for path in matching if not leads_out(folder, path))
+    chosen, out = [], []
+    for path in sorted(matching):
+        (out if leads_out(folder, path) else chosen).append(path)
+    if out:
+        logger.warning("Left out of %s, as links lead from there to elsewhere: %s", folder, ", ".join(out))
+    return chosen
 
 
 def _matches(path: str, pattern: str) -> bool:
