@@ -42,6 +42,7 @@ PUBLIC_NAMES = [
     "BiLstmForQuestionAnswering",
     "ConfigurationError",
     "DatasetFormatError",
+    "KeptUnits",
     "MissingExtraError",
     "ModelCardCallback",
     "MovementPruningCallback",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         PalBertModel,
         PalBertPreTrainedModel,
     )
+    from .model.removal import KeptUnits
     from .model.tokenization_palbert import PalBertTokenizer, check_tokenizer, load_albert_tokenizer
     from .pipelines.question_answering import QuestionAnsweringPipeline
     from .pruning import (
@@ -68,6 +69,7 @@ __all__ = [
     "BiLstmForQuestionAnswering",
     "ConfigurationError",
     "DatasetFormatError",
+    "KeptUnits",
     "MissingExtraError",
     "ModelCardCallback",
     "MovementPruningCallback",
@@ -120,6 +122,7 @@ __all__ = [
 _LAZY = {
     "BiLstmConfig": "baselines.configuration",
     "BiLstmForQuestionAnswering": "baselines.modeling",
+    "KeptUnits": "model.removal",
     "ModelCardCallback": "hub",
     "MovementPruningCallback": "pruning",
     "PalBertConfig": "model.configuration_palbert",

@@ -8,7 +8,7 @@ import torch
 
 from tests.pruning.helpers import tiny_model
 from transformers_palbert.compaction.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
-from transformers_palbert.model.removal import Kept, keep_units
+from transformers_palbert.model.removal import KeptUnits, keep_units
 
 
 def test_sums_and_interpolation() -> None:
@@ -38,7 +38,7 @@ def test_measuring(kind: str) -> None:
 
 def test_of_a_model_with_smaller_layers() -> None:
     model = tiny_model("bert")
-    keep_units(model, {"encoder.layer.0": Kept([1], range(5)), "encoder.layer.2": Kept(None, range(9))})
+    keep_units(model, {"encoder.layer.0": KeptUnits([1], range(5)), "encoder.layer.2": KeptUnits(None, range(9))})
     assert applied_sizes(model) == [(1, 5), (2, 32), (2, 9)]
     assert measure_latency(model, batch_size=1, length=4, steps=2).units == (0, 16, 32)
 

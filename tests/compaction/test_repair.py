@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from tests.pruning.helpers import qa_batch, tiny_model
 from transformers_palbert.compaction.repair import repair_projections
-from transformers_palbert.model.removal import Kept, keep_units, layer_path, layer_sizes
+from transformers_palbert.model.removal import KeptUnits, keep_units, layer_path, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
 
 BATCHES = [qa_batch(count=16, seed=seed) for seed in range(8)]
@@ -28,7 +28,7 @@ def test_it_comes_nearer_to_the_whole_model(kind: str) -> None:
     for parameter in whole.base_model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     small = copy.deepcopy(whole)
-    keep_units(small, {path: Kept(None, range(24)) for path in layer_sizes(small)})
+    keep_units(small, {path: KeptUnits(None, range(24)) for path in layer_sizes(small)})
     before, others = distance(small, whole), copy.deepcopy(small.state_dict())
     repair_projections(small, whole, BATCHES)
     assert distance(small, whole) < before / 2
@@ -53,7 +53,7 @@ def test_what_the_others_can_give_comes_back() -> None:
                 torch.nn.init.normal_(tensor, std=0.5)
                 tensor[16:] = tensor[:16]
     small = copy.deepcopy(whole)
-    keep_units(small, {layer_path(small, layer): Kept(None, range(16)) for layer in encoder_layers(small)})
+    keep_units(small, {layer_path(small, layer): KeptUnits(None, range(16)) for layer in encoder_layers(small)})
     before = distance(small, whole)
     repair_projections(small, whole, BATCHES, ridge=1e-8)
     assert distance(small, whole) < before * 1e-4
@@ -70,7 +70,7 @@ def test_a_whole_model_stays_as_it_is() -> None:
 def test_a_layer_without_units_gets_its_mean_back() -> None:
     whole = tiny_model("bert")
     small = copy.deepcopy(whole)
-    keep_units(small, {path: Kept(None, []) for path in layer_sizes(small)})
+    keep_units(small, {path: KeptUnits(None, []) for path in layer_sizes(small)})
     repair_projections(small, whole, BATCHES)
     assert distance(small, whole) < float("inf")
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_padding_does_not_count() -> None:
     results = []
     for padding in (0, 5):
         small = copy.deepcopy(whole)
-        keep_units(small, {path: Kept(None, range(16)) for path in layer_sizes(small)})
+        keep_units(small, {path: KeptUnits(None, range(16)) for path in layer_sizes(small)})
         batches = [
             {name: torch.nn.functional.pad(t, (0, padding)) if t.dim() > 1 else t for name, t in batch.items()}
             for batch in BATCHES[:3]

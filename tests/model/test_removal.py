@@ -14,7 +14,7 @@ from tests.model.test_structure import DEPTH, HEADS, KINDS, UNITS, small_model
 from transformers_palbert import ConfigurationError
 from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import (
-    Kept,
+    KeptUnits,
     LayerSize,
     fold_dead_units,
     keep_units,
@@ -38,18 +38,18 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
     return torch.cat([outputs.start_logits, outputs.end_logits], dim=-1)
 
 
-def random_kept(model: PreTrainedModel, seed: int = 0) -> dict[str, Kept]:
+def random_kept(model: PreTrainedModel, seed: int = 0) -> dict[str, KeptUnits]:
     """One or two heads and about half of the units of each layer, other ones in each."""
     generator = torch.Generator().manual_seed(seed)
     kept = {}
     for number, path in enumerate(layer_sizes(model)):
         heads = torch.randperm(HEADS, generator=generator)[: 1 + number % 2].sort().values
         units = (torch.rand(UNITS, generator=generator) < 0.5).nonzero()[:, 0]
-        kept[path] = Kept(heads.tolist(), units.tolist())
+        kept[path] = KeptUnits(heads.tolist(), units.tolist())
     return kept
 
 
-def naive_removed(model: PreTrainedModel, kept: dict[str, Kept]) -> PreTrainedModel:
+def naive_removed(model: PreTrainedModel, kept: dict[str, KeptUnits]) -> PreTrainedModel:
     """A whole copy whose other units have no way out."""
     model = copy.deepcopy(model)
     for layer in encoder_layers(model):
@@ -101,9 +101,9 @@ def test_what_is_left_can_be_trained(kind: str) -> None:
 def test_removing_twice_is_removing_once(kind: str) -> None:
     once, twice = random_model(kind), random_model(kind)
     paths = list(layer_sizes(once))
-    keep_units(once, {path: Kept([0, 2], [1, 5, 9]) for path in paths})
-    keep_units(twice, {path: Kept(None, [1, 4, 5, 9]) for path in paths})
-    keep_units(twice, {path: Kept([0, 2], [0, 2, 3]) for path in paths})
+    keep_units(once, {path: KeptUnits([0, 2], [1, 5, 9]) for path in paths})
+    keep_units(twice, {path: KeptUnits(None, [1, 4, 5, 9]) for path in paths})
+    keep_units(twice, {path: KeptUnits([0, 2], [0, 2, 3]) for path in paths})
     assert torch.equal(logits(once), logits(twice))
     assert once.config.to_dict() == twice.config.to_dict()
 
@@ -120,7 +120,7 @@ class TestConfiguration:
     @pytest.mark.parametrize("kind", KINDS)
     def test_units_alone_and_alike_need_no_entry(self, kind: str) -> None:
         model = random_model(kind)
-        keep_units(model, {path: Kept(None, [2, 3, 5]) for path in layer_sizes(model)})
+        keep_units(model, {path: KeptUnits(None, [2, 3, 5]) for path in layer_sizes(model)})
         assert read_layer_sizes(model.config) is None
         again = type(model)(model.config)
         again.load_state_dict(model.state_dict())
@@ -128,7 +128,7 @@ class TestConfiguration:
 
     def test_heads_alike_have_a_field_in_palbert(self) -> None:
         model = random_model("palbert")
-        keep_units(model, {path: Kept([1]) for path in layer_sizes(model)})
+        keep_units(model, {path: KeptUnits([1]) for path in layer_sizes(model)})
         assert read_layer_sizes(model.config) is None
         assert (model.config.num_attention_heads, model.config.attention_head_size) == (1, WIDTH)
         again = type(model)(model.config)
@@ -138,7 +138,7 @@ class TestConfiguration:
     def test_keeping_everything_changes_nothing(self) -> None:
         model = random_model("bert")
         before, config = logits(model), model.config.to_dict()
-        keep_units(model, dict.fromkeys(layer_sizes(model), Kept()))
+        keep_units(model, dict.fromkeys(layer_sizes(model), KeptUnits()))
         assert torch.equal(logits(model), before)
         assert model.config.to_dict() == config
 
@@ -188,22 +188,22 @@ def test_a_layer_that_lost_everything_keeps_a_head(kind: str) -> None:
 
 class TestFailsLoudly:
     @pytest.mark.parametrize(("kept", "message"), [
-        (Kept([]), "No head of .* would stay"),
-        (Kept([0, HEADS]), r"in \[0, 3\)"),
-        (Kept(None, [1, 1]), "different, ascending"),
-        (Kept(None, [2, 1]), "different, ascending"),
-        (Kept(None, [-1]), r"in \[0, 40\)"),
+        (KeptUnits([]), "No head of .* would stay"),
+        (KeptUnits([0, HEADS]), r"in \[0, 3\)"),
+        (KeptUnits(None, [1, 1]), "different, ascending"),
+        (KeptUnits(None, [2, 1]), "different, ascending"),
+        (KeptUnits(None, [-1]), r"in \[0, 40\)"),
     ])  # fmt: skip
-    def test_wrong_indices(self, kept: Kept, message: str) -> None:
+    def test_wrong_indices(self, kept: KeptUnits, message: str) -> None:
         model = random_model("bert")
         before = layer_sizes(model)
         with pytest.raises(ConfigurationError, match=message):
-            keep_units(model, {**dict.fromkeys(before, Kept([0])), list(before)[-1]: kept})
+            keep_units(model, {**dict.fromkeys(before, KeptUnits([0])), list(before)[-1]: kept})
         assert layer_sizes(model) == before  # nothing was cut
 
     def test_unknown_layers(self) -> None:
         with pytest.raises(ConfigurationError, match=r"no layer 'encoder.layer.9'; it has encoder.layer.0"):
-            keep_units(random_model("bert"), {"encoder.layer.9": Kept([0])})
+            keep_units(random_model("bert"), {"encoder.layer.9": KeptUnits([0])})
         with pytest.raises(ConfigurationError, match="do not have the same layers"):
             resize_layers(random_model("bert"), {"encoder.layer.0": LayerSize(1, 1)})
 
@@ -224,7 +224,7 @@ class TestFailsLoudly:
         masks = [mask_to_text([True] * UNITS)] * DEPTH
         model = random_model("palbert", application_units=masks)
         with pytest.raises(ConfigurationError, match="shared weights must stay whole"):
-            keep_units(model, dict.fromkeys(layer_sizes(model), Kept([0])))
+            keep_units(model, dict.fromkeys(layer_sizes(model), KeptUnits([0])))
 
 
 def test_every_architecture_of_the_table_is_tested() -> None:

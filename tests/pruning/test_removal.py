@@ -18,7 +18,7 @@ from tests.pruning.helpers import make_trainer, qa_batch, tiny_model
 from transformers_palbert import bake_masks, disable_sparse_saving, enable_sparse_saving, prepare_pruning, remove_units
 from transformers_palbert.errors import PalBertError, PruningError
 from transformers_palbert.export.stock import export_stock
-from transformers_palbert.model.removal import Kept, layer_sizes
+from transformers_palbert.model.removal import KeptUnits, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import MovementPruningCallback, PruningConfig
 from transformers_palbert.storage.config import StorageConfig
@@ -85,7 +85,7 @@ def test_without_the_package_it_does_not_load(tmp_path: Path) -> None:
 
 def test_uniform_feed_forward_layers_are_stock(tmp_path: Path) -> None:
     model = random_model("bert")
-    remove_units(model, {path: Kept(None, [1, 2, 5]) for path in layer_sizes(model)}).save_pretrained(tmp_path)
+    remove_units(model, {path: KeptUnits(None, [1, 2, 5]) for path in layer_sizes(model)}).save_pretrained(tmp_path)
     assert "quantization_config" not in json.loads((tmp_path / "config.json").read_text())
     script = (
         "import sys\nfrom transformers import AutoModelForQuestionAnswering\n"
@@ -99,7 +99,7 @@ def test_uniform_feed_forward_layers_are_stock(tmp_path: Path) -> None:
 def test_a_smaller_model_is_trained_on_and_pruned_further(tmp_path: Path) -> None:
     model = tiny_model("bert")
     remove_units(
-        model, {path: Kept([number % 2], range(number, 32, 2)) for number, path in enumerate(layer_sizes(model))}
+        model, {path: KeptUnits([number % 2], range(number, 32, 2)) for number, path in enumerate(layer_sizes(model))}
     )
     options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
     trainer = make_trainer(tmp_path, model=model, callback=MovementPruningCallback(0.5), **options)
@@ -111,7 +111,7 @@ def test_a_smaller_model_is_trained_on_and_pruned_further(tmp_path: Path) -> Non
     on_the_way = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "checkpoint-3")
     assert layer_sizes(on_the_way) == layer_sizes(model)
     path, size = next(iter(layer_sizes(loaded).items()))
-    remove_units(loaded, {path: Kept([0], range(size.units - 1))})
+    remove_units(loaded, {path: KeptUnits([0], range(size.units - 1))})
     loaded.save_pretrained(tmp_path / "further")
     again = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "further")
     assert layer_sizes(again)[path].units == size.units - 1

@@ -40,7 +40,7 @@ def naive_top_v(scores: Tensor, kept: int) -> Tensor:
 
 
 def naive_apportion(density: float, sizes: Sequence[int]) -> list[int]:
-    """Kept entries per matrix, from the rounded share of everything up to and including it."""
+    """KeptUnits entries per matrix, from the rounded share of everything up to and including it."""
     totals = [0, *(round(density * sum(sizes[: index + 1])) for index in range(len(sizes)))]
     return [after - before for before, after in itertools.pairwise(totals)]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..model.removal import Kept, cut_copy, layer_path, layer_sizes
+from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
 from ..qa.kernels import fast_linear
 
@@ -99,7 +99,7 @@ def _layer_of(model: nn.Module, heads: int, units: int) -> nn.Module:
     sizes = layer_sizes(model)
     path = max(sizes, key=lambda path: (sizes[path].heads, sizes[path].units))
     layer = next(layer for layer in encoder_layers(model) if layer_path(model, layer) == path)
-    kept = Kept(range(min(heads, sizes[path].heads)), range(min(units, sizes[path].units)))
+    kept = KeptUnits(range(min(heads, sizes[path].heads)), range(min(units, sizes[path].units)))
     return cut_copy(model, layer, kept).eval()
 
 

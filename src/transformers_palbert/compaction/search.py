@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from ..model.removal import Kept
+from ..model.removal import KeptUnits
 from .costs import RemovalCosts
 from .latency import LatencyTable
 
@@ -51,7 +51,7 @@ def choose_units(
     seconds: float,
     *,
     multiple_of: int = 1,
-) -> dict[str, Kept]:
+) -> dict[str, KeptUnits]:
     """The units to keep, so that the model takes at most ``seconds`` by ``table``.
 
     Minimises the estimated rise of the loss. For a price of a second, every block chooses for itself how many of its
@@ -86,7 +86,7 @@ def choose_units(
         )
     price = _lowest_price(every, budget)
     chosen = {path: [block.kept(block.best(price)) for block in both] for path, both in blocks.items()}
-    return {path: Kept(heads, units) for path, (heads, units) in chosen.items()}
+    return {path: KeptUnits(heads, units) for path, (heads, units) in chosen.items()}
 
 
 def _block(

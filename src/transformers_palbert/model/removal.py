@@ -20,7 +20,7 @@ from .applications import SlicedLinear
 from .structure import EncoderLayer, encoder_layer, encoder_layers, structure_of
 
 __all__ = [
-    "Kept",
+    "KeptUnits",
     "LayerSize",
     "cut_copy",
     "fold_dead_units",
@@ -42,7 +42,7 @@ class LayerSize:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptUnits:
     """Indices of the heads and units of one layer that stay, ascending; None: all of them."""
 
     heads: Sequence[int] | None = None
@@ -63,7 +63,7 @@ def _size(model: nn.Module, layer: EncoderLayer) -> LayerSize:
     return LayerSize(int(getattr(layer.attention, structure_of(model).heads)), layer.ffn_in.out_features)
 
 
-def keep_units(model: nn.Module, kept: Mapping[str, Kept]) -> None:
+def keep_units(model: nn.Module, kept: Mapping[str, KeptUnits]) -> None:
     """Cut the layers of ``model`` down to what ``kept`` names; their Parameters are new.
 
     Args:
@@ -93,7 +93,7 @@ def keep_units(model: nn.Module, kept: Mapping[str, Kept]) -> None:
     write_layer_sizes(model)
 
 
-def cut_copy(model: nn.Module, layer: EncoderLayer, kept: Kept) -> nn.Module:
+def cut_copy(model: nn.Module, layer: EncoderLayer, kept: KeptUnits) -> nn.Module:
     """A copy of one ``layer`` of ``model``, cut down to ``kept``; the model stays as it is."""
     copied = encoder_layer(layer.name, copy.deepcopy(layer.module), structure_of(model))
     _cut(model, copied, kept)
@@ -107,7 +107,7 @@ def _require_indices(what: str, indices: Sequence[int] | None, count: int) -> No
         raise ConfigurationError(f"The {what} to keep must be different, ascending, in [0, {count}); got {indices}.")
 
 
-def _cut(model: nn.Module, layer: EncoderLayer, kept: Kept) -> None:
+def _cut(model: nn.Module, layer: EncoderLayer, kept: KeptUnits) -> None:
     if kept.heads is not None:
         width = layer.query.out_features // _size(model, layer).heads
         index = torch.as_tensor(kept.heads, dtype=torch.long)
@@ -165,7 +165,7 @@ def resize_layers(model: nn.Module, sizes: Mapping[str, LayerSize]) -> None:
                 f" most {full.heads} and {full.units}, and at least one head."
             )
     for path, size in sizes.items():
-        _cut(model, layers[path], Kept(range(size.heads), range(size.units)))
+        _cut(model, layers[path], KeptUnits(range(size.heads), range(size.units)))
 
 
 def write_layer_sizes(model: nn.Module) -> None:
@@ -212,7 +212,7 @@ def _checked_sizes(values: Any) -> Iterator[tuple[str, LayerSize]]:
 
 
 @torch.no_grad()
-def fold_dead_units(model: nn.Module) -> dict[str, Kept]:
+def fold_dead_units(model: nn.Module) -> dict[str, KeptUnits]:
     """Find what may go without changing anything: units with zeros on their way out, or with nothing on their way in.
 
     A unit that receives nothing still gives a constant: a feed-forward unit the activation of its bias, a head the bias
@@ -232,7 +232,7 @@ def fold_dead_units(model: nn.Module) -> dict[str, Kept]:
         heads = _alive(layer.attention_output, size.heads) or [0]  # attention needs one
         units = _alive(layer.ffn_out, size.units)
         if (len(heads), len(units)) != (size.heads, size.units):
-            found[layer_path(model, layer)] = Kept(heads, units)
+            found[layer_path(model, layer)] = KeptUnits(heads, units)
     return found
 
 

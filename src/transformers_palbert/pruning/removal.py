@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from transformers import PreTrainedModel
 
 from ..errors import PruningError
-from ..model.removal import Kept, fold_dead_units, keep_units, read_layer_sizes
+from ..model.removal import KeptUnits, fold_dead_units, keep_units, read_layer_sizes
 from ..storage.quantizer import SparseQuantizer
 from ..storage.saving import enable_sparse_saving
 from .convert import is_prepared
@@ -15,7 +15,7 @@ from .convert import is_prepared
 __all__ = ["remove_units"]
 
 
-def remove_units(model: PreTrainedModel, kept: Mapping[str, Kept] | None = None) -> PreTrainedModel:
+def remove_units(model: PreTrainedModel, kept: Mapping[str, KeptUnits] | None = None) -> PreTrainedModel:
     """Cut attention heads and feed-forward units out of ``model``: smaller matrices, less to compute.
 
     Layers may end with different sizes. Such a model is saved packed from then on, since the configuration of its
@@ -36,7 +36,7 @@ def remove_units(model: PreTrainedModel, kept: Mapping[str, Kept] | None = None)
         ConfigurationError: if a layer or a unit does not exist, or the architecture is not in the table.
 
     Example:
-        >>> remove_units(model, {"encoder.layer.0": Kept(heads=[0, 3, 5], units=range(512))})
+        >>> remove_units(model, {"encoder.layer.0": KeptUnits(heads=[0, 3, 5], units=range(512))})
         >>> model.save_pretrained("smaller")
     """
     if is_prepared(model):
