@@ -66,12 +66,10 @@ def chosen_files(folder: Path, patterns: Iterable[str], settings: dict[str, Any]
     patterns = (*patterns, *code_files(settings or {}))
     paths = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     matching = (path for path in paths if any(_matches(path, pattern) for pattern in patterns))
-    chosen, out = [], []
-    for path in sorted(matching):
-        (out if leads_out(folder, path) else chosen).append(path)
-    if out:
+    found = sorted(matching)
+    if out := [path for path in found if leads_out(folder, path)]:
         logger.warning("Left out of %s, as links lead from there to elsewhere: %s", folder, ", ".join(out))
-    return chosen
+    return [path for path in found if path not in out]
 
 
 def _matches(path: str, pattern: str) -> bool:
