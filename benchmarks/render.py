@@ -81,6 +81,31 @@ def _megabytes(run: Result) -> str:
     return f"{run['file_bytes'] / 1e6:.1f}"
 
 
+def shrink(result: Result) -> str:
+    """What a shrunk model is worth, against how fast it is."""
+    whole = result["runs"][0]
+    rows = [
+        [
+            "whole" if run is whole else f"asked for {run['asked']:.1f}×",
+            f"{run['speedup']:.2f}×",
+            f"{run['f1']:.1f} / {run['em']:.1f}",
+            ", ".join(f"{heads}/{units}" for heads, units in run["layers"].values()),
+            f"{run['parameters_encoder'] / 1e6:.1f} M",
+            f"{run['seconds'] / 60:.1f}" if "seconds" in run else "—",
+        ]
+        for run in result["runs"]
+    ]
+    header = (
+        "model",
+        "measured speed",
+        "F1 / EM",
+        "heads/units by layer",
+        "encoder parameters",
+        "minutes to shrink it",
+    )
+    return table(header, rows)
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -199,6 +224,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "baselines_cmrc2018": baselines_cmrc2018,
     "cmrc2018_pruning": cmrc2018_pruning,
     "pipeline": pipeline,
+    "shrink": shrink,
     "squad_pruning": squad_pruning,
     "storage": storage,
     "storage_cmrc2018": storage_cmrc2018,
