@@ -66,7 +66,8 @@ def chosen_files(folder: Path, patterns: Iterable[str], settings: dict[str, Any]
     patterns = (*patterns, *code_files(settings or {}))
     paths = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     matching = (path for path in paths if any(_matches(path, pattern) for pattern in patterns))
-    chosen, out = [], []
+    chosen: list[str] = []
+    out: list[str] = []
     for path in sorted(matching):
         (out if leads_out(folder, path) else chosen).append(path)
     if out:
