@@ -27,6 +27,9 @@ from tests.pruning.helpers import KINDS, qa_batch, tiny_config, tiny_model
 from transformers_palbert.errors import NoEffectWarning, PruningError
 from transformers_palbert.pruning import PruningConfig, bake_masks, prepare_pruning, prunable_layers, pruning_plan
 
+# DeBERTa is compiled with torch.jit.script when older releases of transformers import it.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+
 CONFIG = PruningConfig(0.7, method="movement")
 LINEARS_PER_LAYER = 6
 SIZES: dict[str, Any] = {
