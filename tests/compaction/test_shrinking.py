@@ -15,7 +15,7 @@ from tests.pruning.helpers import qa_batch, tiny_model
 from transformers_palbert.compaction import shrinking
 from transformers_palbert.compaction.latency import LatencyTable, applied_sizes
 from transformers_palbert.compaction.shrinking import shrink
-from transformers_palbert.errors import ConfigurationError, PruningError
+from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
 from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
 
@@ -66,6 +66,21 @@ def test_more_is_removed_where_the_table_promised_too_much(
     assert result.speedup >= 1.5 * 0.98
     assert result.expected > result.speedup
     assert sum("Aimed at" in record.message for record in caplog.records) > 1
+
+
+def test_less_is_removed_where_the_table_promised_too_little(clock: list[float]) -> None:
+    clock[0] = 1.2
+    result = shrink(tiny_model("bert"), BATCHES, speedup=1.5, multiple_of=1)
+    assert 1.5 * 0.98 <= result.speedup <= 1.5 * 1.05
+    assert result.expected < result.speedup
+
+
+def test_a_machine_that_never_gets_there_is_told(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    monkeypatch.setattr(shrinking, "fastest_seconds", lambda *_: [1.2, 1.0])
+    monkeypatch.setattr(shrinking, "_ATTEMPTS", 1)
+    assert clock == [1.0]
+    with pytest.warns(PruningWarning, match=r"Asked for 1\.50 times the speed, and 1\.20 times were measured"):
+        assert shrink(tiny_model("bert"), BATCHES, speedup=1.5).speedup == pytest.approx(1.2)
 
 
 class TestFailsLoudly:
