@@ -95,6 +95,14 @@ def test_a_unit_without_a_way_out_goes_first() -> None:
     assert units.losses[1] == heads.losses[1] == 0
 
 
+def test_costs_that_overflow_are_no_costs() -> None:
+    model = tiny_model("bert").half()
+    with torch.no_grad():
+        encoder_layers(model)[0].ffn_out.weight.fill_(6e4)
+    with pytest.raises(ConfigurationError, match=r"not a finite number.*dtype='float32'"):
+        removal_costs(model, batches())
+
+
 def test_examples_are_needed() -> None:
     with pytest.raises(ConfigurationError, match="there are none"):
         removal_costs(tiny_model("bert"), [])

@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from tests.pruning.helpers import tiny_model
-from transformers_palbert.compaction.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
+from transformers_palbert.compaction.latency import (
+    LatencyTable,
+    _layer_of,
+    applied_sizes,
+    fastest_seconds,
+    measure_latency,
+)
 from transformers_palbert.model.removal import KeptUnits, keep_units
+from transformers_palbert.qa import kernels
 
 
 def test_sums_and_interpolation() -> None:
@@ -41,6 +48,22 @@ def test_of_a_model_with_smaller_layers() -> None:
     keep_units(model, {"encoder.layer.0": KeptUnits([1], range(5)), "encoder.layer.2": KeptUnits(None, range(9))})
     assert applied_sizes(model) == [(1, 5), (2, 32), (2, 9)]
     assert measure_latency(model, batch_size=1, length=4, steps=2).units == (0, 16, 32)
+
+
+def test_every_size_is_measured_on_a_layer_that_has_it() -> None:
+    model = tiny_model("bert")
+    keep_units(model, {"encoder.layer.0": KeptUnits(None, range(3)), "encoder.layer.1": KeptUnits([0])})
+    for heads, units in ((2, 0), (1, 0), (1, 3), (1, 32)):
+        layer = _layer_of(model, heads, units)
+        assert layer.attention.self.num_attention_heads == heads
+        assert layer.intermediate.dense.out_features == units
+
+
+def test_layers_without_units_run_on_every_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_onednn_is_faster", lambda: True)
+    model = tiny_model("bert").train()
+    assert measure_latency(model, batch_size=1, length=4, steps=1).unit_seconds[0] > 0
+    assert model.training
 
 
 def test_models_in_turns() -> None:

@@ -77,6 +77,19 @@ def test_a_layer_without_units_gets_its_mean_back() -> None:
         assert small(**qa_batch()).start_logits.isfinite().all()
 
 
+def test_what_was_pruned_stays_pruned() -> None:
+    whole = tiny_model("bert")
+    with torch.no_grad():
+        for layer in encoder_layers(whole):
+            layer.ffn_out.weight[torch.rand_like(layer.ffn_out.weight) < 0.7] = 0
+    small = copy.deepcopy(whole)
+    keep_units(small, {path: KeptUnits(None, range(20)) for path in layer_sizes(small)})
+    zeros = {layer.name: layer.ffn_out.weight == 0 for layer in encoder_layers(small)}
+    repair_projections(small, whole, BATCHES[:3])
+    for layer in encoder_layers(small):
+        assert torch.equal(layer.ffn_out.weight == 0, zeros[layer.name])
+
+
 def test_padding_does_not_count() -> None:
     whole = tiny_model("bert")
     results = []

@@ -16,6 +16,7 @@ from transformers_palbert.compaction import shrinking
 from transformers_palbert.compaction.latency import LatencyTable, applied_sizes
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
+from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
 
@@ -96,6 +97,11 @@ class TestFailsLoudly:
     def test_in_the_middle_of_pruning(self) -> None:
         model = prepare_pruning(tiny_model("bert"), PruningConfig(0.5))
         with pytest.raises(PruningError, match="before shrinking"):
+            shrink(model, BATCHES, speedup=1.5)
+
+    def test_applications_with_units_of_their_own(self) -> None:
+        model = tiny_model("palbert", application_units=[mask_to_text([True] * 32)] * 3)
+        with pytest.raises(ConfigurationError, match="shared weights must stay whole"):
             shrink(model, BATCHES, speedup=1.5)
 
     @pytest.mark.usefixtures("clock")

@@ -134,6 +134,56 @@ def test_slices_follow_the_weights() -> None:
             assert torch.equal(copied(**qa_batch()).start_logits, model(**qa_batch()).start_logits)
 
 
+@pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}, {}])
+def test_slices_follow_every_optimizer(options: dict[str, bool]) -> None:
+    """A fused step leaves no trace in the counter that tells of changes in place."""
+    model = sliced()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, **options)
+    for _ in range(2):
+        with torch.no_grad():
+            model.eval()(**qa_batch())
+        model.train()(**qa_batch()).loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = model.eval()(**qa_batch()).start_logits
+        torch.testing.assert_close(found, naive_logits(model)[..., 0], rtol=1e-4, atol=1e-4)
+
+
+def test_biases_alone_can_be_trained() -> None:
+    model = sliced().train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    for _ in range(2):
+        model(**qa_batch()).loss.backward()
+    model.eval()
+    with torch.no_grad():
+        model(**qa_batch())
+        for layer in model.modules():
+            if isinstance(layer, SlicedLinear):
+                layer.bias.add_(0.5)
+        torch.testing.assert_close(model(**qa_batch()).start_logits, naive_logits(model)[..., 0], rtol=1e-4, atol=1e-4)
+
+
+def test_inference_and_then_a_gradient() -> None:
+    model = sliced()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("embeddings" in name)
+    with torch.inference_mode():
+        model(**qa_batch())
+    with torch.no_grad():
+        model(**qa_batch())
+    model(**qa_batch()).loss.backward()
+
+
+@pytest.mark.parametrize("kept", [KEPT, {}])
+def test_compiles_in_one_graph(kept: dict[str, Any]) -> None:
+    model = tiny_model("palbert", **kept).eval()
+    with torch.no_grad():
+        expected = model(**qa_batch()).start_logits
+        found = torch.compile(model, backend="eager", fullgraph=True)(**qa_batch()).start_logits
+    torch.testing.assert_close(found, expected)
+
+
 def test_with_inference_mode() -> None:
     model = sliced()
     with torch.inference_mode():

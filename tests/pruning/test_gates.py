@@ -11,8 +11,9 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from tests.pruning.helpers import Recorder, make_trainer, qa_batch, tiny_model
 from transformers_palbert.errors import ConfigurationError, PruningError
+from transformers_palbert.hub.facts import pruning_settings
 from transformers_palbert.model.applications import SlicedLinear, mask_from_text
-from transformers_palbert.model.removal import layer_sizes
+from transformers_palbert.model.removal import KeptUnits, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import (
     MovementPruningCallback,
@@ -23,6 +24,7 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.convert import score_parameters
+from transformers_palbert.pruning.removal import remove_units
 
 GRANULARITIES = ("head", "ffn_unit")
 FIELDS = {"head": ("application_heads", 2), "ffn_unit": ("application_units", 32)}
@@ -200,8 +202,71 @@ class TestFailsLoudly:
         with pytest.raises(PruningError, match=r"needs a PAL-BERT.*PalBertForQuestionAnswering\.from_pretrained"):
             prepared("head", kind)
 
-    def test_not_twice(self) -> None:
-        model, config = prepared("head")
+    @pytest.mark.parametrize("applications", ["each", "shared"])
+    def test_not_twice(self, applications: str) -> None:
+        model, _ = prepared("head")
+        apply_density(model, PruningConfig(0.5, method="movement", granularity="head", applications="each"), 0.5)
         bake_masks(model)
-        with pytest.raises(PruningError, match="keep units of their own already"):
-            prepare_pruning(model, config)
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        with pytest.raises(ConfigurationError, match="shared weights must stay whole"):
+            prepare_pruning(model, PruningConfig(0.5, granularity="ffn_unit", applications=applications))
+        with pytest.raises(ConfigurationError, match="shared weights must stay whole"):
+            remove_units(model)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+    def test_layers_that_lost_units_before(self) -> None:
+        model = tiny_model("palbert", layers=4, num_hidden_groups=2)
+        path = next(iter(layer_sizes(model)))
+        remove_units(model, {path: KeptUnits(None, range(8))})
+        with pytest.raises(PruningError, match="Prune its applications first"):
+            prepare_pruning(model, PruningConfig(0.5, granularity="ffn_unit", applications="each"))
+
+
+def test_groups_that_are_applied_once_and_twice() -> None:
+    config = PruningConfig(0.5, method="movement", granularity="ffn_unit", applications="each")
+    model = prepare_pruning(tiny_model("palbert", layers=3, num_hidden_groups=2), config).eval()
+    for scores in score_parameters(model):
+        torch.nn.init.normal_(scores.data)
+    apply_density(model, config, 0.5)
+    expected = model(**qa_batch()).start_logits
+    bake_masks(model)
+    assert sum(map(sum, kept(model, "ffn_unit"))) == 48
+    torch.testing.assert_close(model(**qa_batch()).start_logits, expected)
+
+
+def test_checkpoints_of_a_resumed_run_say_what_each_application_keeps(tmp_path: Path) -> None:
+    """Also between two updates of the masks, which then come from the checkpoint."""
+    logits = {}
+    for folder, resume in (("whole", None), ("resumed", tmp_path / "whole" / "checkpoint-6")):
+        callback = MovementPruningCallback(
+            0.5, granularity="ffn_unit", applications="each", warmup=0.1, cooldown=0.5, mask_every=100
+        )
+        recorder = Recorder()
+        trainer = make_trainer(
+            tmp_path / folder,
+            model=tiny_model("palbert"),
+            callback=callback,
+            callbacks=[recorder],
+            max_steps=10,
+            save_strategy="steps",
+            save_steps=1,
+        )
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+        logits[folder] = recorder.logits
+    for step in (7, 10):
+        loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "resumed" / f"checkpoint-{step}").eval()
+        assert sum(map(sum, kept(loaded, "ffn_unit"))) == 48
+        torch.testing.assert_close(loaded(**qa_batch()).start_logits, logits["whole"][step], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("applications", ["shared", "each"])
+def test_the_card_says_how_far_units_were_pruned(applications: str, tmp_path: Path) -> None:
+    callback = MovementPruningCallback(0.75, granularity="ffn_unit", applications=applications)
+    trainer = make_trainer(tmp_path, model=tiny_model("palbert"), callback=callback, max_steps=8)
+    trainer.train()
+    trainer.save_model()
+    assert trainer.model.config.pruning["density"] == 0.25
+    assert pruning_settings(trainer.model)["target_sparsity"] == 0.75
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    loaded.save_pretrained(tmp_path / "again")
+    assert loaded.config.pruning["density"] == 0.25

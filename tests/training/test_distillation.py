@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def test_only_while_a_loss_is_trained_on() -> None:
     without_teacher(student)
     assert torch.equal(student(**batch).loss, plain)
     with_teacher(student, teacher)  # and again
+
+
+def test_a_copy_of_a_student_has_the_same_teacher() -> None:
+    teacher = tiny_model(seed=1)
+    student = with_teacher(tiny_model(), teacher)
+    copied = copy.deepcopy(student)
+    assert torch.equal(copied.train()(**qa_batch()).loss, student.train()(**qa_batch()).loss)
+    assert not torch.equal(student(**qa_batch()).loss, student.eval()(**qa_batch()).loss)
 
 
 def test_a_tuple_has_no_loss_to_add_to() -> None:

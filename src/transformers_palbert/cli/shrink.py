@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigurationError
+from .models import DeviceOption
 from .output import JsonOption, make_table, show, write_json
 
 if TYPE_CHECKING:
@@ -40,30 +41,39 @@ def shrink(
     ] = None,
     multiple_of: Annotated[int, typer.Option(min=1, help="Feed-forward units stay in multiples of this.")] = 8,
     seed: Annotated[int, typer.Option(help="Which questions are used.")] = 42,
+    device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make a trained model faster by removing attention heads and feed-forward units, without training it.
 
-    How long layers take is measured on this machine, and what removals cost is estimated on some hundred questions,
-    never those that the model will be judged by. The result loads with from_pretrained after
+    How long layers take is measured on this machine, in float32, and what removals cost is estimated on some hundred
+    questions, never those that the model will be judged by. The result loads with from_pretrained after
     `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
     """
+    import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     from ..compaction.questions import question_batches
     from ..compaction.shrinking import shrink as shrink_model
+    from ..model.tokenization_palbert import check_tokenizer
     from ..qa.datasets import load_qa_dataset
     from ..qa.settings import settings_for
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
-    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
     tokenizer = AutoTokenizer.from_pretrained(model)
     settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
     questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
-    batches = question_batches(questions.select(range(min(examples, len(questions)))), tokenizer, settings)
+    check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
+    chosen = questions.select(range(min(examples, len(questions))))
+    batches = [
+        {name: tensor.to(where) for name, tensor in batch.items()}
+        for batch in question_batches(chosen, tokenizer, settings)
+    ]
     result = shrink_model(
         reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigurationError
 from ..model.removal import layer_path, layer_sizes
 from ..model.structure import encoder_layers
+from .modes import evaluating
 
 __all__ = ["DAMPING", "LABELS", "RemovalCosts", "removal_costs", "removal_order"]
 
@@ -73,7 +74,7 @@ def removal_order(weight: Tensor, moments: Tensor, units: int) -> tuple[list[int
         cost = _step_costs(weight, blocks, width).masked_fill(~left, torch.inf)
         unit = int(cost.argmin())
         order.append(int(numbers[unit]))
-        costs.append(max(0.0, float(cost[unit])))
+        costs.append(float(cost[unit].clamp_min(0.0)))
         left[unit] = False
         columns = slice(unit * width, (unit + 1) * width)
         solved = torch.linalg.solve(blocks[unit], inverse[columns])
@@ -136,6 +137,11 @@ def _block_costs(linear: nn.Linear, units: int, statistics: _Statistics, example
     moments = moments + DAMPING * moments.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moments)).to(moments)
     weighted = linear.weight.detach().float() * statistics.sensitivity.sqrt()[:, None]
     order, steps = removal_order(weighted, moments, units)
+    if not np.isfinite(steps).all():
+        raise ConfigurationError(
+            f"What removals cost is not a finite number for a projection of {linear.in_features} inputs: gradients or"
+            f" activations overflow in {linear.weight.dtype}. Load the model with dtype='float32'."
+        )
     return RemovalCosts(np.array(order), np.cumsum([0.0, *steps]) / (2 * examples))
 
 
@@ -158,14 +164,10 @@ def _statistics(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> tu
     blocks = [(layer.attention_output, layer.attention_norm) for layer in layers]
     blocks += [(layer.ffn_out, layer.ffn_norm) for layer in layers]
     found = {linear: _Statistics(linear) for linear, _ in blocks}
-    seen, training = 0, model.training
-    model.eval()
-    try:
-        with _frozen(model):
-            for batch in batches:
-                seen += _watch(model, batch, blocks, found)
-    finally:
-        model.train(training)
+    seen = 0
+    with evaluating(model), _frozen(model):
+        for batch in batches:
+            seen += _watch(model, batch, blocks, found)
     if seen == 0:
         raise ConfigurationError("Costs are estimated on examples, and there are none: give some with labels.")
     return seen, found
@@ -203,8 +205,8 @@ def _begin_graph(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _note_moments(statistics: _Statistics, real: Tensor | None) -> Any:
     def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         rows = args[0].detach()
-        rows = rows.flatten(0, -2) if real is None else rows[real]
-        statistics.moments += (rows.T @ rows).float()
+        rows = (rows.flatten(0, -2) if real is None else rows[real]).float()
+        statistics.moments += rows.T @ rows
 
     return hook
 

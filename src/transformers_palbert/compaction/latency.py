@@ -14,6 +14,7 @@ from torch import nn
 from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
 from ..qa.kernels import fast_linear
+from .modes import evaluating
 
 __all__ = ["LatencyTable", "applied_sizes", "fastest_seconds", "measure_latency"]
 
@@ -60,8 +61,6 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
         length: Tokens of each.
         steps: Numbers of heads and of units that are measured, beside the smallest.
     """
-    training = model.training
-    model.eval()
     largest = _largest(model)
     heads = _grid(1, largest[0], steps)
     units = _grid(0, largest[1], steps)
@@ -71,8 +70,8 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
     calls: list[Callable[[], object]] = [lambda layer=layer: layer(hidden, attention_mask=None) for layer in layers]  # type: ignore[misc]
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(model))
     calls.append(lambda: model(input_ids=ids))
-    *seconds, whole = _fastest(calls, model)
-    model.train(training)
+    with evaluating(model):
+        *seconds, whole = _fastest(calls, model)
     of_heads = np.maximum.accumulate(np.array(seconds[: len(heads)]))
     of_units = np.maximum.accumulate(np.array(seconds[len(heads) :]))
     table = LatencyTable(heads, of_heads - of_heads[0], units, of_units, 0.0)
@@ -95,25 +94,19 @@ def _largest(model: nn.Module) -> tuple[int, int]:
 
 
 def _layer_of(model: nn.Module, heads: int, units: int) -> nn.Module:
-    """A copy of a largest layer, cut down; what the weights are does not matter to its time."""
+    """A copy of a layer that is large enough, cut down; what the weights are does not matter to its time."""
     sizes = layer_sizes(model)
-    path = max(sizes, key=lambda path: (sizes[path].heads, sizes[path].units))
+    path = next(path for path, size in sizes.items() if size.heads >= heads and size.units >= units)
     layer = next(layer for layer in encoder_layers(model) if layer_path(model, layer) == path)
-    kept = KeptUnits(range(min(heads, sizes[path].heads)), range(min(units, sizes[path].units)))
-    return cut_copy(model, layer, kept).eval()
+    return cut_copy(model, layer, KeptUnits(range(heads), range(units))).eval()
 
 
 def fastest_seconds(models: Sequence[nn.Module], batch_size: int, length: int) -> list[float]:
     """Seconds of one forward of each of ``models``, all of them in turns, the fastest of several rounds."""
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(models[0]))
     calls: list[Callable[[], object]] = [lambda model=model: model(input_ids=ids) for model in models]  # type: ignore[misc]
-    training = [model.training for model in models]
-    for model in models:
-        model.eval()
-    seconds = _fastest(calls, models[0])
-    for model, mode in zip(models, training, strict=True):
-        model.train(mode)
-    return seconds
+    with evaluating(*models):
+        return _fastest(calls, models[0])
 
 
 @torch.inference_mode()

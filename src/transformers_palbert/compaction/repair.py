@@ -13,6 +13,7 @@ from ..model.removal import layer_path
 from ..model.structure import encoder_layers, layer_applications, structure_of
 from ..qa.kernels import fast_linear
 from .costs import LABELS
+from .modes import evaluating
 
 __all__ = ["repair_projections"]
 
@@ -41,19 +42,15 @@ def repair_projections(
         batches: Inputs, on the device of both; a few hundred examples.
         ridge: How strongly a weight is held where it was, relative to the mean square of the inputs.
     """
-    training = small.training, whole.training
-    small.eval()
-    whole.eval()
     inputs = [{name: tensor for name, tensor in batch.items() if name not in LABELS} for batch in batches]
     applied = layer_applications(small.config)
-    for _ in range(_SWEEPS if structure_of(small).shared else 1):
-        for layer, original in zip(encoder_layers(small), encoder_layers(whole), strict=True):
-            times = applied.count(layer_path(small, layer))
-            for projection, norm in _BLOCKS:
-                linear, sums = getattr(layer, projection), (getattr(layer, norm), getattr(original, norm))
-                _solve(linear, _rows_and_errors((small, whole), linear, sums, times, inputs), ridge)
-    small.train(training[0])
-    whole.train(training[1])
+    with evaluating(small, whole):
+        for _ in range(_SWEEPS if structure_of(small).shared else 1):
+            for layer, original in zip(encoder_layers(small), encoder_layers(whole), strict=True):
+                times = applied.count(layer_path(small, layer))
+                for projection, norm in _BLOCKS:
+                    linear, sums = getattr(layer, projection), (getattr(layer, norm), getattr(original, norm))
+                    _solve(linear, _rows_and_errors((small, whole), linear, sums, times, inputs), ridge)
 
 
 def _rows_and_errors(
@@ -87,7 +84,7 @@ def _solve(linear: nn.Linear, rows_and_errors: Iterator[tuple[Tensor, Tensor]], 
     if linear.in_features:
         squares.diagonal()[:-1].add_(ridge * squares.diagonal()[:-1].mean())
     change = torch.linalg.solve(squares, products)
-    linear.weight.add_(change[:-1].T.to(linear.weight.dtype))
+    linear.weight.add_(change[:-1].T.to(linear.weight.dtype) * (linear.weight != 0))  # what was pruned stays so
     if linear.bias is not None:
         linear.bias.add_(change[-1].to(linear.bias.dtype))
 

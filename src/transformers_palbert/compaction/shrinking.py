@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, PruningError, PruningWarning
+from ..model.applications import require_whole_applications
 from ..model.removal import LayerSize, keep_units, layer_sizes
 from ..model.structure import layer_applications
 from ..pruning.convert import is_prepared
@@ -93,6 +94,7 @@ def shrink(
         raise PruningError(
             "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
         )
+    require_whole_applications(model)
     length = length or _mean_length(batches)
     logger.info("Measuring layers with %d × %d tokens.", batch_size, length)
     table = measure_latency(model, batch_size=batch_size, length=length)
@@ -122,6 +124,8 @@ def _fast_enough(
     whole, applied = table.model(applied_sizes(model)), layer_applications(model.config)
     aim, tried = speedup, list[tuple[float, PreTrainedModel]]()
     for _ in range(_ATTEMPTS):
+        if tried and whole / aim < table.model([(1, 0)] * len(applied)):
+            break  # no model is that fast; the fastest so far must do
         small = copy.deepcopy(model)
         keep_units(small, choose_units(costs, table, applied, whole / aim, multiple_of=multiple_of))
         seconds = fastest_seconds([model, small], *shape)

@@ -16,10 +16,10 @@ from torch import nn
 from transformers import TrainerState, TrainingArguments
 
 from ..machine import processor_name
-from ..model.pruning_state import TOLERANCE, PruningState, is_training_key
+from ..model.pruning_state import PruningState, is_training_key
 from ..model.structure import known_structure
 from ..qa.settings import CONFIG_FIELD
-from ..sizes import MatrixReport, Totals, pruning_report, weight_bytes
+from ..sizes import MatrixReport, pruning_report, weight_bytes
 from ..sizes import encoder_matrices as matrices_of_encoder
 from ..storage.files import CONFIG_FILE, read_json
 from .card import CardSizes, Evaluation
@@ -117,9 +117,8 @@ def pruning_settings(model: nn.Module) -> dict[str, Any]:
     """
     if (state := PruningState.of(model)) is None:
         return {}
-    targets = {f"{name}.weight" for name in state.targets}
-    kept = Totals.of(matrix for matrix in pruning_report(model).matrices if matrix.name in targets)
-    if kept.density > state.density + TOLERANCE:
+    now = state.after_training_on(model.state_dict())
+    if now is None or now.density > state.density:
         return {}
     return {n: value for n, value in state.to_dict().items() if n not in ("targets", "exclude") and value is not None}
 

@@ -23,6 +23,7 @@ __all__ = [
     "cut_applications",
     "mask_from_text",
     "mask_to_text",
+    "require_whole_applications",
     "run_application",
     "write_applications",
 ]
@@ -52,8 +53,8 @@ def mask_from_text(text: str, count: int) -> list[bool]:
 class SlicedLinear(nn.Linear):
     """A Linear of which each application uses some rows, or some columns.
 
-    Without gradients the slices are cut once and kept; while training they are cut at each application, and the whole
-    weight learns.
+    In evaluation mode, without gradients, the slices are cut once and kept; else they are cut at each application, and
+    the whole weight learns.
 
     Args:
         linear: The Linear to replace; its Parameters are taken over.
@@ -79,11 +80,16 @@ class SlicedLinear(nn.Linear):
         """Number of rows or columns that the running application uses."""
         return self.kept[self.application].numel()
 
+    def train(self, mode: bool = True) -> SlicedLinear:
+        """As any module; what was cut is forgotten, since optimizers may change weights without a trace."""
+        self._cuts = {}
+        return super().train(mode)
+
     def _cut(self) -> tuple[Tensor, Tensor | None]:
-        if torch.is_grad_enabled() and self.weight.requires_grad:
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._slice()
-        version = None if self.weight.is_inference() else self.weight._version
-        key = version, self.weight.data_ptr(), self.weight.dtype
+        parameters = [tensor for tensor in (self.weight, self.bias) if tensor is not None]
+        key = torch.is_inference_mode_enabled(), *((t.data_ptr(), t.dtype, _version(t)) for t in parameters)
         known = self._cuts.get(self.application)
         if known is None or known[0] != key:
             known = self._cuts[self.application] = key, self._slice()
@@ -103,11 +109,28 @@ class SlicedLinear(nn.Linear):
         return super()._apply(*args, **kwargs)
 
 
+def _version(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
 def run_application(layer: nn.Module, application: int) -> None:
     """Tell the Linears of ``layer`` which of its applications comes now; those that do not differ do not listen."""
     for module in layer.modules():
         if hasattr(module, "application"):
             module.application = application  # type: ignore[assignment] # modules hold more than tensors
+
+
+def require_whole_applications(model: nn.Module) -> None:
+    """Check that no application of a shared layer keeps units of its own.
+
+    Raises:
+        ConfigurationError: if one does.
+    """
+    if any(isinstance(module, SlicedLinear) for module in model.modules()):
+        raise ConfigurationError(
+            "The applications of this model's layers keep heads or units of their own, so its shared weights must stay"
+            " whole: heads and units can be neither pruned nor removed further."
+        )
 
 
 def cut_applications(model: nn.Module) -> None:

@@ -6,7 +6,6 @@ with default settings a checkpoint from here loads in ALBERT.
 
 # No `from __future__ import annotations` here: transformers reads a model's configuration class off its annotation.
 
-from collections import Counter
 from typing import Any
 
 import torch
@@ -119,7 +118,7 @@ class PalBertTransformer(AlbertTransformer):
         """Encode embeddings ``[batch, length, embedding]`` into ``[batch, length, hidden]``."""
         hidden_states = self.embedding_hidden_mapping_in(hidden_states)
         layers_per_group = self.config.num_hidden_layers / self.config.num_hidden_groups
-        applied = Counter[int]()
+        applied = [0] * self.config.num_hidden_groups
         for index, scale in enumerate(self.config.gradient_scales):
             group = int(index / layers_per_group)
             which = {"gradient_scale": scale, "application": applied[group]}

@@ -122,11 +122,11 @@ class PruningState:
             feed-forward units that were cut out do not grow back.
         """
         pruned = [weights[f"{name}.weight"] for name in self.targets if f"{name}.weight" in weights]
-        if not pruned:
+        if not sum(weight.numel() for weight in pruned) or self.settings.get("granularity") in CUT_OUT:
             return self
         density = sum(int(weight.count_nonzero()) for weight in pruned) / sum(weight.numel() for weight in pruned)
         if density >= 1 - TOLERANCE and self.density < 1 - TOLERANCE:
-            return self if self.settings.get("granularity") in CUT_OUT else None
+            return None
         return self if density <= self.density + TOLERANCE else replace(self, density=density)
 
     def write(self, model: Any) -> None:

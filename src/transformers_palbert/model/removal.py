@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .applications import SlicedLinear
+from .applications import require_whole_applications
 from .structure import EncoderLayer, encoder_layer, encoder_layers, structure_of
 
 __all__ = [
@@ -73,10 +73,7 @@ def keep_units(model: nn.Module, kept: Mapping[str, KeptUnits]) -> None:
     Raises:
         ConfigurationError: if a layer does not exist, an index is not one of its units, or no head would stay.
     """
-    if any(isinstance(module, SlicedLinear) for module in model.modules()):
-        raise ConfigurationError(
-            "The applications of this model's layers keep units of their own, so its shared weights must stay whole."
-        )
+    require_whole_applications(model)
     layers = {layer_path(model, layer): layer for layer in encoder_layers(model)}
     if unknown := sorted(kept.keys() - layers.keys()):
         raise ConfigurationError(f"{type(model).__name__} has no layer {unknown[0]!r}; it has {', '.join(layers)}.")
@@ -222,7 +219,11 @@ def fold_dead_units(model: nn.Module) -> dict[str, KeptUnits]:
 
     Returns:
         Path of a layer -> what must stay, for :func:`keep_units`; layers that stay whole are left out.
+
+    Raises:
+        ConfigurationError: if applications of a shared layer keep units of their own.
     """
+    require_whole_applications(model)
     found = {}
     for layer in encoder_layers(model):
         size = _size(model, layer)

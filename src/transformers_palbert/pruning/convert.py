@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NoEffectWarning, PruningError
-from ..model.applications import cut_applications
+from ..model.applications import cut_applications, require_whole_applications
 from .config import PruningConfig
 from .gated_linear import GatedLinear
 from .gates import has_gates, require_own_applications, write_gates, zero_units
@@ -92,6 +92,8 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
             f"The targets of {type(model).__name__} have no units of granularity={config.granularity!r}. They are"
             f" {', '.join(list(targets)[:8])}; choose others with targets=[…], or another granularity."
         )
+    if any(units.gate for units in sets):
+        require_whole_applications(model)
     _require_equal_units(sets, config)
     require_survivors(sets, config)
     logger.info(announce(pruning_plan(model, config), config))

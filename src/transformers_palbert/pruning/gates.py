@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PruningError
-from ..model.applications import SlicedLinear, write_applications
+from ..model.applications import write_applications
+from ..model.removal import read_layer_sizes
 from ..model.structure import encoder_layers
 from .gated_linear import GatedLinear
 from .granularity import GRANULARITIES, Spanning
@@ -26,7 +27,7 @@ def require_own_applications(model: nn.Module) -> None:
     """Check that the applications of ``model`` can keep units of their own.
 
     Raises:
-        PruningError: if its configuration cannot say what they keep, or says it already.
+        PruningError: if its configuration cannot say what they keep.
     """
     if not hasattr(getattr(model, "config", None), "application_heads"):
         raise PruningError(
@@ -34,9 +35,10 @@ def require_own_applications(model: nn.Module) -> None:
             f" keeps, and this is a {type(model).__name__}. An ALBERT checkpoint loads as one:"
             " PalBertForQuestionAnswering.from_pretrained(…)."
         )
-    if any(isinstance(module, SlicedLinear) for module in model.modules()):
+    if read_layer_sizes(model.config) is not None:
         raise PruningError(
-            "The applications of this model keep units of their own already; pruning them further is not supported."
+            "applications='each' needs layers as large as the configuration says, and units were removed from some"
+            " layers of this model. Prune its applications first."
         )
 
 
@@ -55,9 +57,10 @@ def _application_masks(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     for layer in encoder_layers(model) if has_gates(model) else ():
         for part, field in _FIELDS.items():
             linear = getattr(layer, part)
-            if isinstance(linear, GatedLinear) and linear.mask.size(0) > 1:
+            if isinstance(linear, GatedLinear):
                 found.setdefault(field, {})[layer.name] = linear.mask != 0
-    return found
+    differ = {field: any(mask.size(0) > 1 for mask in masks.values()) for field, masks in found.items()}
+    return {field: masks for field, masks in found.items() if differ[field]}
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def _is_plain(tensor: torch.Tensor | None) -> bool:
     if tensor is None:
         return True
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
-    return plain and tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+    return plain and tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0
 
 
 def _onednn_linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

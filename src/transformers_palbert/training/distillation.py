@@ -4,7 +4,8 @@
     Trainer(model, args, train_dataset=…, callbacks=[MovementPruningCallback(target_sparsity=0.7)]).train()
 
 The teacher answers the same windows inside the student's forward pass, and what it adds to the loss comes back in
-``outputs.loss``. So it works in any Trainer and any loop, together with pruning and after it. It is never saved with
+``outputs.loss``. So it works in any Trainer and any loop, together with pruning and after it; on several GPUs in a
+process for each (DDP), not under ``nn.DataParallel``. It is never saved with
 the student, never trained, and not asked while the student is evaluated.
 
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), section 2; applied to start
@@ -105,8 +106,12 @@ class _Lesson:
 
     def __init__(self, teacher: PreTrainedModel, temperature: float, weight: float) -> None:
         self.teacher, self.temperature, self.weight = teacher, temperature, weight
-        self._takes = inspect.signature(teacher.forward).parameters
+        self._takes = frozenset(inspect.signature(teacher.forward).parameters)
         self._answer: tuple[QuestionAnsweringModelOutput, Tensor | None] | None = None
+
+    def __deepcopy__(self, memo: object) -> _Lesson:
+        """A copy of the student has the same teacher."""
+        return _Lesson(self.teacher, self.temperature, self.weight)
 
     def ask(self, encoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._answer = None
