@@ -270,3 +270,15 @@ def test_what_a_weight_takes_in_a_checkpoint_on_the_way(method: str, each: int, 
     with safe_open(tmp_path / "checkpoint-1" / "model.safetensors", framework="pt") as reader:
         found = sum(reader.get_tensor(name).nbytes for name in reader.keys())  # noqa: SIM118 (not a dict)
     assert found == each * plan.weights + 4 * (plan.parameters - plan.weights)
+
+
+def test_a_packed_model_that_is_prepared_by_hand_is_saved_as_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    model = wide_model("bert")
+    with torch.no_grad():
+        model.bert.encoder.layer[0].output.dense.weight[:, ::2] = 0.0
+    enable_sparse_saving(model)
+    model.save_pretrained(tmp_path / "packed")
+    loaded = prepare_pruning(load(tmp_path / "packed"), PruningConfig(0.7, method="magnitude"))
+    loaded.save_pretrained(tmp_path / "on-the-way")
+    assert same(load(tmp_path / "on-the-way"), load(tmp_path / "packed"))
+    bake_masks(loaded)

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningW
 from ..model.structure import known_structure, part_of
 from ..sizes import pruning_report
 from ..storage.config import StorageConfig
-from ..storage.saving import disable_sparse_saving, enable_sparse_saving
+from ..storage.saving import enable_sparse_saving
 from ..trainer_callback import PalBertCallback
 from .collapse import Collapse, LossWatch
 from .config import PruningConfig
@@ -228,8 +228,6 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if self._finished or (self.total_steps and state.global_step == 0):
             self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
         require_method(model, self.config)
-        if isinstance(model, PreTrainedModel):
-            disable_sparse_saving(model)  # it may have been loaded from a packed file
         self._sizes = _count(model, pruned_matrices(model, self.config))
         require_in_optimizer(kwargs["optimizer"], model)
         warn_of_one_rate(model, kwargs["optimizer"])

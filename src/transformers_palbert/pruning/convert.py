@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ..errors import NoEffectWarning, PruningError
 from ..model.applications import cut_applications, require_whole_applications
+from ..storage.saving import disable_sparse_saving
 from .config import PruningConfig
 from .gated_linear import GatedLinear
 from .gates import has_gates, require_own_applications, write_gates, zero_units
@@ -101,6 +103,8 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     _replace(model, {linear: new for units in sets for linear, new in _maskable(units, targets, config.score)})
     _build_once_per_forward(model)
     watch_loading(model)
+    if isinstance(model, PreTrainedModel):
+        disable_sparse_saving(model)  # it may have been loaded from a packed file
     return model
 
 
