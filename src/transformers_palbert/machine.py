@@ -56,7 +56,7 @@ def _physical_memory() -> int | None:
 
 
 def _address_space() -> int | None:
-    """What ``ulimit -v`` allows."""
+    """The bytes of address space that ``ulimit -v`` allows this process."""
     try:
         import resource
     except ImportError:  # Windows

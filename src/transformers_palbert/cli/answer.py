@@ -30,10 +30,11 @@ def answer(
         list[str],
         typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub; several for a vote."),
     ],
-    question: Annotated[str, typer.Option("--question", "-q", help="The question.")],
-    context: Annotated[str | None, typer.Option("--context", "-c", help="The text that holds the answer.")] = None,
+    question: Annotated[str, typer.Option("--question", "-q", help="The question to answer.")],
+    context: Annotated[str | None, typer.Option("--context", "-c", help="The text to look for the answer in.")] = None,
     context_file: Annotated[
-        Path | None, typer.Option("--context-file", "-f", exists=True, dir_okay=False, help="A UTF-8 file with it.")
+        Path | None,
+        typer.Option("--context-file", "-f", exists=True, dir_okay=False, help="A UTF-8 file that holds the text."),
     ] = None,
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", min=1, help="How many answers to show, best first, at most --n-best-size.")

@@ -51,12 +51,15 @@ def compare(
     n_best_size: NBestOption = None,
     impossible: ImpossibleOption = None,
     null_score_diff_threshold: ThresholdOption = None,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=100, help="Draws of the bootstrap.")] = 10_000,
-    seed: Annotated[
+    bootstrap: Annotated[
         int,
         typer.Option(
-            "--seed", min=0, help="Seed of the bootstrap's random draws; the same seed gives the same intervals."
+            "--bootstrap", min=100, help="How many random samples of the questions the intervals are estimated from."
         ),
+    ] = 10_000,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, help="Seed of these random samples; the same seed gives the same intervals."),
     ] = 0,
     json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per model, and nothing else.")] = False,

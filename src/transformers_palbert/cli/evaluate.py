@@ -21,7 +21,7 @@ def evaluate(
     references: Annotated[
         Path, typer.Option("--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, JSONL, CSV ….")
     ],
-    metric: Annotated[Metric, typer.Option("--metric", "-m", help="How to count.")],
+    metric: Annotated[Metric, typer.Option("--metric", "-m", help="Which metric to compute.")],
     predictions: Annotated[
         list[Path] | None,
         typer.Option(

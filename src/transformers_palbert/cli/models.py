@@ -50,11 +50,14 @@ MetricOption = Annotated[
     typer.Option(
         "--metric",
         "-m",
-        help="How to count; by default squad_v2 if a question has no answer, else cmrc2018 for Chinese, else squad.",
+        help="Which metric to compute; by default squad_v2 if a question has no answer, else cmrc2018 for Chinese, else"
+        " squad.",
     ),
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Use only this many questions, the first.")]
-BatchSizeOption = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Windows in one batch.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Use only the first so many questions.")]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", "-b", min=1, help="How many windows go through the model at once.")
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, mps …; by default the fastest there is."),

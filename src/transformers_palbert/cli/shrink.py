@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["shrink"]
 
 _SCORES = ("f1", "em", "exact_match")
-"""Of what a metric counts, what is compared."""
+"""The figures of a metric that are shown before and after."""
 
 
 def shrink(
@@ -32,15 +32,18 @@ def shrink(
         Path | None,
         typer.Option("--test", "-t", exists=True, help="Other questions to score before and after; by default none."),
     ] = None,
-    examples: Annotated[int, typer.Option(min=8, help="How many of the questions are used.")] = 384,
+    examples: Annotated[int, typer.Option(min=8, help="How many of these questions to use.")] = 384,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Windows in the batch that is timed.")
+        int, typer.Option("--batch-size", "-b", min=1, help="How many windows the timed batch has.")
     ] = 8,
     length: Annotated[
-        int | None, typer.Option(min=8, help="Tokens of a timed window; by default the mean of the questions' windows.")
+        int | None,
+        typer.Option(
+            min=8, help="How many tokens each timed window has; by default the mean of the questions' windows."
+        ),
     ] = None,
-    multiple_of: Annotated[int, typer.Option(min=1, help="Feed-forward units stay in multiples of this.")] = 8,
-    seed: Annotated[int, typer.Option(help="Which questions are used.")] = 42,
+    multiple_of: Annotated[int, typer.Option(min=1, help="Layers keep a multiple of so many feed-forward units.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the random choice of questions.")] = 42,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -22,7 +22,7 @@ def train(
     files: Annotated[list[Path], typer.Argument(exists=True, help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; .bin is binary, .gz compressed.")],
     method: Annotated[str, typer.Option(help="How vectors are learnt: word2vec (skip-gram) or glove.")] = "word2vec",
-    dimensions: Annotated[int, typer.Option(min=1, help="Numbers in a vector.")] = 300,
+    dimensions: Annotated[int, typer.Option(min=1, help="How many numbers each vector has.")] = 300,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="How often all texts are read; by default 10 (word2vec), 15 (glove).")
     ] = None,

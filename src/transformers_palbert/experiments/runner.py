@@ -70,7 +70,7 @@ class Runner:
         self._stopped = threading.Event()
 
     def folder(self, trial: Trial) -> Path:
-        """Where the trial's model, log and record are."""
+        """The folder that holds the trial's model, log and record."""
         return self.work / (trial.folder or trial.key)
 
     def record(self, trial: Trial) -> Run | None:
@@ -106,7 +106,7 @@ class Runner:
         return "; ".join(changed) or "a file that its settings name has changed, or the run that it starts from"
 
     def is_known(self, trial: Trial) -> bool:
-        """Whether the trial need not be run."""
+        """True if the trial has been run, so that it is skipped."""
         record = self.record(trial)
         return record is not None and record.final
 

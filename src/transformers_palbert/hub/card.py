@@ -76,7 +76,7 @@ class CardSizes:
     file_bytes: int | None = None
 
     def rows(self) -> list[tuple[str, str]]:
-        """What is known, as (name, value)."""
+        """List the facts that are known, as pairs of name and value."""
         known = [
             ("weights in the encoder's matrices", self.encoder, ","),
             ("share of the encoder's weights that is not zero", self.encoder_density, ".1%"),

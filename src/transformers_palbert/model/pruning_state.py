@@ -141,7 +141,7 @@ class PruningState:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the masks are baked into the weights."""
+        """True once the masks are baked into the weights."""
         return self.status == "final"
 
 

@@ -163,7 +163,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._start_anew()
 
     def _start_anew(self) -> None:
-        """As if there had been no run yet."""
+        """Forget the run before, for a model that has not been pruned yet."""
         given = self._given
         self.guard: MetricGuard | None = None
         if given["max_metric_drop"] is not None:

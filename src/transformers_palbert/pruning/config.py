@@ -200,7 +200,7 @@ _FRACTION_HINTS = {
     "warmup": " It is a fraction of the run and no number of steps: 0.1 is the first tenth.",
     "cooldown": " It is a fraction of the run and no number of steps: 0.3 is the last three tenths.",
 }
-"""What to say of a number above 1."""
+"""Field -> what the error about a number above 1 adds, since another unit was probably meant."""
 
 
 def _require_fraction(field: str, value: object) -> None:

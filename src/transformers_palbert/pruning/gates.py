@@ -19,7 +19,7 @@ _FIELDS = {"attention_output": "application_heads", "ffn_out": "application_unit
 
 
 def has_gates(model: nn.Module) -> bool:
-    """Whether units of ``model`` are kept by gates."""
+    """Tell whether ``model`` has units that gates keep or remove."""
     return any(isinstance(module, GatedLinear) for module in model.modules())
 
 

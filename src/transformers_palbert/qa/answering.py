@@ -58,7 +58,7 @@ class Reader:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device that holds the model."""
         return torch.device(self.model.device)
 
     def answer(self, records: Sequence[Mapping[str, Any]], *, batch_size: int) -> QAPredictions:

@@ -42,7 +42,7 @@ LOGS = ("runs/*events.out.tfevents.*",)
 """TensorBoard's. They name the host, and hold the training arguments with the paths in them."""
 
 BESIDE_WEIGHTS = (*CONFIGS, *TOKENIZER, *CARD, *LICENCE)
-"""What goes with weights that are written anew."""
+"""Patterns of the files that are copied beside weights that are written anew."""
 
 PUSHED = (*WEIGHTS, *BESIDE_WEIGHTS, *RESULTS)
 """A model on the Hub."""
