@@ -32,8 +32,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
     ``model`` stays an ordinary model with dense weights, and its config stays as it is: only the file ``config.json``
     says what is packed. It also learns to read packed weights in ``load_state_dict``.
 
-    A save over another model happens as a whole or not at all: a process that is killed leaves the old model or the new
-    one.
+    A packed save over another model happens as a whole or not at all: a process that is killed leaves the old model or
+    the new one.
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
