@@ -140,6 +140,17 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
+        name="transformers.modeling_utils.PreTrainedModel._load_pretrained_model",
+        used_in=("registration.py",),
+        what_for=(
+            "It is the one step of from_pretrained that knows both the files and the config in use, and that every load"
+            " passes, with a quantizer and without. Packed weights under a config that does not list them are refused"
+            " there, before transformers makes up others."
+        ),
+        test="tests/storage/test_stock_models.py::test_packed_weights_under_the_config_of_a_model_in_memory",
+    ),
+    PrivateApi(
+        library="transformers",
         name="transformers.models.auto.configuration_auto.CONFIG_MAPPING._modules",
         used_in=("registration.py",),
         what_for=(

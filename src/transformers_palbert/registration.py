@@ -1,14 +1,18 @@
-"""Entry of PAL-BERT into the registries of transformers. The only module that touches them.
+"""Entry of PAL-BERT into the registries of transformers, and into its base class. The only module that touches them.
 
 Importing the package must stay cheap, and the registries are not: the modules that hold them import torch. So a
 registry that is not loaded yet is filled right after it loads, whenever that is. And entries are names, as those of the
 models in transformers itself, so that a class loads when it is looked up, not in the middle of somebody's import.
+
+What no registry can do is done around two methods of the base class of all models: packed weights must be safe also in
+hands that do not know of them (:mod:`transformers_palbert.storage.stock_models`).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -25,6 +29,10 @@ PIPELINE_MODULE = "transformers_palbert.pipelines.question_answering"
 PIPELINE_CLASS = "QuestionAnsweringPipeline"
 QUANT_METHOD = "palbert_sparse"
 QUANTIZER_MODULE = "transformers_palbert.storage.quantizer"
+STOCK_MODULE = "transformers_palbert.storage.stock_models"
+
+GUARDED = "_palbert_guarded"
+"""Attribute of the base class of all models, once its methods for saving and loading are ours."""
 
 MODEL_CLASSES = {
     "MODEL_MAPPING": "PalBertModel",
@@ -47,7 +55,7 @@ BASELINES = {
 
 
 def register() -> None:
-    """Register configuration, models, tokenizer, quantizer and pipeline. Calling it twice is harmless.
+    """Register configuration, models, tokenizer, quantizer and pipeline, and guard packed weights. Twice is harmless.
 
     Registries that are already loaded are filled at once, the others as soon as they are imported.
     """
@@ -127,6 +135,26 @@ class _LazyClass:
         return getattr(import_module(QUANTIZER_MODULE), self.name).from_dict(*args, **kwargs)
 
 
+def _guard_models(module: Any) -> None:
+    """Let models of every class save no description of another model's packed weights, and read none without it."""
+    model = module.PreTrainedModel
+    if hasattr(model, GUARDED):
+        return
+    save, load = model.save_pretrained, model._load_pretrained_model
+
+    @wraps(save)
+    def save_pretrained(self: Any, *args: Any, **kwargs: Any) -> None:
+        import_module(STOCK_MODULE).save_plain(save, self, *args, **kwargs)
+
+    @wraps(load)
+    def load_pretrained_model(*args: Any, **kwargs: Any) -> Any:
+        return import_module(STOCK_MODULE).load_described(load, *args, **kwargs)
+
+    model.save_pretrained = save_pretrained
+    model._load_pretrained_model = staticmethod(load_pretrained_model)
+    setattr(model, GUARDED, True)
+
+
 def _pipeline_class(module: Any) -> str | type:
     """The class, or where this transformers (5.23 and later) takes it, its name: then it loads when it is used."""
     if isinstance(module.SUPPORTED_TASKS["text-classification"]["impl"], str):
@@ -141,6 +169,7 @@ def _package() -> ModuleType:
 
 
 _ACTIONS: dict[str, Callable[[Any], None]] = {
+    "transformers.modeling_utils": _guard_models,
     "transformers.models.auto.configuration_auto": _register_config,
     "transformers.models.auto.modeling_auto": _register_models,
     "transformers.models.auto.tokenization_auto": _register_tokenizer,

@@ -174,6 +174,7 @@ def test_answers_as_csv(files: dict[str, str], run_qa: Any) -> None:
     ("arguments", "message"),
     [
         (["--do_train"], "tokenizer_name"),
+        (["--do_train", "--push_logs"], "push_logs has nothing to add to without --push_to_hub"),
         (["--do_train", "--predictions_csv", "answers.csv"], "predictions_csv has nothing to write"),
         (["--model_name_or_path", "bert", "--qa_layers", "0,1"], "bert"),
         (["--config_overrides", "hidden_size"], "must look like"),

@@ -69,7 +69,7 @@ def test_train_and_push_in_one_process_and_ask_in_another(server: FakeHub, tmp_p
         "token": hub.token,
     }
     flags = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    flags += ["--do_train", "--do_eval", "--push_to_hub", "--use_cpu"]
+    flags += ["--do_train", "--do_eval", "--push_to_hub", "--push_logs", "--use_cpu"]
     script = str(ROOT / "examples" / "run_qa.py")
     done = run([script, *flags], hub, tmp_path / "home", HF_TOKEN=hub.token, HF_DEBUG="1")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -81,7 +81,9 @@ def test_train_and_push_in_one_process_and_ask_in_another(server: FakeHub, tmp_p
     assert len(everything) > 30
     assert not [name for name, content in everything.items() if token in content]
 
-    card = hub.repos["me/model"].files()["README.md"].decode()
+    files = hub.repos["me/model"].files()
+    assert any(path.startswith("runs/") for path in files)  # as --push_logs asks
+    card = files["README.md"].decode()
     assert "train.jsonl, 4 questions" in card
     assert "| this model |" in card
     asked = run(["-c", ASK], hub, tmp_path / "other-home", HF_TOKEN=hub.token)

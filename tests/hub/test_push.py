@@ -39,6 +39,7 @@ def packed(content: bytes) -> set[str]:
 @both
 def test_a_trained_model_comes_back(hub: FakeHub, tmp_path: Path) -> None:
     trainer = qa_trainer(tmp_path / "model", report_to="tensorboard", logging_steps=2)
+    trainer.push_logs = True
     trainer.train()
     metrics = trainer.evaluate()
     trainer.push_to_hub(dataset_tags="hfl/cmrc2018", language="zh")
@@ -240,6 +241,7 @@ def test_an_own_name_is_pushed_over(hub: FakeHub, tmp_path: Path) -> None:
 def test_strategies(hub: FakeHub, tmp_path: Path, strategy: str) -> None:
     options = {"push_to_hub": True, "save_strategy": "steps", "save_steps": 3, "hub_always_push": True}
     trainer = qa_trainer(tmp_path / "model", hub_strategy=strategy, report_to="tensorboard", **options)
+    trainer.push_logs = True
     trainer.train()
     repo = hub.repos[REPO]
     pushed = [message for message in repo.messages if message.startswith("Training in progress")]
@@ -308,7 +310,7 @@ def test_a_log_that_grows_while_it_is_pushed(tmp_path: Path) -> None:
     log.parent.mkdir(parents=True)
     log.write_bytes(b"one")
     (tmp_path / "checkpoint-1").mkdir()
-    (operation,) = snapshot_operations(tmp_path / "checkpoint-1", tmp_path / "output")
+    (operation,) = snapshot_operations(tmp_path / "checkpoint-1", tmp_path / "output", logs=True)
     with log.open("ab") as writer:
         writer.write(b"two")
     with operation.as_file() as file:
@@ -357,9 +359,9 @@ def test_the_tokenizers_of_the_package_are_pushed_whole(tmp_path: Path) -> None:
         assert saved == {operation.path_in_repo for operation in folder_operations(tmp_path / name)} != set()
 
 
-def test_logs_stay_at_home_where_that_is_asked_for(hub: FakeHub, tmp_path: Path) -> None:
-    trainer = qa_trainer(tmp_path / "model", report_to="tensorboard", logging_steps=2)
-    trainer.push_logs = False
+def test_logs_stay_at_home_unless_they_are_asked_for(hub: FakeHub, tmp_path: Path) -> None:
+    options = {"push_to_hub": True, "save_strategy": "steps", "save_steps": 3, "hub_strategy": "every_save"}
+    trainer = qa_trainer(tmp_path / "model", report_to="tensorboard", logging_steps=2, **options)
     trainer.train()
     (tmp_path / "model" / "id_rsa").write_text("precious")
     assert list((tmp_path / "model" / "runs").rglob("*tfevents*"))

@@ -16,9 +16,9 @@ from tests.model.test_removal import WIDTH, logits, naive_removed, random_kept, 
 from tests.model.test_structure import KINDS
 from tests.pruning.helpers import make_trainer, qa_batch, tiny_model
 from transformers_palbert import bake_masks, disable_sparse_saving, enable_sparse_saving, prepare_pruning, remove_units
-from transformers_palbert.errors import PalBertError, PruningError
+from transformers_palbert.errors import PalBertError, PruningError, StorageError
 from transformers_palbert.export.stock import export_stock
-from transformers_palbert.model.removal import KeptUnits, layer_sizes
+from transformers_palbert.model.removal import KeptUnits, layer_sizes, read_layer_sizes, resize_layers
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import MovementPruningCallback, PruningConfig
 from transformers_palbert.storage.config import StorageConfig
@@ -70,6 +70,20 @@ def test_dense_saving_keeps_the_sizes(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(stored[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(tmp_path)), logits(model))
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_new_model_of_its_config_needs_the_sizes(packs: bool, tmp_path: Path) -> None:
+    """A class knows nothing of them; what it makes could be saved, and not be loaded."""
+    config = removed("bert").config
+    model = AutoModelForQuestionAnswering.from_config(config)
+    (enable_sparse_saving if packs else disable_sparse_saving)(model)
+    with pytest.raises(StorageError, match=r"layer_sizes .* gives encoder\.layer\.\d LayerSize.*resize_layers"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+    resize_layers(model, read_layer_sizes(config))
+    model.save_pretrained(tmp_path)
     assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(tmp_path)), logits(model))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers_palbert import MovementPruningCallback, StorageConfig
 from transformers_palbert.errors import StorageError
 from transformers_palbert.pruning import PruningConfig, bake_masks, prepare_pruning, pruning_plan
 from transformers_palbert.sizes import inspect_checkpoint
-from transformers_palbert.storage.saving import enable_sparse_saving
+from transformers_palbert.storage.saving import disable_sparse_saving, enable_sparse_saving
 from transformers_palbert.storage.tensors import is_packed, packed_header
 
 CHECKPOINTS: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 1}
@@ -238,8 +239,18 @@ def test_masks_that_are_not_baked_in_are_refused(storage: StorageConfig, tmp_pat
     assert same(load(tmp_path), model)
 
 
+@pytest.mark.parametrize("granularity", ["head", "ffn_unit"])
+@pytest.mark.parametrize("method", ["movement", "sensitivity"])
+def test_gates_of_each_application_that_are_not_baked_in_are_refused(granularity: str, method: str) -> None:
+    config = PruningConfig(0.5, method=method, granularity=granularity, applications="each")
+    model = prepare_pruning(wide_model("palbert"), config)
+    with pytest.raises(StorageError, match=r"1 layers of PalBert.* masks are not baked in"):
+        enable_sparse_saving(model)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "dense"])
 @pytest.mark.parametrize("part", ["everything", "one matrix", "the head"])
-def test_a_pruned_model_that_is_trained_on_says_how_dense_it_is(part: str, tmp_path: Path) -> None:
+def test_a_pruned_model_that_is_trained_on_says_how_dense_it_is(part: str, packed: bool, tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, model=wide_model("bert"), max_steps=4)
     trainer.train()
     trainer.save_model(str(tmp_path / "pruned"))
@@ -247,6 +258,8 @@ def test_a_pruned_model_that_is_trained_on_says_how_dense_it_is(part: str, tmp_p
     learns = {"everything": "", "one matrix": "layer.1.intermediate.dense.weight", "the head": "qa_outputs"}[part]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(learns in name)
+    if not packed:
+        disable_sparse_saving(model)
     Trainer(model, training_arguments(tmp_path / "on", max_steps=2), train_dataset=qa_rows(8)).train()
     model.save_pretrained(tmp_path / "grown")
     pruning = AutoConfig.from_pretrained(tmp_path / "grown").pruning
@@ -258,6 +271,22 @@ def test_a_pruned_model_that_is_trained_on_says_how_dense_it_is(part: str, tmp_p
         assert pruning["density"] == pytest.approx(density, abs=0.001)
         assert (pruning["density"] == 0.3) is (part == "the head")
         assert pruning["status"] == "final"
+
+
+def test_a_run_on_the_way_says_so(tmp_path: Path) -> None:
+    """Its weights may be dense still, and it is pruned all the same; also where it began with a pruned model."""
+    first = make_trainer(tmp_path / "first", model=wide_model("bert"), max_steps=4)
+    first.train()
+    first.save_model(str(tmp_path / "pruned"))
+    trainer = make_trainer(tmp_path, model=load(tmp_path / "pruned"), **CHECKPOINTS)
+    trainer.train()
+    pruning = AutoConfig.from_pretrained(tmp_path / "checkpoint-4").pruning
+    assert pruning["status"] == "training"
+    model = prepare_pruning(load(tmp_path / "pruned"), PruningConfig(0.7))
+    before = copy.deepcopy(model.config.pruning)
+    disable_sparse_saving(model)
+    model.save_pretrained(tmp_path / "prepared")
+    assert model.config.pruning == before
 
 
 @pytest.mark.parametrize(("method", "each"), [("sensitivity", 17), ("movement", 13), ("magnitude", 9)])

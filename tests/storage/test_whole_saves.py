@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
 
-from tests.storage.helpers import pruned_model, read_json, save_packed
-from transformers_palbert import ConfigurationError, StorageError, disable_sparse_saving, enable_sparse_saving
+from tests.storage.helpers import change_json, pruned_model, read_json, save_packed
+from transformers_palbert import ConfigurationError, StorageError, enable_sparse_saving
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.whole_saves import replaced_model
 
@@ -242,16 +242,16 @@ class TestConfigs:
         model.save_pretrained(tmp_path / "new")
         assert torch.equal(load(tmp_path / "new").qa_outputs.weight, model.qa_outputs.weight)
 
-    def test_a_model_from_the_config_in_the_file(self, tmp_path: Path) -> None:
-        """transformers alone writes it; the error tells what happened."""
-        save_packed(tmp_path / "packed", pruned_model())
-        model = AutoModelForQuestionAnswering.from_config(AutoConfig.from_pretrained(tmp_path / "packed"))
-        model.save_pretrained(tmp_path / "new")
-        with pytest.raises(StorageError, match=r"made from the config of a packed one.*delete the entry"):
+    def test_a_model_from_the_config_in_the_file_of_a_process_without_the_package(self, tmp_path: Path) -> None:
+        """transformers alone keeps the description; the error tells what happened."""
+        packed = save_packed(tmp_path / "packed", pruned_model())
+        AutoModelForQuestionAnswering.from_config(AutoConfig.from_pretrained(packed)).save_pretrained(tmp_path / "new")
+        description = read_json(packed / "config.json")["quantization_config"]
+        change_json(tmp_path / "new" / "config.json", lambda config: config.update(quantization_config=description))
+        with pytest.raises(StorageError, match=r"made from the config of a packed one.*not imported: then delete"):
             load(tmp_path / "new")
-        disable_sparse_saving(model)
-        model.save_pretrained(tmp_path / "new")
-        assert torch.equal(load(tmp_path / "new").qa_outputs.weight, model.qa_outputs.weight)
+        change_json(tmp_path / "new" / "config.json", lambda config: config.pop("quantization_config"))
+        load(tmp_path / "new")
 
 
 SAVE_FOREVER = """

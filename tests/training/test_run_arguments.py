@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from transformers import TrainingArguments
 
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.qa.metrics import compute_metric
+from transformers_palbert.training.arguments import parse_arguments
 from transformers_palbert.training.run_arguments import RunArguments, further_scores
 
 
@@ -12,6 +14,11 @@ def test_further_metrics_are_named_and_known() -> None:
     assert RunArguments("palbert_qa, squad").metrics == ["palbert_qa", "squad"]
     with pytest.raises(ConfigurationError, match="further_metrics='bleu,squad' names bleu; known are cmrc2018"):
         RunArguments("bleu,squad")
+
+
+def test_logs_are_pushed_on_request() -> None:
+    assert not RunArguments().push_logs
+    assert parse_arguments((TrainingArguments, RunArguments), ["--output_dir", "out", "--push_logs"])[1].push_logs
 
 
 @pytest.mark.parametrize("limit", [0, -8])

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from transformers import AlbertConfig, AutoModelForPreTraining, BertConfig
+from transformers import AlbertConfig, AutoModelForPreTraining, AutoModelForQuestionAnswering, BertConfig
 
 from transformers_palbert import PalBertConfig, PalBertForPreTraining, PalBertForQuestionAnswering
 from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.model.removal import layer_sizes, read_layer_sizes
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.training.arguments import DataArguments, ModelArguments
 from transformers_palbert.training.setup import (
@@ -86,6 +87,18 @@ def test_a_model_for_its_task_with_the_tokenizers_words(vocabulary: str) -> None
     model.save_pretrained("saved")
     again: Any = load_model(ModelArguments(model_name_or_path="saved"), load_config(ModelArguments("saved")), tokenizer)
     assert (again.qa_outputs.weight == model.qa_outputs.weight).all()
+
+
+def test_a_new_model_of_a_config_with_layers_of_different_sizes(vocabulary: str) -> None:
+    config = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    config.layer_sizes = {"encoder.layer.0": [1, 5], "encoder.layer.1": [2, 7]}
+    config.save_pretrained("cut")
+    options = ModelArguments(config_name="cut", tokenizer_name=vocabulary)
+    config = load_config(options)
+    model = load_model(options, config, load_tokenizer(options, config))
+    assert layer_sizes(model) == read_layer_sizes(config)
+    model.save_pretrained("saved")
+    assert layer_sizes(AutoModelForQuestionAnswering.from_pretrained("saved")) == layer_sizes(model)
 
 
 def test_answering_settings_are_those_of_the_data() -> None:

@@ -54,9 +54,9 @@ def _content(file: Path) -> Path | bytes:
 
 
 def snapshot_operations(
-    checkpoint: Path, output: Path, into: str | None = None, logs: bool = True
+    checkpoint: Path, output: Path, into: str | None = None, logs: bool = False
 ) -> list[CommitOperationAdd]:
-    """A checkpoint in the middle of training: the model on top, the logs beside it, all of it in ``into`` if given."""
+    """A checkpoint in the middle of training: the model on top, all of it in ``into`` if given, logs on request."""
     model = folder_operations(checkpoint)
     events = folder_operations(output, LOGS) if logs else []
     whole = folder_operations(checkpoint, CHECKPOINT, into) if into else []

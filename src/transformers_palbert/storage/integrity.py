@@ -95,8 +95,8 @@ def _foreign(stored: Mapping[str, StoredTensor], names: Collection[str], problem
     more = " and others" if len(names) > NAMED else ""
     where = f" ({stored[first[0]].file})" if first[0] in stored else ""
     hint = (
-        " A new model that was made from the config of a packed one looks like this, if it was saved without"
-        " disable_sparse_saving(model) before: then delete the entry `quantization_config` of its config.json."
+        " A new model that was made from the config of a packed one looks like this, if it was saved where"
+        " transformers_palbert was not imported: then delete the entry `quantization_config` of its config.json."
         if problem == "listed as packed but dense" and not any(tensor.packed for tensor in stored.values())
         else ""
     )

@@ -20,7 +20,7 @@ from transformers.quantizers.base import HfQuantizer
 
 from ..errors import ConfigurationError, StorageError
 from ..model.pruning_state import PruningState
-from ..model.removal import read_layer_sizes, resize_layers
+from ..model.removal import layer_sizes, read_layer_sizes, resize_layers
 from .embeddings import tables_of
 from .files import POINTER, StoredTensor, named_weights, read_headers, require_inside
 from .integrity import require_as_described
@@ -28,7 +28,7 @@ from .packed_saves import save_packed
 from .sparse_config import SparseConfig
 from .state import NOT_WHOLE, load_packed_state, restore, store_state
 
-__all__ = ["SparseConfig", "SparseQuantizer"]
+__all__ = ["SparseConfig", "SparseQuantizer", "note_density"]
 
 _PROGRESS = "_palbert_loading"
 """Attribute of a model that is being loaded; the loader copies converters, so they cannot remember anything."""
@@ -159,14 +159,18 @@ class SparseQuantizer(HfQuantizer):
 
         No metadata of our own: safetensors writes several entries in random order, and the same model would give
         different files. The version stands in the config and in each packed tensor.
+
+        Raises:
+            StorageError: if the config gives other sizes of layers than the model has, or the weights are not whole.
         """
         from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
         if getattr(model, "_hf_peft_config_loaded", False):
             return None, {}
+        _require_sizes(model)
         state = _whole_state(model)
         if self.packs:
-            _note_density(model, state)
+            note_density(model, state)
             state = store_state(state, self.quantization_config.storage, tables_of(model))
         return remove_tied_weights_from_state_dict(state, model), {}
 
@@ -185,7 +189,18 @@ class SparseQuantizer(HfQuantizer):
         return model  # its weights are dense; the caller detaches the quantizer
 
 
-def _note_density(model: Any, state: Mapping[str, Tensor]) -> None:
+def _require_sizes(model: Any) -> None:
+    if (said := read_layer_sizes(model.config)) is None or said == (found := layer_sizes(model)):
+        return
+    path = next(path for path in found.keys() | said.keys() if found.get(path) != said.get(path))
+    raise StorageError(
+        f"layer_sizes of the config gives {path} {said.get(path)}, and the model has {found.get(path)}, so that the"
+        " file could not be loaded. A new model of such a config gets the sizes by resize_layers(model,"
+        " read_layer_sizes(config)) of transformers_palbert.model.removal; or delete config.layer_sizes."
+    )
+
+
+def note_density(model: Any, state: Mapping[str, Tensor]) -> None:
     """Let the model's config say how dense the model is now: it may have been trained on without masks."""
     if (pruning := PruningState.of(model)) is not None:
         now = pruning.after_training_on(state)

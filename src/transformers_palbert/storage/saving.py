@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, StorageError
-from ..model.pruning_state import PRUNED_WEIGHT_KEY
+from ..model.pruning_state import PRUNED_WEIGHT_KEY, SCORES_KEY
 from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
 from .embeddings import tables_of
@@ -19,6 +19,9 @@ from .sparse_config import SparseConfig, is_packed_config
 from .state import round_tensor
 
 __all__ = ["dense_saving", "disable_sparse_saving", "enable_sparse_saving"]
+
+_UNFINISHED = (f".{PRUNED_WEIGHT_KEY}", f".{SCORES_KEY}")
+"""Ends of the keys by which a layer in the middle of pruning is known; gates per application have the second alone."""
 
 
 def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLESS) -> None:
@@ -29,8 +32,8 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
     ``model`` stays an ordinary model with dense weights, and its config stays as it is: only the file ``config.json``
     says what is packed. It also learns to read packed weights in ``load_state_dict``.
 
-    A save over another model happens as a whole or not at all: a process that is killed leaves the old model or the new
-    one.
+    A packed save over another model happens as a whole or not at all: a process that is killed leaves the old model or
+    the new one.
 
     Raises:
         ConfigurationError: if the model is quantized in another way.
@@ -48,10 +51,10 @@ def enable_sparse_saving(model: PreTrainedModel, config: StorageConfig = LOSSLES
             " Call model.dequantize() before."
         )
     state = _distinct(model.state_dict())
-    if masks := [name for name in state if name.endswith(f".{PRUNED_WEIGHT_KEY}")]:
+    if layers := {name.rpartition(".")[0] for name in state if name.endswith(_UNFINISHED)}:
         raise StorageError(
-            f"{len(masks)} layers of {type(model).__name__} are prepared for pruning, and their masks are not baked in:"
-            " a packed file with scores and masks beside the weights could not be loaded. Call bake_masks(model)"
+            f"{len(layers)} layers of {type(model).__name__} are prepared for pruning, and their masks are not baked"
+            " in: a packed file with scores and masks beside the weights could not be loaded. Call bake_masks(model)"
             " first; the callback and Pruner.finish() do it when the training ends."
         )
     tables = tables_of(model)
@@ -72,9 +75,6 @@ def _distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def disable_sparse_saving(model: PreTrainedModel) -> None:
     """Let ``model`` be saved dense again. Its weights stay as they are; harmless where nothing is to be undone.
-
-    A new model that was made from the config in the *file* of a packed one (``AutoConfig.from_pretrained``) needs it
-    too: that config lists what is packed. The config of a model in memory does not.
 
     The file of a model with layers of different sizes is dense as well, and still says that this package reads it.
     """

@@ -29,28 +29,29 @@ class PushingMixin(_Base):
 
     It comes before the Trainer in the bases: ``class MyTrainer(PushingMixin, Trainer)``.
 
-    - What it pushes is a list: weights, config, tokenizer, card, results and TensorBoard's logs
+    - What it pushes is a list: weights, config, tokenizer, card and results
       (:mod:`transformers_palbert.storage.model_files`). Other files in the output folder stay there, and nothing is
       pushed from behind a symbolic link. The folders of ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` also
       hold what training needs to go on, pickles among it.
-    - TensorBoard's logs name the host, and hold the training arguments with the absolute paths in them.
-      ``trainer.push_logs = False`` keeps them at home.
+    - TensorBoard's logs name the host, and hold the training arguments with the absolute paths in them. They are pushed
+      only where ``push_logs=True`` asks for it.
     - Each push is one commit on top of the one it saw, or an error; see :mod:`transformers_palbert.hub.push`.
     - ``hub_revision`` and ``push_to_hub(revision=…)`` create the branch where it is missing.
     - A snapshot in the middle of training is the dense checkpoint, a model that loads and answers as it did then; what
       is pushed after training takes its place.
 
     Attributes:
-        push_logs: Whether TensorBoard's logs are pushed, where there are any.
+        push_logs: Whether TensorBoard's logs are pushed, where there are any. It is an argument of the constructor too,
+            and False by default.
         task: What the Trainer's models are for, as the Hub calls it; see :data:`~transformers_palbert.hub.card.TASKS`.
         model_card: The card so far, whose fields may be set; see :class:`~transformers_palbert.hub.PalBertCard`.
     """
 
-    push_logs: bool = True
     task = "question-answering"
     push_in_progress: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, push_logs: bool = False, **kwargs: Any) -> None:
+        self.push_logs = push_logs  # first: the constructor below may push
         super().__init__(*args, **kwargs)
         card_callback = ModelCardCallback(self, task=self.task)
         self.model_card: PalBertCard = card_callback.card

@@ -155,6 +155,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
+    if arguments.run.push_logs and not args.push_to_hub:
+        raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
     if arguments.run.memory_limit_gb is not None:
         limit_memory(arguments.run.memory_limit_gb, args.device)
     set_seed(args.seed)
@@ -181,6 +183,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
         callbacks=[callback] if callback else None,
+        push_logs=arguments.run.push_logs,
     )
     _describe_data(trainer.model_card, data, questions)
     return QuestionAnsweringRun(arguments, model, tokenizer, trainer, questions, features)

@@ -1,4 +1,4 @@
-"""Arguments that only `palbert train` has: what else is measured, and how much memory the run may take."""
+"""Arguments that only `palbert train` has: what else is measured and pushed, and how much memory the run may take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RunArguments", "further_scores"]
 
 @dataclass
 class RunArguments:
-    """What is measured beside --metric, and a limit on the memory."""
+    """What is measured beside --metric, a limit on the memory, and whether logs are pushed."""
 
     further_metrics: str | None = field(
         default=None,
@@ -28,6 +28,13 @@ class RunArguments:
         metadata={
             "help": "Let the run fail as out of memory where it takes more than this many 10^9 bytes: of the GPU, or"
             " without one of main memory (Linux)."
+        },
+    )
+    push_logs: bool = field(
+        default=False,
+        metadata={
+            "help": "Let --push_to_hub push TensorBoard's logs as well. They name the host and hold absolute paths, so"
+            " they stay at home without this."
         },
     )
 

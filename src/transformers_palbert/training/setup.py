@@ -30,6 +30,7 @@ from transformers import (
 
 from ..errors import ConfigurationError
 from ..model.configuration_palbert import PalBertConfig
+from ..model.removal import read_layer_sizes, resize_layers
 from ..model.tokenization_palbert import check_tokenizer, load_albert_tokenizer
 from ..qa.cloze import make_cloze_questions
 from ..qa.datasets import load_qa_dataset
@@ -111,13 +112,18 @@ def load_model(
     tokenizer: PreTrainedTokenizerBase,
     auto: Any = AutoModelForQuestionAnswering,
 ) -> PreTrainedModel:
-    """The checkpoint, or a new model of this config; ``auto`` is the Auto class of what it is to do."""
+    """The checkpoint, or a new model of this config; ``auto`` is the Auto class of what it is to do.
+
+    Where the config gives the layers sizes of their own, the new model has them.
+    """
     kernel = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
     if options.model_name_or_path is not None:
         return auto.from_pretrained(options.model_name_or_path, config=config, **kernel, **options.hub_options)
     logger.warning("Training from scratch: no --model_name_or_path is given.")
     config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
     model = auto.from_config(config, **kernel)
+    if (sizes := read_layer_sizes(config)) is not None:
+        resize_layers(model, sizes)
     disable_sparse_saving(model)  # the config may be that of a packed checkpoint
     if options.lookup_initialization:
         initialize_for_lookup(model)
