@@ -164,10 +164,11 @@ def test_wrong_predictions_are_named(palbert, write, references, predictions, wo
 
 def test_a_file_that_is_not_json(palbert, tmp_path, references):
     file = tmp_path / "p.json"
-    file.write_bytes(b"\xff\xfe{")
-    result = palbert("evaluate", "-p", file, "-r", references, "-m", "squad")
-    assert result.exit_code == 1
-    assert f"{file} is not JSON in UTF-8" in result.stderr
+    for content in (b"\xff\xfe{", b"[" * 100_000, b"1" * 5000):
+        file.write_bytes(content)
+        result = palbert("evaluate", "-p", file, "-r", references, "-m", "squad")
+        assert result.exit_code == 1
+        assert f"{file} is not JSON in UTF-8" in result.stderr
 
 
 @pytest.mark.parametrize("probabilities", [[0.5], {"q1": "0.5"}, {"q1": True}])

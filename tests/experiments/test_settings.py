@@ -29,7 +29,13 @@ def test_an_override_without_a_value_is_shown(pair: str) -> None:
         parse_overrides([pair])
 
 
-@pytest.mark.parametrize("text", ["- a", "a: [1"])
+@pytest.mark.parametrize("value", ["[", "2024-13-45", "[" * 3000])
+def test_an_override_that_cannot_be_read_is_shown(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"'max_steps=.* has a value that is not YAML"):
+        parse_overrides([f"max_steps={value}"])
+
+
+@pytest.mark.parametrize("text", ["- a", "a: [1", "a: 2024-13-45", "[" * 3000])
 def test_a_file_that_is_no_mapping_is_named(text: str) -> None:
     Path("recipe.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"recipe\.yaml"):

@@ -267,6 +267,41 @@ class TestMaxMetricDrop:
         assert pruning_callback(trainer).guard.baseline == 60
         assert trainer.state.global_step == 5
 
+    @pytest.mark.parametrize("prefix", ["test", "eval_test"])
+    def test_evaluations_before_training_are_those_of_the_dense_model(self, prefix: str, tmp_path: Path) -> None:
+        values = {0: 60.0, 1: 10.0}
+        trainer, _ = guarded(tmp_path, values)
+        before = raw_state(trainer.model)
+        trainer.evaluate(metric_key_prefix=prefix)
+        trainer.evaluate()
+        trainer.evaluate(metric_key_prefix=prefix)
+        with pytest.warns(NoEffectWarning, match=r"step 0, at density 1\.000"):
+            trainer.train()
+        assert pruning_callback(trainer).guard.baseline == 60
+        assert trainer.state.global_step == 1
+        for name, tensor in trainer.model.named_parameters():
+            assert torch.equal(tensor, before[name])
+
+    def test_an_evaluation_before_training_that_measures_something_else(self, tmp_path: Path) -> None:
+        for prefix, value in (("eval", float("nan")), ("test", 80.0)):
+            trainer, _ = guarded(tmp_path, {**self.VALUES, 0: value})
+            trainer.evaluate(metric_key_prefix=prefix)
+            trainer.train()
+            assert pruning_callback(trainer).guard.baseline == 80
+            assert trainer.state.global_step == 6
+
+    def test_an_evaluation_of_ones_own_between_two_steps(self, tmp_path: Path) -> None:
+        class Own(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+                if state.global_step in (1, 4):
+                    trainer.evaluate(metric_key_prefix="test" if state.global_step == 1 else "eval_test")
+
+        trainer, _ = guarded(tmp_path, self.VALUES, eval_steps=3)
+        trainer.add_callback(Own())
+        with pytest.warns(NoEffectWarning, match="that of step 3, at density 1"):
+            trainer.train()
+        assert pruning_callback(trainer).guard.baseline == 82
+
     def test_a_given_baseline(self, tmp_path: Path) -> None:
         trainer, _ = guarded(tmp_path, self.VALUES, settings={"dense_metric": 90.0, "max_metric_drop": 12.0})
         trainer.train()
@@ -349,6 +384,16 @@ class TestMaxMetricDrop:
         resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
         assert_same(resumed.model.state_dict(), whole.model.state_dict())
         assert torch.equal(resumed.model.qa_outputs.weight, seen[4]["qa_outputs.weight"])
+
+    @pytest.mark.usefixtures("_interrupted")
+    def test_an_evaluation_before_resuming_changes_nothing(self, tmp_path: Path) -> None:
+        whole, _ = guarded(tmp_path, self.VALUES, save_strategy="steps", save_steps=1)
+        whole.train()
+        resumed, _ = guarded(tmp_path, {**self.VALUES, 0: 5.0}, save_strategy="steps", save_steps=1)
+        resumed.evaluate()
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+        assert pruning_callback(resumed).guard.baseline == 80
+        assert_same(resumed.model.state_dict(), whole.model.state_dict())
 
     def test_a_finished_run_leaves_no_dense_copy_behind(self, tmp_path: Path) -> None:
         trainer, _ = guarded(tmp_path, self.VALUES)

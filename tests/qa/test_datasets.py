@@ -154,6 +154,30 @@ def test_a_dictionary_of_answers_that_cannot_be_read_is_refused(folder: Path, ce
         load_qa_dataset(folder / "a.csv")
 
 
+@pytest.mark.parametrize("cell", ["[" * 100_000, "[" + "-" * 100_000 + "1]", "{'text': [" + "-" * 100_000 + "1]}"])
+@pytest.mark.parametrize("column", ["answers", "answer_start"])
+def test_cells_that_are_nested_too_deeply_are_refused(folder: Path, cell: str, column: str) -> None:
+    row = {"question": "q", "context": "x", "answers": "x", "answer_start": "0"} | {column: cell}
+    with (folder / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([list(row), list(row.values())])
+    with pytest.raises(DatasetFormatError, match=rf"a.csv: line 2.{column}: nested too deeply to be read"):
+        load_qa_dataset(folder / "a.csv")
+
+
+def test_a_cell_whose_key_is_a_list_is_refused(folder: Path) -> None:
+    (folder / "a.csv").write_text("question,context,answers,answer_start\nq,x,x,{[1]: 2}\n")
+    with pytest.raises(DatasetFormatError, match=r"a.csv: line 2.answer_start: expected an integer or a list"):
+        load_qa_dataset(folder / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"), [("[" * 100_000, "it is nested too deeply"), ("1" * 5000, "Exceeds the limit")]
+)
+def test_json_lines_that_no_parser_reads_are_refused(folder: Path, line: str, reason: str) -> None:
+    with pytest.raises(DatasetFormatError, match=f"a.jsonl: line 2 cannot be read: {reason}"):
+        load_qa_dataset(save(folder / "a.jsonl", json.dumps(FLAT | {"answers": []}) + f"\n{line}"))
+
+
 def test_json_lines_in_a_json_file(folder: Path) -> None:
     lines = "\n".join(json.dumps(FLAT | {"id": str(i), "answers": "北京"}, ensure_ascii=False) for i in range(3))
     assert load_qa_dataset(save(folder / "a.json", lines))["id"] == ["0", "1", "2"]
@@ -436,7 +460,8 @@ QA = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
         ('{"data": [],}', "not valid JSON at line 1, column 13: Expecting property name"),
         ('{"data": []} 7', "not valid JSON at line 1, column 14: Extra data"),
         ('{"data": 7}', "expected a list of records, .* got an object with 'data'"),
-        ("[" * 100_000, "a.json: line 1 is nested too deeply to be read"),
+        ("[" * 100_000, "a.json: line 1 cannot be read: it is nested too deeply"),
+        (f'[{"1" * 5000}]', "a.json: line 1 cannot be read: Exceeds the limit"),
         ("[]", "a.json: the file holds no question"),
         ({"data": []}, "a.json: the file holds no question"),
         ({"articles": []}, "expected a list of records, .* got an object with 'articles'"),

@@ -75,7 +75,9 @@ def test_a_recipe_that_is_no_mapping(text: str, tmp_path: Path) -> None:
         parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
 
 
-@pytest.mark.parametrize(("name", "text"), [("recipe.yaml", "a: [1"), ("recipe.json", "{")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("r.yaml", "a: [1"), ("r.json", "{"), ("r.yaml", "[" * 3000), ("r.json", "[" * 100_000)]
+)
 def test_a_recipe_that_cannot_be_read_is_named(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigurationError, match=name):

@@ -42,6 +42,14 @@ DAMAGES = {
     "state missing": (lambda folder: (folder / "trainer_state.json").unlink(), "trainer_state.json is missing"),
     "state cut": (cut("trainer_state.json", 5), "trainer_state.json cannot be read"),
     "state empty": (lambda folder: (folder / "trainer_state.json").write_text("{}"), "does not say at which step"),
+    "state nested": (
+        lambda folder: (folder / "trainer_state.json").write_text("[" * 100_000),
+        "trainer_state.json cannot be read (it is nested too deeply)",
+    ),
+    "index without a map": (
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'),
+        "model.safetensors.index.json does not say where the weights are",
+    ),
     "state no mapping": (lambda folder: (folder / "trainer_state.json").write_text("[]"), "holds no mapping"),
     "weights missing": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
     "weights cut": (cut("model.safetensors", -1), "model.safetensors cannot be read"),

@@ -25,6 +25,19 @@ def test_values_are_read_as_what_they_are() -> None:
         parse_fields("hidden_size")
 
 
+def test_values_are_no_yaml() -> None:
+    assert parse_fields('a=no,b=1:30,c=[1,2],d={"x": [1, 2], "y": 3},e="a,]b",f=.5,g=True,h=None,i=1_0,j=010') == {
+        "a": "no", "b": "1:30", "c": [1, 2], "d": {"x": [1, 2], "y": 3}, "e": "a,]b", "f": 0.5, "g": True, "h": None,
+        "i": "1_0", "j": 10.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["", " ", "[", "[1", '{"x"}', '"text', "[" * 100_000, "[" + "1" * 5000 + "]"])
+def test_a_value_that_cannot_be_read_is_named(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="config_overrides sets hidden_size to "):
+        parse_fields(f"hidden_act=mish,hidden_size={value}")
+
+
 @pytest.fixture
 def albert() -> AlbertForQuestionAnswering:
     model = AlbertForQuestionAnswering(AlbertConfig(**SHAPE))

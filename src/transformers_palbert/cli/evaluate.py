@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from json import JSONDecodeError, loads
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import DatasetFormatError
+from ..json_text import parse_json
 from .models import BatchSizeOption, DeviceOption, Metric, load_reader, probe_text, watch
 from .output import JsonOption, make_table, show, write_json
 
@@ -162,11 +162,9 @@ def _ask(
 
 def _read_json(file: Path) -> Any:
     try:
-        return loads(file.read_text(encoding="utf-8-sig"))
-    except (JSONDecodeError, UnicodeDecodeError) as error:
+        return parse_json(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise DatasetFormatError(f"{file} is not JSON in UTF-8: {error}") from error
-    except RecursionError as error:
-        raise DatasetFormatError(f"{file} is nested too deeply to be predictions") from error
 
 
 def _probabilities(file: Path) -> dict[str, float]:

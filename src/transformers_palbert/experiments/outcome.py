@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..json_text import parse_json
 
 __all__ = ["Run", "Status", "classify", "last_lines", "read_runs", "write_runs"]
 
@@ -100,7 +101,7 @@ class Run:
             ConfigurationError: if the line is no such record.
         """
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             return cls(**{**content, "status": Status(content["status"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(f"This line is no record of a run ({error}): {line[:80]!r}") from error

@@ -41,7 +41,7 @@ def load_settings(file: Path) -> Settings:
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{file} must hold a mapping, not {type(content).__name__}.")
@@ -52,15 +52,22 @@ def parse_overrides(pairs: list[str]) -> Settings:
     """``["learning_rate=1e-5", "fp16=true"]`` as settings; ``option=null`` takes an option away.
 
     Raises:
-        ConfigurationError: if a pair has no ``=``.
+        ConfigurationError: if a pair has no ``=``, or its value is not YAML.
     """
     settings: Settings = {}
     for pair in pairs:
         option, sign, value = pair.partition("=")
         if not (sign and option):
             raise ConfigurationError(f"{pair!r} must look like option=value.")
-        settings[option.strip().lstrip("-").replace("-", "_")] = yaml.safe_load(value)
+        settings[option.strip().lstrip("-").replace("-", "_")] = _value(pair, value)
     return settings
+
+
+def _value(pair: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{pair!r:.60} has a value that is not YAML: {error}") from error
 
 
 def to_arguments(settings: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError, DatasetFormatError
+from ..json_text import parse_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +57,7 @@ class TokenCorpus:
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+            facts = parse_json((folder / FACTS).read_text(encoding="utf-8"))
             # asarray: a view without the overhead of np.memmap on every indexing
             arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS}
             corpus = cls(folder=folder, facts=facts, **arrays)

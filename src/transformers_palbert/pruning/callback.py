@@ -236,7 +236,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         changed = self._changed_on_resume(state) if state.global_step > 0 else False
         _stored(state)[type(self).__name__] = self.state()
         if self.guard is not None:
-            self.guard.start(_last_good_file(args), state.global_step, state.is_world_process_zero)
+            self.guard.start(model, _last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         self._warn_of_short_run(state.max_steps)
         if self.guard is None:  # which ends with a state that was evaluated
@@ -379,6 +379,9 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
+            return
+        if self.total_steps == 0:
+            self.guard.hears_before(kwargs["metrics"])
             return
         if not self.guard.hears(kwargs["metrics"]):
             return  # of several evaluation sets, another one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -50,30 +50,42 @@ class MetricGuard:
         self.step: int | None = None
         self.density = 1.0
         self._state: dict[str, Tensor] = {}
-        self._heard, self._unheard = False, set[str]()  # the watched metric, and others, of one evaluation
+        self._before: Mapping[str, float] = {}  # metrics of an evaluation before the run
+        self._heard, self._unheard = False, set[str]()  # the watched metric in this run, others since the last step
         self._warned = False
 
+    def hears_before(self, metrics: Mapping[str, float]) -> None:
+        """Take an evaluation before the run as that of the dense model, if the watched metric is a number in it."""
+        if not math.isnan(metrics.get(self.metric, math.nan)):
+            self._before = dict(metrics)
+
     def hears(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the watched metric is among ``metrics``; if not, they may be those of another evaluation set."""
+        """Whether the watched metric is among ``metrics``; if not, they may be those of another evaluation set.
+
+        What has another prefix than ``eval_`` is no evaluation of the Trainer's, but one that a user's code makes.
+        """
         if self.metric in metrics:
             self._heard = True
         else:
-            self._unheard |= metrics.keys()
+            self._unheard |= {name for name in metrics if name.startswith("eval_")}
         return self.metric in metrics
 
     def require_heard(self) -> None:
-        """Raise if there was an evaluation since the last call, and the watched metric was in none of its sets.
+        """Raise if there was an evaluation since the last call, and the watched metric was in none of this run.
 
         Raises:
             PruningError: naming the metrics that there were.
         """
         unheard = set() if self._heard else self._unheard
-        self._heard, self._unheard = False, set()
+        self._unheard = set()
         if unheard:
-            raise PruningError(
-                f"max_metric_drop watches {self.metric!r}, and the evaluation returned {sorted(unheard)}. Name one of"
-                " them with metric=…, or give Trainer a compute_metrics that returns it."
-            )
+            raise self._missing_in(unheard)
+
+    def _missing_in(self, names: Iterable[str]) -> PruningError:
+        return PruningError(
+            f"max_metric_drop watches {self.metric!r}, and the evaluation returned {sorted(names)}. Name one of"
+            " them with metric=…, or give Trainer a compute_metrics that returns it."
+        )
 
     def is_good(self, metrics: Mapping[str, float], density: float) -> bool:
         """Whether an evaluation at ``density`` stayed within the allowed loss.
@@ -81,8 +93,8 @@ class MetricGuard:
         Raises:
             PruningError: if the metric is missing, or nothing is known to compare with.
         """
-        if not self.hears(metrics):
-            self.require_heard()
+        if self.metric not in metrics:
+            raise self._missing_in(metrics)
         value = metrics[self.metric]
         if self.baseline is None:
             if density < 1:
@@ -120,12 +132,19 @@ class MetricGuard:
             save_file(self._state, partial, metadata={"last_good": json.dumps(facts)})
             partial.replace(file)
 
-    def start(self, file: Path, step: int, owns_file: bool = True) -> None:
-        """Begin a run at ``step``: go on with what ``file`` holds, or remove what another run left there."""
+    def start(self, model: nn.Module, file: Path, step: int, owns_file: bool = True) -> None:
+        """Begin a run at ``step``: go on with what ``file`` holds, or remove what another run left there.
+
+        A new run begins with what was heard before it; one that goes on has other weights than those.
+        """
+        self._heard, self._unheard = False, set()
         if step > 0:
             self.recall(file, step)
-        elif self.step is None and owns_file:
+            return
+        if owns_file:
             file.unlink(missing_ok=True)
+        if self._before and self.is_good(self._before, 1.0):
+            self.remember(model, 0, 1.0, file if owns_file else None)
 
     def finish(self, file: Path, owns_file: bool = True) -> None:
         """End a run: nothing goes back to ``file`` any more, and it is as large as the dense model."""

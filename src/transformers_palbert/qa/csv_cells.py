@@ -28,12 +28,15 @@ def read_answers_cell(cell: str, where: str) -> Any:
     """Answers: one text as it is, or a list or dictionary as JSON, Python or numpy writes it.
 
     Raises:
-        DatasetFormatError: if the cell begins as a dictionary of answers and cannot be read to its end.
+        DatasetFormatError: if the cell begins as a dictionary of answers and cannot be read to its end, or if it is
+            nested too deeply.
     """
     if cell[:1] not in ("[", "{"):
         return cell
     try:
         value = _parse(cell)
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(where) from error
     except (ValueError, SyntaxError) as error:
         if _ANSWER_FIELDS.match(cell):
             raise DatasetFormatError(
@@ -56,11 +59,18 @@ def read_offsets_cell(cell: str, where: str) -> Any:
         return None
     try:
         return _parse(cell)
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(where) from error
     except (ValueError, SyntaxError) as error:
-        raise DatasetFormatError(f"{where}: expected an integer or a list of them, got {cell!r}") from error
+        raise DatasetFormatError(f"{where}: expected an integer or a list of them, got {cell!r:.60}") from error
+
+
+def _too_deep(where: str) -> DatasetFormatError:
+    return DatasetFormatError(f"{where}: nested too deeply to be read; write a text, or a list of texts")
 
 
 def _parse(cell: str) -> Any:
+    """What a cell holds; Python's parser says by ``MemoryError`` that something is nested too deeply."""
     try:
         return json.loads(cell)
     except ValueError:
@@ -97,7 +107,7 @@ def _value(node: ast.expr) -> Any:
             return -value
         case ast.List(elts=elements):
             return [_value(element) for element in elements]
-        case ast.Dict(keys=keys, values=values) if None not in keys:
+        case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
             return {_value(key): _value(value) for key, value in zip(keys, values, strict=True) if key is not None}
         case ast.Call(func=ast.Name(id="array"), args=[ast.List() as elements]):
             return _value(elements)

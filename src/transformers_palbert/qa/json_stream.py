@@ -153,7 +153,9 @@ class _Text:
                 if not self._read_on():
                     raise self._wrong(error.msg, error.pos) from error
             except RecursionError as error:
-                raise DatasetFormatError(f"{self.path}: line {self.line} is nested too deeply to be read") from error
+                raise self._unreadable("it is nested too deeply") from error
+            except ValueError as error:  # an integer of more digits than Python reads
+                raise self._unreadable(error) from error
             else:
                 if end + _CUT_OFF <= len(self._held) or not self._read_on():
                     self._at = end
@@ -174,6 +176,9 @@ class _Text:
         self._columns = len(used) - used.rfind("\n") - 1 if ends else self._columns + len(used)
         self._held, self._at = "".join(pieces), 0
         return True
+
+    def _unreadable(self, reason: object) -> DatasetFormatError:
+        return DatasetFormatError(f"{self.path}: line {self.line} cannot be read: {reason}")
 
     def _wrong(self, message: str, at: int) -> DatasetFormatError:
         before = self._held[:at]

@@ -20,6 +20,8 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
+from ..json_text import parse_json
+
 __all__ = ["cached_file", "dataset_in_memory", "load_cached", "write_cached"]
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def cached_file(*key: object) -> Path | None:
 def load_cached(file: Path) -> tuple[datasets.Dataset, dict[str, Any]] | None:
     """The data set in ``file`` and its report, or None if it is not there as :func:`write_cached` left it."""
     try:
-        content = json.loads(_report_file(file).read_text(encoding="utf-8"))
+        content = parse_json(_report_file(file).read_text(encoding="utf-8"))
         dataset = datasets.Dataset.from_file(str(file))
     except (OSError, ValueError):  # not there, or cut off by a machine that lost power
         return None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import sys
 from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetFormatError
+from ..json_text import parse_json
 from .csv_cells import read_answers_cell, read_offsets_cell
 from .json_stream import read_json_records
 
@@ -93,12 +94,13 @@ def _read_json_lines(path: Path) -> Records:
             continue
         empty = False
         try:
-            yield f"line {number}", json.loads(line)
-        except json.JSONDecodeError as error:
+            record = parse_json(line)
+        except JSONDecodeError as error:
             message = f"not valid JSON at line {number}, column {error.colno}: {error.msg}"
             raise DatasetFormatError(f"{path}: {message}") from error
-        except RecursionError as error:
-            raise DatasetFormatError(f"{path}: line {number} is nested too deeply to be read") from error
+        except ValueError as error:
+            raise DatasetFormatError(f"{path}: line {number} cannot be read: {error}") from error
+        yield f"line {number}", record
     if empty:
         raise DatasetFormatError(f"{path}: the file is empty")
 

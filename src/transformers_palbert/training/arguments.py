@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..errors import ConfigurationError
+from ..json_text import parse_json
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..storage.config import StorageConfig
 from .old_options import refuse_old_options
@@ -324,8 +324,8 @@ def parse_arguments(
 def _read_recipe(file: Path) -> dict[str, Any]:
     text = file.read_text(encoding="utf-8")
     try:
-        values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+        values = parse_json(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{file} must hold a mapping from option to value, not {type(values).__name__}.")

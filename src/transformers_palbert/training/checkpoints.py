@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 from transformers import CONFIG_NAME, TrainingArguments
 
 from ..errors import PruningError
+from ..json_text import parse_json
 from ..model.pruning_state import PruningState
 from ..pruning.convert import is_prepared
 from ..storage.files import INDEX_FILE, WEIGHTS_FILE
@@ -132,7 +132,10 @@ def _damage_of_weights(checkpoint: Path) -> str | None:
         index, damage = _read_json(checkpoint / INDEX_FILE)
         if damage is not None:
             return damage
-        names = set(index.get("weight_map", {}).values())
+        weight_map = index.get("weight_map")
+        if not isinstance(weight_map, dict):
+            return f"{INDEX_FILE} does not say where the weights are"
+        names = {str(name) for name in weight_map.values()}
     return next((damage for name in sorted(names) if (damage := _damage_of_tensors(checkpoint / name))), None)
 
 
@@ -151,7 +154,7 @@ def _read_json(file: Path) -> tuple[dict, str | None]:
     if not file.is_file():
         return {}, f"{file.name} is missing"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return {}, f"{file.name} cannot be read ({error})"
     return (content, None) if isinstance(content, dict) else ({}, f"{file.name} holds no mapping")

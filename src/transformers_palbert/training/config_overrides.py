@@ -8,39 +8,71 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 import warnings
 from typing import Any
 
 import torch
-import yaml
 from transformers import AutoModelForQuestionAnswering, PreTrainedConfig
 
 from ..errors import ConfigurationError, NoEffectWarning
+from ..json_text import parse_json
 
 __all__ = ["override_fields", "parse_fields"]
 
 logger = logging.getLogger(__name__)
 
+_SIGNS = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)  # texts in quotes as one, and every other character
+_CONSTANTS = {"True": True, "False": False, "None": None}
+
 
 def parse_fields(text: str) -> dict[str, Any]:
-    """``a=1,b=0.5,c=mish`` as a dictionary; values are read as YAML.
+    """``a=1,b=0.5,c=mish,d=[1,2]`` as a dictionary.
+
+    A value is read as JSON, or else as a number (``.5``), or else it is plain text. Python's ``True``, ``False`` and
+    ``None`` are taken for those of JSON. Commas inside of brackets and quotes end no value.
 
     Raises:
-        ConfigurationError: if a part of the text has no ``=``.
+        ConfigurationError: if a part of the text has no ``=`` or nothing behind it, or begins as a list, an object or a
+            text in quotes and is none.
     """
-    pairs = [pair.partition("=") for pair in text.split(",")]
+    pairs = [pair.partition("=") for pair in _split(text)]
     if any(not sign for _, sign, _ in pairs):
         raise ConfigurationError(f"config_overrides={text!r} must look like hidden_size=256,num_hidden_layers=6.")
-    return {name.strip(): _value(value) for name, _, value in pairs}
+    return {name.strip(): _value(name.strip(), value.strip()) for name, _, value in pairs}
 
 
-def _value(text: str) -> Any:
-    """YAML 1.1 takes 1e-6, which has no dot, for text."""
-    value = yaml.safe_load(text)
+def _split(text: str) -> list[str]:
+    """The parts between those commas that stand outside of brackets and quotes."""
+    parts, depth = [""], 0
+    for sign in _SIGNS.findall(text):
+        depth += (sign in ("[", "{")) - (sign in ("]", "}"))
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+def _value(name: str, text: str) -> Any:
+    if not text:
+        raise ConfigurationError(
+            f"config_overrides sets {name} to nothing. Give a value behind the =, or null, or leave {name} out."
+        )
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     try:
-        return float(value) if isinstance(value, str) else value
+        return parse_json(text)
+    except ValueError as error:
+        if text[0] in '[{"':
+            raise ConfigurationError(
+                f"config_overrides sets {name} to {text!r:.60}, which is not JSON ({error}). Write a list as [1,2] and"
+                " a text without quotes, or in double ones."
+            ) from error
+    try:
+        return text if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
-        return value
+        return text
 
 
 def override_fields(config: PreTrainedConfig, text: str, pretrained: str | None = None) -> PreTrainedConfig:
