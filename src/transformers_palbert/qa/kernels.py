@@ -46,7 +46,8 @@ class _OneDnnLinear(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is functional.linear and not kwargs and all(_is_plain(tensor) for tensor in args):
+        plain = func is functional.linear and not kwargs and all(_is_plain(tensor) for tensor in args)
+        if plain and args[1].numel():  # oneDNN knows no empty matrix, such as that of a layer that lost all its units
             return _onednn_linear(*args)
         return func(*args, **(kwargs or {}))
 
@@ -56,7 +57,7 @@ def _is_plain(tensor: torch.Tensor | None) -> bool:
     if tensor is None:
         return True
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
-    return plain and tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0
+    return plain and tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
 def _onednn_linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
