@@ -88,6 +88,7 @@ PUBLIC_NAMES = [
     "pruning_report",
     "register",
     "remove_units",
+    "schedule_progress",
     "with_teacher",
     "without_teacher",
 ]

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         prepare_pruning,
         prunable_layers,
         pruning_plan,
+        schedule_progress,
     )
     from .pruning.removal import remove_units
     from .qa.datasets import load_qa_dataset
@@ -115,6 +116,7 @@ __all__ = [
     "pruning_report",
     "register",
     "remove_units",
+    "schedule_progress",
     "with_teacher",
     "without_teacher",
 ]
@@ -159,6 +161,7 @@ _LAZY = {
     "pruning_plan": "pruning",
     "pruning_report": "sizes",
     "remove_units": "pruning.removal",
+    "schedule_progress": "pruning",
     "with_teacher": "training.distillation",
     "without_teacher": "training.distillation",
 }

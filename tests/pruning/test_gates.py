@@ -110,6 +110,24 @@ class TestEachApplication:
         loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
         assert torch.equal(loaded(**qa_batch()).start_logits, trainer.model.eval()(**qa_batch()).start_logits)
 
+    def test_a_resumed_run_says_it_in_its_checkpoints(self, granularity: str, tmp_path: Path) -> None:
+        options = {"max_steps": 8, "save_strategy": "steps", "save_steps": 1}
+        settings = {"granularity": granularity, "applications": "each", "mask_every": 4, "warmup": 0.0, "cooldown": 0.2}
+        make_trainer(
+            tmp_path, model=tiny_model("palbert"), callback=MovementPruningCallback(0.5, **settings), **options
+        ).train()
+        recorder = Recorder()
+        resumed = make_trainer(
+            tmp_path / "resumed",
+            model=tiny_model("palbert"),
+            callback=MovementPruningCallback(0.5, **settings),
+            callbacks=[recorder],
+            **options,
+        )
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+        loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "resumed" / "checkpoint-6").eval()
+        torch.testing.assert_close(loaded(**qa_batch()).start_logits, recorder.logits[6], rtol=1e-4, atol=1e-5)
+
     def test_gradient_checkpointing_changes_nothing(self, granularity: str, tmp_path: Path) -> None:
         states = []
         for checkpointing in (False, True):

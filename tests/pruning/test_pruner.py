@@ -10,9 +10,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers import AutoModelForQuestionAnswering
 
 from tests.pruning.helpers import assert_same, nonzero, qa_batch, raw_state, tiny_model
 from transformers_palbert.errors import ConfigurationError, NoEffectWarning, PruningError
+from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning import (
     Pruner,
     PruningConfig,
@@ -173,8 +175,53 @@ class TestLoop:
         with pytest.raises(PruningError, match="total_steps=10 there and 11 here"):
             Pruner(*prepared(config), config, STEPS + 1).load_state_dict(place)
 
+    @pytest.mark.parametrize("granularity", ["head", "ffn_unit"])
+    def test_units_are_cut_out(self, granularity: str, tmp_path: Path) -> None:
+        config = PruningConfig(0.5, granularity=granularity)
+        model, optimizer = prepared(config)
+        pruner = Pruner(model, optimizer, config, STEPS)
+        loop(model, optimizer, 1, STEPS)
+        expected = model.eval()(**qa_batch()).start_logits
+        pruner.finish()
+        sizes = layer_sizes(model).values()
+        assert {(size.heads, size.units) for size in sizes} == {(1, 32) if granularity == "head" else (2, 16)}
+        torch.testing.assert_close(model(**qa_batch()).start_logits, expected, rtol=1e-4, atol=1e-5)
+        model.save_pretrained(tmp_path)
+        loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
+        assert torch.equal(loaded(**qa_batch()).start_logits, model(**qa_batch()).start_logits)
+
+    def test_a_resumed_run_says_what_each_application_keeps(self) -> None:
+        config = PruningConfig(0.5, granularity="ffn_unit", applications="each", mask_every=4)
+        model, optimizer = prepared(config, "palbert")
+        pruner = Pruner(model, optimizer, config, STEPS)
+        loop(model, optimizer, 1, 5)
+        resumed, other = prepared(config, "palbert")
+        again = Pruner(resumed, other, config, STEPS)
+        again.load_state_dict(pruner.state_dict())
+        assert resumed.config.pruning == model.config.pruning
+        resumed.load_state_dict(model.state_dict())
+        other.load_state_dict(optimizer.state_dict())
+        loop(resumed, other, 6, 6)
+        assert sum(text.count("1") for text in model.config.application_units)
+        assert resumed.config.application_units == model.config.application_units
+
 
 class TestGuards:
+    @pytest.mark.filterwarnings("ignore:The loop ended after 5")
+    @pytest.mark.parametrize("ends", [False, True])
+    def test_masks_that_were_not_loaded(self, ends: bool) -> None:
+        config = PruningConfig(0.7)
+        model, optimizer = prepared(config)
+        pruner = Pruner(model, optimizer, config, STEPS)
+        loop(model, optimizer, 1, 5)
+        forgetful, other = prepared(config)
+        again = Pruner(forgetful, other, config, STEPS)
+        again.load_state_dict(pruner.state_dict())
+        with pytest.raises(
+            PruningError, match=r"should keep \d+ weights, and they keep \d+: .*was not loaded\. Load it"
+        ):
+            again.finish() if ends else loop(forgetful, other, 6, 6)
+
     def test_an_optimizer_made_before(self) -> None:
         model, config = tiny_model("bert"), PruningConfig(0.7)
         optimizer = torch.optim.AdamW(model.parameters())

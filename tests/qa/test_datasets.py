@@ -4,6 +4,7 @@ import codecs
 import csv
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -398,6 +399,26 @@ def test_a_file_is_read_once(folder: Path, cache: Path, monkeypatch: pytest.Monk
         load_qa_dataset(save(path, records[::-1]), training=training)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_cache_has_the_permissions_of_other_files(folder: Path, cache: Path, umask: int) -> None:
+    previous = os.umask(umask)
+    try:
+        load_qa_dataset(save(folder / "a.json", [FLAT | {"answers": "北京"}]))
+    finally:
+        os.umask(previous)
+    assert {file.stat().st_mode & 0o777 for file in cache.iterdir()} == {0o666 & ~umask}
+
+
+def test_a_dataset_in_memory_that_has_the_schema_is_not_cached(cache: Path) -> None:
+    rows = [FLAT | {"id": "7", "title": "", "answers": {"text": ["北京"], "answer_start": [99]}}]
+    found, report = load_qa_dataset_with_report(datasets.Dataset.from_list(rows, features=FEATURES))
+    assert (found[0]["answers"]["answer_start"], report.offsets_repaired, found.cache_files) == ([6], 1, [])
+    assert not cache.exists()
+    found = load_qa_dataset(datasets.Dataset.from_list([FLAT | {"answers": "北京"}]))
+    assert found.cache_files
+
+
 @pytest.mark.parametrize("damage", ["arrow", "json", "rows"])
 def test_a_damaged_cache_is_made_anew(folder: Path, cache: Path, damage: str) -> None:
     path = save(folder / "a.json", [FLAT | {"id": "a", "answers": "北京"}])
@@ -459,6 +480,7 @@ QA = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
         ('{"data": [] "x"', "not valid JSON at line 1, column 13: Expecting ',' delimiter"),
         ('{"data": [],}', "not valid JSON at line 1, column 13: Expecting property name"),
         ('{"data": []} 7', "not valid JSON at line 1, column 14: Extra data"),
+        ('{"data": [],\n"data": []}', "a.json: line 2: a second list called 'data' in one object"),
         ('{"data": 7}', "expected a list of records, .* got an object with 'data'"),
         ("[" * 100_000, "a.json: line 1 cannot be read: it is nested too deeply"),
         (f'[{"1" * 5000}]', "a.json: line 1 cannot be read: Exceeds the limit"),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
 from .pruner import Pruner
-from .schedules import density_at
+from .schedules import density_at, schedule_progress
 from .targets import PruningPlan, prunable_layers, pruning_plan
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "prepare_pruning",
     "prunable_layers",
     "pruning_plan",
+    "schedule_progress",
 ]
 
 

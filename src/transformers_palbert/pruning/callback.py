@@ -33,10 +33,10 @@ from .convert import (
     prepare_pruning,
     pruned_matrices,
     require_method,
-    weights_under_masks,
 )
 from .finishing import finish_pruning, warn_of_late_cut, write_state
 from .gates import has_gates
+from .loaded_masks import take_loaded_masks
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
 from .refusals import require_config, require_prunable
@@ -330,7 +330,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if changes:
             apply_density(model, self.config, self.density)
         elif resuming:
-            _require_masks(model, self.config, self._kept)
+            take_loaded_masks(model, self.config, self._kept)
         self._forget_denser_best(state)
         write_state(model, self.config, self.density, "training")
 
@@ -457,15 +457,6 @@ def _stored(state: TrainerState) -> dict[str, Any]:
 
 def _last_good_file(args: TrainingArguments) -> Path:
     return Path(str(args.output_dir)) / LAST_GOOD_FILE
-
-
-def _require_masks(model: nn.Module, config: PruningConfig, kept: int) -> None:
-    if (found := weights_under_masks(model, config)) != kept:
-        raise PruningError(
-            f"The masks of the checkpoint should keep {kept} weights, and they keep {found}: it was written with other"
-            " settings than those of this run, or the tensors called …mask were changed. Go on with the settings of the"
-            " run that wrote it."
-        )
 
 
 def _count(model: nn.Module, matrices: Sequence[str]) -> tuple[int, int, int]:

@@ -7,13 +7,17 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
 from .config import PruningConfig
-from .convert import apply_density, is_prepared, require_method
+from .convert import apply_density, is_prepared, kept_weights, require_method
 from .finishing import finish_pruning, warn_of_late_cut, write_state
+from .gates import has_gates
+from .loaded_masks import take_loaded_masks
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
 from .refusals import require_config, require_prunable
+from .removal import remove_units
 from .resuming import changed_settings
 
 __all__ = ["Pruner"]
@@ -71,6 +75,7 @@ class Pruner:
         warn_of_one_rate(model, optimizer)
         self.model, self.config, self.total_steps = model, config, total_steps
         self.step, self.density = 0, 1.0
+        self._loaded = False  # masks that nobody has looked at yet
         self._scores = ScoreStep(model, config, total_steps)
         stepping = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has no hooks of its own
         self._hooks = [
@@ -81,6 +86,7 @@ class Pruner:
         warn_of_late_cut(config, total_steps)
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self._take_loaded()
         self._scores.before(optimizer)
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
@@ -92,6 +98,12 @@ class Pruner:
             self.step += 1
             self._update()
 
+    def _take_loaded(self) -> None:
+        """Look at what was loaded, as late as possible: model, optimizer and this object may be loaded in any order."""
+        if self._loaded:
+            take_loaded_masks(self.model, self.config, kept_weights(self.model, self.config, self.density))
+            self._loaded = False
+
     def _update(self) -> None:
         self.density = self.config.density_at(self.step, self.total_steps)
         if self.config.updates_at(self.step, self.total_steps):
@@ -101,8 +113,12 @@ class Pruner:
     def finish(self) -> nn.Module:
         """Keep exactly the share that was asked for, bake the masks in, and let go of the optimizer; the model.
 
+        Of a model of transformers, heads and feed-forward units that are gone are cut out: its matrices become smaller,
+        and the optimizer then knows parameters that are no longer there.
+
         Raises:
-            PruningError: if the optimizer has taken no step since this object was made.
+            PruningError: if the optimizer has taken no step since this object was made, or the masks that were loaded
+                are not those of :attr:`step`.
         """
         if self.step == 0:
             raise PruningError(
@@ -119,8 +135,12 @@ class Pruner:
             )
         for hook in self._hooks:
             hook.remove()
+        self._take_loaded()
         self.density = self.config.final_density
+        gated = has_gates(self.model) and self.config.applications == "shared"
         finish_pruning(self.model, self.config, self.density)
+        if gated and isinstance(self.model, PreTrainedModel):
+            remove_units(self.model)
         return self.model
 
     def state_dict(self) -> dict[str, Any]:
@@ -128,12 +148,15 @@ class Pruner:
         return {"step": self.step, "settings": {**self.config.to_dict(), "total_steps": self.total_steps}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on at the place of ``state``; load the state of model and optimizer as well.
+        """Go on at the place of ``state``; load the state of model and optimizer as well, before or after.
+
+        The next step of the optimizer raises a :class:`PruningError` if the model's masks are not those of that place.
 
         Raises:
             PruningError: if it was saved with other settings.
         """
         if changed := changed_settings(state["settings"], self.state_dict()["settings"]):
             raise PruningError(f"The state is that of a run with other settings: {'; '.join(changed)}.")
-        self.step = state["step"]
+        self.step, self._loaded = state["step"], True
         self.density = self.config.density_at(self.step, self.total_steps)
+        write_state(self.model, self.config, self.density, "training")

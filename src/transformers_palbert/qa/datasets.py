@@ -110,7 +110,7 @@ def load_qa_dataset(
     """Load a question-answering data set into the schema of this module, with offsets repaired.
 
     A source is read once, record by record, into a file in the cache of `datasets`. The next call finds that file by
-    the content of the source, and maps it into memory.
+    the content of the source, and maps it into memory. A data set in memory that has this schema stays there.
 
     Args:
         source: a file (SQuAD 1.1 or 2.0 JSON, CMRC 2018 in both of its forms, DRCD, flat JSON, JSON lines, CSV, TSV or
@@ -155,15 +155,16 @@ def load_qa_dataset_with_report(
 
 @dataclass(frozen=True)
 class _Source:
-    """Where questions come from: ``read`` them, ``content`` tells them from any others."""
+    """Where questions come from: ``read`` them, ``content`` tells them from any others; ``cached`` if that helps."""
 
     name: str
     content: tuple[str, ...]
     read: Callable[[], Iterable[RawQuestion]]
+    cached: bool = True
 
 
 def _load(source: _Source, training: bool) -> tuple[datasets.Dataset, RepairReport]:
-    file = cached_file(_READING, training, *source.content)
+    file = cached_file(_READING, training, *source.content) if source.cached else None
     if file is not None:
         if (found := load_cached(file)) is not None:
             dataset, report = found
@@ -210,10 +211,12 @@ def _of_files(files: list[Path], name: str) -> _Source:
 def _of_dataset(dataset: Any, name: str) -> _Source:
     if isinstance(dataset, dict):
         raise ConfigurationError(f"{name}: pass split=..., one of {', '.join(map(repr, dataset))}")
+    in_memory = not dataset.cache_files and dataset.features == FEATURES  # copied at most, and never parsed
     return _Source(
         name,
         ("data set", dataset._fingerprint),
         lambda: (flat_question(record, f"{name}: row {index}") for index, record in enumerate(dataset)),
+        cached=not in_memory,
     )
 
 

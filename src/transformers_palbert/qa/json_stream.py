@@ -54,6 +54,10 @@ def _of_object(text: _Text) -> Iterator[tuple[str, Any]]:
     while text.peek() != "}":
         key = text.key()
         if key == "data" and text.peek() == "[":
+            if found:
+                raise DatasetFormatError(
+                    f"{text.path}: line {text.line}: a second list called 'data' in one object; make one of both"
+                )
             found = True
             yield from _elements(text, "data")
         else:

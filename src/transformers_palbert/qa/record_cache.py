@@ -96,6 +96,9 @@ def _whole(file: Path) -> Iterator[str]:
     os.close(handle)
     try:
         yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # those of `mkstemp` are private, and a cache may be shared
         os.replace(temporary, file)
     finally:
         with suppress(FileNotFoundError):
