@@ -87,6 +87,18 @@ def test_a_new_model_of_its_config_needs_the_sizes(packs: bool, tmp_path: Path) 
     assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(tmp_path)), logits(model))
 
 
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_config_of_a_model_in_memory_does_not_load_it(packed: bool, ignore: bool, tmp_path: Path) -> None:
+    model = removed("bert")
+    with torch.no_grad():
+        model.bert.encoder.layer[0].output.dense.weight.zero_()  # worth packing
+    (enable_sparse_saving if packed else disable_sparse_saving)(model)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(StorageError, match="Leave the argument `config` out"):
+        AutoModelForQuestionAnswering.from_pretrained(tmp_path, config=model.config, ignore_mismatched_sizes=ignore)
+
+
 def test_without_the_package_it_does_not_load(tmp_path: Path) -> None:
     removed("bert").save_pretrained(tmp_path)
     script = (

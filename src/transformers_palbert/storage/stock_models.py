@@ -20,6 +20,11 @@ from .tensors import is_packed
 
 __all__ = ["load_described", "save_plain"]
 
+_CURE = (
+    "Leave the argument `config` out, or make it from the folder's own: config = AutoConfig.from_pretrained(folder, …)."
+    " The config of a model in memory does not describe a file."
+)
+
 
 def save_plain(save: Callable[..., None], model: Any, *args: Any, **kwargs: Any) -> None:
     """``model.save_pretrained`` with a config that is true: of the density now, and silent of other packed weights.
@@ -76,8 +81,20 @@ def load_described(
     result = load(model, state_dict, checkpoint_files, load_config, **options)
     info, _ = result
     if info.mismatched_keys and not isinstance(load_config.hf_quantizer, SparseQuantizer):
-        _require_plain({name for name, *_ in info.mismatched_keys}, state_dict, checkpoint_files or ())
+        names = {name for name, *_ in info.mismatched_keys}
+        _require_plain(names, state_dict, checkpoint_files or ())
+        _require_no_sizes(names, model.config)
     return result
+
+
+def _require_no_sizes(names: Collection[str], config: Any) -> None:
+    sizes = getattr(config, "layer_sizes", None)
+    paths = sizes if isinstance(sizes, Mapping) else ()  # configs of others may have a field of this name
+    if cut := [name for name in names if any(f".{path}." in f".{name}" for path in paths)]:
+        raise StorageError(
+            f"{min(cut)} and others have the sizes that the config's layer_sizes gives, and the config that"
+            f" from_pretrained was given does not say how the file is read. {_CURE}"
+        )
 
 
 def _require_plain(names: Collection[str], state: Mapping[str, Any] | None, files: Iterable[str]) -> None:
@@ -91,7 +108,5 @@ def _require_plain(names: Collection[str], state: Mapping[str, Any] | None, file
     if packed:
         raise StorageError(
             f"{len(packed)} tensors in {where} are packed, the first of them {min(packed)}, and the config that"
-            " from_pretrained was given does not say so. Leave the argument `config` out, or make it from the folder's"
-            " own: config = AutoConfig.from_pretrained(folder, …). The config of a model in memory does not list what"
-            " is packed in a file."
+            f" from_pretrained was given does not say so. {_CURE}"
         )
