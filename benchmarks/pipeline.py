@@ -27,8 +27,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_run, write_result
-
 TORCH, TRANSFORMERS = "2.13.0", "4.57.6"
 SHARPNESS = 40
 SHAPE = {
@@ -195,6 +193,7 @@ def why(system: System, index: int, old: dict[str, Any]) -> str:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure, and return what the result file holds."""
     import torch
+    from machine import describe_run  # as below
 
     torch.set_num_threads(args.threads)
     python = old_environment(args.environment)
@@ -241,6 +240,8 @@ def main() -> None:
     )
     parser.add_argument("--output", default="pipeline", help="name of the result file")
     args = parser.parse_args()
+    from machine import write_result  # here: the old environment runs this file too, and has not this package
+
     print(write_result(args.output, run(args)))
 
 
