@@ -11,7 +11,6 @@ from ..errors import NoEffectWarning, PruningError
 from ..model.pruning_state import PruningState
 from .config import PruningConfig
 from .convert import apply_density, bake_masks, kept_weights, pruned_matrices, unit_scores, weights_under_masks
-from .gates import write_gates
 
 __all__ = ["finish_pruning", "warn_of_late_cut", "write_state"]
 
@@ -62,7 +61,6 @@ def write_state(
         status: One of :data:`~transformers_palbert.model.pruning_state.STATUSES`.
         targets: Names of the pruned modules; None takes those that are prepared.
     """
-    write_gates(model)  # masks may have come from a checkpoint
     names = pruned_matrices(model, config) if targets is None else targets
     settings = {name: value for name, value in config.to_dict().items() if name != "targets"}
     PruningState(tuple(names), density, status, settings).write(model)
