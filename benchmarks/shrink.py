@@ -18,7 +18,6 @@ from typing import Any
 from machine import describe_run, write_result
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from transformers_palbert.compaction.latency import fastest_seconds
 from transformers_palbert.compaction.questions import question_batches
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.model.removal import layer_sizes
@@ -27,6 +26,7 @@ from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.metrics import compute_metric
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
+from transformers_palbert.speed.latency import fastest_seconds
 
 NAME = "shrink"
 SETTINGS = AnsweringSettings(max_seq_length=320, doc_stride=128)

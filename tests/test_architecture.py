@@ -22,6 +22,7 @@ LEVELS = [
     {"model", "text"},
     {"storage"},
     {"baselines", "qa", "sizes"},
+    {"speed"},
     {"pretraining", "pruning"},
     {"compaction", "export", "hub"},
     {"training"},

@@ -7,9 +7,9 @@ import pytest
 
 from tests.references.compaction import naive_choice
 from transformers_palbert.compaction.costs import RemovalCosts
-from transformers_palbert.compaction.latency import LatencyTable
 from transformers_palbert.compaction.search import choose_units
 from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.speed.latency import LatencyTable
 
 TABLE = LatencyTable((1, 2, 4), np.array([0.0, 1.0, 3.0]), (0, 6), np.array([0.5, 6.5]), 2.0)
 

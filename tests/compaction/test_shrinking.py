@@ -13,12 +13,12 @@ from transformers import AutoModelForQuestionAnswering
 
 from tests.pruning.helpers import qa_batch, tiny_model
 from transformers_palbert.compaction import shrinking
-from transformers_palbert.compaction.latency import LatencyTable, applied_sizes
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
 from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
+from transformers_palbert.speed.latency import LatencyTable, applied_sizes
 
 BATCHES = [qa_batch(count=8, seed=seed) for seed in range(4)]
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
+from ..model.modes import evaluating
 from ..model.removal import layer_path, layer_sizes
 from ..model.structure import encoder_layers
-from .modes import evaluating
 
 __all__ = ["DAMPING", "LABELS", "RemovalCosts", "removal_costs", "removal_order"]
 

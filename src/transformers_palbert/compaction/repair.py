@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..model.modes import evaluating
 from ..model.removal import layer_path
 from ..model.structure import encoder_layers, layer_applications, structure_of
 from ..qa.kernels import fast_linear
 from .costs import LABELS
-from .modes import evaluating
 
 __all__ = ["repair_projections"]
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 from ..model.removal import KeptUnits
+from ..speed.latency import LatencyTable
 from .costs import RemovalCosts
-from .latency import LatencyTable
 
 __all__ = ["choose_units"]
 

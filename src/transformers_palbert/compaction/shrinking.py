@@ -17,8 +17,8 @@ from ..model.removal import LayerSize, keep_units, layer_sizes
 from ..model.structure import layer_applications
 from ..pruning.convert import is_prepared
 from ..pruning.removal import remove_units
+from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
 from .costs import RemovalCosts, removal_costs
-from .latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
 from .repair import repair_projections
 from .search import choose_units
 
@@ -67,10 +67,11 @@ def shrink(
 ) -> Shrunk:
     """Remove attention heads and feed-forward units until ``model`` is ``speedup`` times as fast on this machine.
 
-    Times of layers of all sizes are measured (:func:`~.latency.measure_latency`); what each removal costs is estimated
-    on the examples (:func:`~.costs.removal_costs`); the cheapest removals that make the model fast enough are chosen
-    (:func:`~.search.choose_units`) and made; what is left is fitted to give what the whole model gave
-    (:func:`~.repair.repair_projections`). The speed-up is measured on the way; where it falls short, more is removed.
+    Times of layers of all sizes are measured (:func:`~transformers_palbert.speed.latency.measure_latency`); what each
+    removal costs is estimated on the examples (:func:`~.costs.removal_costs`); the cheapest removals that make the
+    model fast enough are chosen (:func:`~.search.choose_units`) and made; what is left is fitted to give what the whole
+    model gave (:func:`~.repair.repair_projections`). The speed-up is measured on the way; where it falls short, more is
+    removed.
 
     Args:
         model: Any trained model of an architecture in the table that returns a loss; on its device, and not changed.

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from tests.pruning.helpers import tiny_model
-from transformers_palbert.compaction.latency import (
+from transformers_palbert.model.removal import KeptUnits, keep_units
+from transformers_palbert.qa import kernels
+from transformers_palbert.speed.latency import (
     LatencyTable,
     _layer_of,
     applied_sizes,
     fastest_seconds,
     measure_latency,
 )
-from transformers_palbert.model.removal import KeptUnits, keep_units
-from transformers_palbert.qa import kernels
 
 
 def test_sums_and_interpolation() -> None:

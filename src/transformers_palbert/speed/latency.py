@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..model.modes import evaluating
 from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
 from ..qa.kernels import fast_linear
-from .modes import evaluating
 
 __all__ = ["LatencyTable", "applied_sizes", "fastest_seconds", "measure_latency"]
 
