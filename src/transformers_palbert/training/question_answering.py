@@ -46,6 +46,7 @@ from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
+from .pushing import require_push
 from .run_arguments import RunArguments, further_scores
 from .setup import (
     answering_settings,
@@ -155,8 +156,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
-    if arguments.run.push_logs and not args.push_to_hub:
-        raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
+    require_push(arguments.run.push_logs, args)
     if arguments.run.memory_limit_gb is not None:
         limit_memory(arguments.run.memory_limit_gb, args.device)
     set_seed(args.seed)
