@@ -171,7 +171,8 @@ class SparseQuantizer(HfQuantizer):
         state = _whole_state(model)
         if self.packs:
             note_density(model, state)
-            state = store_state(state, self.quantization_config.storage, tables_of(model))
+            empty = {f"{name}.bias" for name, module in model.named_modules() if _has_no_rows(module)}
+            state = store_state(state, self.quantization_config.storage, tables_of(model), empty)
         return remove_tied_weights_from_state_dict(state, model), {}
 
     def is_serializable(self) -> bool:
@@ -187,6 +188,11 @@ class SparseQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
         return model  # its weights are dense; the caller detaches the quantizer
+
+
+def _has_no_rows(module: nn.Module) -> bool:
+    """Whether it is a projection of a block that lost all of its heads or units."""
+    return isinstance(module, nn.Linear) and module.out_features == 0
 
 
 def _require_sizes(model: Any) -> None:
