@@ -26,7 +26,14 @@ from transformers_palbert import (
 )
 from transformers_palbert.errors import ConfigurationError, NoEffectWarning, PalBertError, PruningError, StorageError
 from transformers_palbert.export.stock import export_stock
-from transformers_palbert.model.removal import KeptUnits, LayerSize, layer_sizes, read_layer_sizes, resize_layers
+from transformers_palbert.model.removal import (
+    KeptUnits,
+    LayerSize,
+    keep_units,
+    layer_sizes,
+    read_layer_sizes,
+    resize_layers,
+)
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import MovementPruningCallback, PruningConfig
 from transformers_palbert.storage.config import StorageConfig
@@ -112,12 +119,26 @@ def test_dense_saving_keeps_the_sizes(tmp_path: Path) -> None:
     assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(tmp_path)), logits(model))
 
 
-@pytest.mark.parametrize("packs", [True, False])
-def test_a_new_model_of_its_config_needs_the_sizes(packs: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+def test_sizes_are_saved_whoever_cut_the_layers(kind: str, tmp_path: Path) -> None:
+    model = random_model(kind)
+    keep_units(model, random_kept(model))
+    model.save_pretrained(tmp_path / "one")
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "one")
+    assert torch.equal(logits(loaded), logits(model))
+    loaded.dequantize()
+    loaded.save_pretrained(tmp_path / "two")
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "two")
+    assert torch.equal(logits(again), logits(model))
+
+
+@pytest.mark.parametrize("packs", [True, False, None])
+def test_a_new_model_of_its_config_needs_the_sizes(packs: bool | None, tmp_path: Path) -> None:
     """A class knows nothing of them; what it makes could be saved, and not be loaded."""
     config = removed("bert").config
     model = AutoModelForQuestionAnswering.from_config(config)
-    (enable_sparse_saving if packs else disable_sparse_saving)(model)
+    if packs is not None:
+        (enable_sparse_saving if packs else disable_sparse_saving)(model)
     with pytest.raises(StorageError, match=r"layer_sizes .* gives encoder\.layer\.\d LayerSize.*resize_layers"):
         model.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())

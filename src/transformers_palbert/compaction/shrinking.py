@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,8 @@ from transformers import PreTrainedModel
 from ..errors import ConfigurationError, PruningError, PruningWarning
 from ..model.applications import require_whole_applications
 from ..model.conversion import has_palbert_form, palbert_of
-from ..model.removal import KeptUnits, LayerSize, keep_units, layer_sizes, read_layer_sizes
+from ..model.described_sizes import described_sizes
+from ..model.removal import KeptUnits, LayerSize, keep_units, read_layer_sizes
 from ..model.structure import layer_applications, structure_of
 from ..pruning.convert import is_prepared
 from ..pruning.removal import remove_units
@@ -127,7 +127,7 @@ def shrink(
     if not each:
         remove_units(small, {})  # nothing more: how a model with such layers is saved
     expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
-    return Shrunk(small, _kept_sizes(small, each), speedup, expected, found, *shape)
+    return Shrunk(small, described_sizes(small.config), speedup, expected, found, *shape)
 
 
 def _each_application(model: PreTrainedModel, applications: str | None, uniform: bool) -> bool:
@@ -182,16 +182,6 @@ def _plan(
         return _Plan(model, removal_costs(model, batches), applied, choose, keep_units)
     numbered = [(path, applied[:place].count(path)) for place, path in enumerate(applied)]
     return _Plan(model, application_costs(model, batches), numbered, choose, keep_applied_units)
-
-
-def _kept_sizes(model: PreTrainedModel, each: bool) -> dict[str, LayerSize]:
-    if not each:
-        return layer_sizes(model)
-    seen, found = Counter[str](), {}
-    for path, size in zip(layer_applications(model.config), applied_sizes(model), strict=True):
-        found[f"{path} (application {seen[path]})"] = LayerSize(*size)
-        seen[path] += 1
-    return found
 
 
 def _fast_enough(
