@@ -78,6 +78,7 @@ PUBLIC_NAMES = [
     "compute_metric",
     "density_at",
     "disable_sparse_saving",
+    "drop_layers",
     "enable_sparse_saving",
     "last_whole_checkpoint",
     "load_albert_tokenizer",

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         pruning_plan,
         schedule_progress,
     )
-    from .pruning.removal import remove_units
+    from .pruning.removal import drop_layers, remove_units
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
     from .sizes import pruning_report
@@ -105,6 +105,7 @@ __all__ = [
     "compute_metric",
     "density_at",
     "disable_sparse_saving",
+    "drop_layers",
     "enable_sparse_saving",
     "last_whole_checkpoint",
     "load_albert_tokenizer",
@@ -151,6 +152,7 @@ _LAZY = {
     "compute_metric": "qa.metrics",
     "density_at": "pruning",
     "disable_sparse_saving": "storage.saving",
+    "drop_layers": "pruning.removal",
     "enable_sparse_saving": "storage.saving",
     "last_whole_checkpoint": "training.checkpoints",
     "load_albert_tokenizer": "model.tokenization_palbert",

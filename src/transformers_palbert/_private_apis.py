@@ -111,10 +111,17 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.PreTrainedConfig._attn_implementation",
-        used_in=("model/modeling_palbert.py",),
+        used_in=(
+            "model/conversion.py",
+            "model/headless.py",
+            "model/modeling_palbert.py",
+            "speed/latency_cache.py",
+        ),
         what_for=(
             "PAL-BERT's encoder tells its implementation of attention in an attribute, as ALBERT's does;"
-            " transformers itself does not read it there. The configuration publishes it under no other name."
+            " transformers itself does not read it there. Attention without heads returns weights where this"
+            " implementation does, an ALBERT that becomes a PAL-BERT keeps it, and measured times depend on it. The"
+            " configuration publishes it under no other name."
         ),
         test="tests/model/test_modeling_palbert.py::test_hidden_states_and_attentions_equal_stock_alberts",
     ),
