@@ -39,7 +39,7 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="datasets",
         name="datasets.arrow_dataset:_fingerprint",
-        used_in=("qa/datasets.py", "qa/features.py"),
+        used_in=("qa/datasets.py", "qa/features.py", "training/distillation/cached_logits.py"),
         what_for=(
             "The keys of the cached records and windows depend on the data that they were made from. A data set"
             " publishes no other key that follows its transformations."
@@ -751,6 +751,16 @@ OVERRIDDEN_HOOKS: tuple[PrivateApi, ...] = (
         used_in=("training/pushing.py",),
         what_for="It pushes a checkpoint in one commit and without pickles.",
         test="tests/hub/test_push.py::test_strategies",
+    ),
+    PrivateApi(
+        library="transformers",
+        name="transformers.Trainer._set_signature_columns_if_needed",
+        used_in=("training/trainer.py",),
+        what_for=(
+            "It decides which columns of the training data reach the collator: those that the model's forward names. A"
+            " teacher's cached logits are read beside the forward, so that it does not name them."
+        ),
+        test="tests/training/test_cached_logits.py::test_a_trainer_learns_from_cached_logits",
     ),
     PrivateApi(
         library="transformers",
