@@ -15,7 +15,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, TokenizerError
 from .arguments import DistillationArguments, ModelArguments
 from .distillation import TeacherLogitsCollator, cache_teacher, require_same_tokens, with_teacher
 from .distillation.settings import DistillationConfig
@@ -88,9 +88,8 @@ def load_teacher(
     source = options.teacher_name_or_path
     hub = {name: value for name, value in of_model.hub_options.items() if name != "revision"}  # that of the student
     teacher = AutoModelForQuestionAnswering.from_pretrained(source, **hub)
-    try:
-        own = load_tokenizer(ModelArguments(source, cache_dir=of_model.cache_dir, token=of_model.token), teacher.config)
-    except OSError:
+    own = _tokenizer_of(source, of_model, teacher)
+    if own is None:
         logger.warning(
             "%s has no tokenizer, so it cannot be seen whether its ids mean what the student's mean: only the sizes of"
             " the vocabularies are compared.",
@@ -99,6 +98,16 @@ def load_teacher(
     else:
         require_same_tokens(tokenizer, own)
     return teacher
+
+
+def _tokenizer_of(source: str, of_model: ModelArguments, teacher: PreTrainedModel) -> PreTrainedTokenizerBase | None:
+    """The teacher's tokenizer; None if it has none, where transformers may make one up that knows no words."""
+    options = ModelArguments(source, cache_dir=of_model.cache_dir, token=of_model.token)
+    try:
+        found = load_tokenizer(options, teacher.config)
+    except (OSError, TokenizerError):
+        return None
+    return found if set(found.get_vocab()) - set(found.all_special_tokens) else None
 
 
 def _require_no_options(options: DistillationArguments) -> None:

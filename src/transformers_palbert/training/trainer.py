@@ -68,14 +68,21 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
                 " decoding=AnsweringSettings(max_seq_length=384, doc_stride=128)."
             )
         super().__init__(*args, **kwargs)
-        self._distillation = DistillationCallback()
-        self.callback_handler.callbacks.insert(0, self._distillation)  # so that reporters see what it logs
+        self._distillation = self._take_distillation_callback()
         student: Any = self.model
         if teacher is not None and self.model_init is None:
             with_teacher(student, teacher)
         self.eval_examples, self.metric = eval_examples, metric
         self._given = decoding
         self._note_settings()
+
+    def _take_distillation_callback(self) -> DistillationCallback:
+        """The one that was given, or one of our own, before the reporters, so that these see what it logs."""
+        callbacks = self.callback_handler.callbacks
+        if (given := next((one for one in callbacks if isinstance(one, DistillationCallback)), None)) is not None:
+            return given
+        callbacks.insert(0, own := DistillationCallback())
+        return own
 
     def call_model_init(self, trial: Any = None) -> Any:
         """As ``Trainer`` does; the model that is made learns from the teacher, if there is one."""
@@ -104,15 +111,15 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As ``Trainer`` does; what a student with a teacher has beside its checkpoints is found where they are."""
-        given = resume_from_checkpoint if isinstance(resume_from_checkpoint, str | Path) else None
-        self._distillation.resume_from = given
+        if isinstance(resume_from_checkpoint, str | Path):
+            self._distillation.resume_from = resume_from_checkpoint
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         """As ``Trainer`` does; columns with a teacher's logits are for the student, although its forward names none."""
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns += COLUMNS
+            self._signature_columns = [*(self._signature_columns or ()), *COLUMNS]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""

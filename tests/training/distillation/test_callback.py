@@ -188,3 +188,14 @@ def test_projections_that_do_not_fit(tmp_path: Path) -> None:
     state.global_step = 3
     with pytest.raises(ConfigurationError, match=r"between other widths .* \(32, 16\)"):
         callback.on_train_begin(run.args, state, run.control, model=narrow)
+
+
+def test_reporters_see_the_parts(tmp_path: Path) -> None:
+    seen = []
+
+    class Reporter(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+            seen.append(dict(logs))
+
+    trainer(tmp_path, callbacks=[Reporter(), DistillationCallback()], max_steps=1).train()
+    assert {"loss_task", "loss_logits", "loss_hidden", "loss_attention"} <= seen[0].keys()

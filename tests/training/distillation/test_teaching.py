@@ -218,6 +218,15 @@ def test_a_mask_that_is_no_padding() -> None:
         student.train()(**{**batch, "attention_mask": torch.ones(4, 1, 10, 10)})
 
 
+def test_a_teacher_that_knows_one_type_of_tokens() -> None:
+    student, teacher = tiny_model("bert").train(), tiny_model("roberta", seed=1, type_vocab_size=1)
+    batch = padded_batch()
+    plain = with_teacher(student, teacher)(**batch).loss
+    typed = student(**batch, token_type_ids=torch.ones_like(batch["input_ids"])).loss
+    assert typed.isfinite()
+    assert not torch.equal(typed, plain)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_teacher_in_half_precision(dtype: torch.dtype) -> None:
     teacher = tiny_model("bert", seed=1)

@@ -1,4 +1,4 @@
-"""How much each row and each batch counts, so that a loss is the same however its rows are cut into batches.
+"""What a teacher reads of a batch, and how much rows and batches count: the same however they are cut.
 
 ``Trainer`` counts the labels of all micro-batches of an optimizer step, on all processes, and hands the number to the
 model, which is to divide the sum of its losses by it. The classifiers of BERT, ALBERT and their kin take the number and
@@ -8,14 +8,28 @@ teacher never sees the number; its whole loss is weighed here instead, and comes
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
-__all__ = ["IGNORED", "mean_over_rows", "scaled_to_step"]
+__all__ = ["IGNORED", "inputs_of", "mean_over_rows", "scaled_to_step"]
 
 IGNORED = -100
 """The label of what is not to be predicted, as everywhere in transformers."""
+
+
+def inputs_of(model: PreTrainedModel) -> frozenset[str]:
+    """Names of the inputs that the encoder of ``model`` reads: no labels, and what is the same for student and teacher.
+
+    Token types are left out where the model knows one alone, as RoBERTa does: it could not look up another.
+    """
+    names = set(inspect.signature(model.base_model.forward).parameters)
+    names &= set(inspect.signature(model.forward).parameters)
+    if getattr(model.config, "type_vocab_size", None) == 1:
+        names.discard("token_type_ids")
+    return frozenset(names)
 
 
 def mean_over_rows(values: Tensor, labels: Tensor | None) -> Tensor:

@@ -11,7 +11,6 @@ The logits are columns of the data set, one for each kind: ``teacher_start_logit
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from transformers import PreTrainedModel
 
 from ...errors import ConfigurationError
 from ...model.modes import evaluating
+from .batches import inputs_of
 from .logits import LOGITS
 
 __all__ = ["COLUMNS", "PREFIX", "TeacherLogitsCollator", "cache_teacher", "model_digest"]
@@ -34,7 +34,7 @@ COLUMNS = tuple(f"{PREFIX}{name}" for name in LOGITS)
 """The columns that :func:`cache_teacher` may add."""
 
 _FORMAT = 1  # part of the cache key: raise it whenever the logits of unchanged data and weights change
-_NOT_ABOUT_LOGITS = ("_name_or_path", "transformers_version", "architectures", "quantization_config", "palbert_qa")
+_NOT_ABOUT_LOGITS = ("architectures", "quantization_config", "transformers_version")
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 
@@ -53,7 +53,8 @@ def cache_teacher(
     and from the size of batches: whatever changes, the logits are computed anew. They are stored as float32, without
     those of padding that ``collate`` adds. Another width of padding changes the last bits of logits, so those of a
     teacher that runs within training are the same to about 1e-5, and the same bit for bit where the batches are the
-    same ones.
+    same ones. (Where tokens are padded on the left, padding shifts the positions that most encoders count from the
+    left, so that their logits depend on the batch in any case.)
 
     Args:
         features: Training data, such as :func:`~transformers_palbert.qa.features.build_features` returns.
@@ -76,7 +77,7 @@ def cache_teacher(
     key = Hasher.hash(json.dumps([_FORMAT, features._fingerprint, model_digest(teacher), batch_size]))
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-    names = [name for name in inspect.signature(teacher.forward).parameters if name in features.column_names]
+    names = [name for name in features.column_names if name in inputs_of(teacher)]
     with evaluating(teacher):
         return features.map(
             lambda columns: _logits_of(columns, teacher, collate, names),
@@ -90,7 +91,11 @@ def cache_teacher(
 
 def model_digest(model: PreTrainedModel) -> str:
     """A fingerprint of everything that the logits of ``model`` depend on: every tensor, and its settings."""
-    config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_ABOUT_LOGITS}
+    config = {
+        name: value
+        for name, value in model.config.to_dict().items()
+        if name not in _NOT_ABOUT_LOGITS and not name.startswith("_")
+    }
     digest = hashlib.blake2b(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -105,8 +110,7 @@ def _logits_of(
     """The columns of logits of one batch."""
     rows = [dict(zip(names, values, strict=True)) for values in zip(*(columns[name] for name in names), strict=True)]
     batch = {name: value.to(teacher.device) for name, value in collate(rows).items() if name in names}
-    inputs = {name: value for name, value in batch.items() if name not in _labels(names)}
-    outputs = teacher(**inputs, return_dict=True)
+    outputs = teacher(**batch, return_dict=True)
     found = {name: outputs[name].float().cpu() for name in LOGITS if outputs.get(name) is not None}
     if not found:
         raise ConfigurationError(f"{type(teacher).__name__} returns no logits; it returns {', '.join(outputs)}.")
@@ -118,10 +122,6 @@ def _logits_of(
         ]
         for name, value in found.items()
     }
-
-
-def _labels(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in ("labels", "label", "label_ids") or name.endswith("_positions")]
 
 
 def _per_token(name: str, logits: Tensor) -> bool:

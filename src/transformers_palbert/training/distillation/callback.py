@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import reduce
 from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from ...trainer_callback import PalBertCallback
+from ...trainer_callback import PalBertCallback, put_first
 from .projection import load_projection, save_projection
 from .teaching import lesson_of
 
@@ -46,6 +46,11 @@ class DistillationCallback(PalBertCallback):
         self._steps = 0
         self._shares = False  # whether the processes add up, and are not averaged
 
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Come before the reporters, so that they see what this adds to the logs."""
+        put_first(self, inspect.currentframe())
+        super().on_init_end(args, state, control, **kwargs)
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -79,7 +84,8 @@ class DistillationCallback(PalBertCallback):
             return
         means = torch.stack(list(self._sums.values())) / self._steps
         if args.world_size > 1:
-            means = reduce(means, reduction="sum" if self._shares else "mean")
+            torch.distributed.all_reduce(means)
+            means = means if self._shares else means / args.world_size
         facts = {f"loss_{name}": value for name, value in zip(self._sums, means.tolist(), strict=True)}
         self._sums, self._steps = {}, 0
         logs.update(facts)

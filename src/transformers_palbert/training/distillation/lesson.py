@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...errors import ConfigurationError
-from .batches import mean_over_rows, scaled_to_step
+from .batches import inputs_of, mean_over_rows, scaled_to_step
 from .cached_logits import PREFIX
 from .layer_maps import resolve_layer_map
 from .logits import logits_loss
@@ -102,7 +102,7 @@ class Lesson:
         if teacher is not None and config.reads_layers:
             self._records = [Recording(model, attention=config.attention > 0) for model in (student, teacher)]
             self._map_layers(student, teacher)
-        self._takes = frozenset[str]() if teacher is None else _inputs_of(teacher)
+        self._takes = frozenset[str]() if teacher is None else inputs_of(teacher)
         self._batch: _Batch | None = None
         self._answer: Mapping[str, Any] = {}
 
@@ -235,11 +235,3 @@ def _require_gradient(model: nn.Module, recorded: Tensor) -> None:
             " activation_checkpointing_kwargs={'use_reentrant': False} (called gradient_checkpointing_kwargs in older"
             " releases of transformers)."
         )
-
-
-def _inputs_of(teacher: PreTrainedModel) -> frozenset[str]:
-    """Names of the inputs that ``teacher`` takes; no token types where it knows one alone, as RoBERTa does."""
-    names = set(inspect.signature(teacher.forward).parameters)
-    if getattr(teacher.config, "type_vocab_size", None) == 1:
-        names.discard("token_type_ids")
-    return frozenset(names)

@@ -122,10 +122,10 @@ def label_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0)
     Returns:
         ``[batch]``, at least 0, in nats.
     """
-    yes_and_no = (
-        torch.stack((widened(logits), torch.zeros_like(widened(logits))), -1) for logits in (student, teacher)
+    own, target = (
+        torch.stack((widened(logits), torch.zeros_like(widened(logits))), dim=-1) for logits in (student, teacher)
     )
-    return class_divergence(*yes_and_no, temperature).mean(dim=-1)
+    return class_divergence(own, target, temperature).mean(dim=-1)
 
 
 def value_distance(student: Tensor, teacher: Tensor) -> Tensor:
