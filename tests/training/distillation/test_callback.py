@@ -16,7 +16,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel, Train
 
 from tests.pruning.helpers import assert_same, make_trainer, qa_rows, tiny_config, tiny_model, training_arguments
 from transformers_palbert import DistillationCallback, MovementPruningCallback, with_teacher
-from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning
 from transformers_palbert.training.distillation.projection import PROJECTION, PROJECTION_FILE, save_projection
 from transformers_palbert.training.distillation.teaching import lesson_of
 
@@ -174,6 +174,10 @@ def test_a_checkpoint_elsewhere_is_named(tmp_path: Path) -> None:
     assert again.state.global_step == 6
 
 
+def optimizer_of(model: PreTrainedModel) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
 def test_projections_that_do_not_fit(tmp_path: Path) -> None:
     model = student()
     projection = lesson_of(model).projection
@@ -183,11 +187,11 @@ def test_projections_that_do_not_fit(tmp_path: Path) -> None:
     callback.resume_from = tmp_path
     state = mock.Mock(global_step=4)
     with pytest.raises(ConfigurationError, match="was written after step 3, and the run goes on after step 4"):
-        callback.on_train_begin(run.args, state, run.control, model=model)
+        callback.on_train_begin(run.args, state, run.control, model=model, optimizer=optimizer_of(model))
     narrow = with_teacher(tiny_model("bert"), tiny_model("bert", hidden_size=32), hidden_states=1.0)
     state.global_step = 3
     with pytest.raises(ConfigurationError, match=r"between other widths .* \(32, 16\)"):
-        callback.on_train_begin(run.args, state, run.control, model=narrow)
+        callback.on_train_begin(run.args, state, run.control, model=narrow, optimizer=optimizer_of(narrow))
 
 
 def test_reporters_see_the_parts(tmp_path: Path) -> None:
@@ -199,3 +203,33 @@ def test_reporters_see_the_parts(tmp_path: Path) -> None:
 
     trainer(tmp_path, callbacks=[Reporter(), DistillationCallback()], max_steps=1).train()
     assert {"loss_task", "loss_logits", "loss_hidden", "loss_attention"} <= seen[0].keys()
+
+
+def test_a_projection_that_is_not_trained_is_refused(tmp_path: Path) -> None:
+    teacher = tiny_model("bert", seed=1, hidden_size=24, num_attention_heads=3)
+    model = tiny_model("bert")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = Trainer(
+        model=with_teacher(model, teacher, hidden_states=1.0),
+        args=training_arguments(tmp_path, max_steps=1),
+        train_dataset=qa_rows(4),
+        callbacks=[DistillationCallback()],
+        optimizers=(optimizer, None),
+    )
+    with pytest.raises(ConfigurationError, match="optimizer does not know the projection"):
+        run.train()
+
+
+def test_a_loss_that_is_not_the_students_is_warned_of(tmp_path: Path) -> None:
+    config = tiny_config("bert")
+    config.num_labels = 3
+    rows = [{"input_ids": row["input_ids"], "labels": [1] * 10} for row in qa_rows(8)]
+    run = trainer(
+        tmp_path,
+        rows=rows,
+        model=with_teacher(*(AutoModelForTokenClassification.from_config(config) for _ in range(2))),
+        label_smoothing_factor=0.1,
+    )
+    with pytest.warns(NoEffectWarning, match="leave them out") as caught:
+        run.train()
+    assert len(caught) == 1

@@ -399,6 +399,21 @@ def test_a_student_with_fewer_heads_and_units() -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0.0)
 
 
+def test_an_application_without_heads_attends_to_nothing() -> None:
+    student = tiny_model("palbert", layers=2, application_heads=["03", "00"]).train()
+    teacher = tiny_model("bert", seed=1, layers=2)
+    with_teacher(student, teacher, weight=0.0, attention=1.0)
+    both = student(**padded_batch()).loss
+    without_teacher(student)
+    with_teacher(student, teacher, weight=0.0, attention=1.0, layer_map=[(1, 1)])
+    torch.testing.assert_close(student(**padded_batch()).loss, both)
+    assert not lesson_of(student)._records[0].layers  # nothing is held beyond the loss
+    without_teacher(student)
+    with_teacher(student, teacher, weight=0.0, attention=1.0, layer_map=[(2, 2)])
+    student(**padded_batch()).loss.backward()
+    assert lesson_of(student).losses.take()[0]["attention"] == 0
+
+
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 

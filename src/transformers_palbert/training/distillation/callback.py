@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from ...errors import ConfigurationError, NoEffectWarning
 from ...trainer_callback import PalBertCallback, put_first
-from .projection import load_projection, save_projection
+from .projection import Projection, load_projection, save_projection
 from .teaching import lesson_of
 
 __all__ = ["DistillationCallback"]
@@ -44,6 +46,7 @@ class DistillationCallback(PalBertCallback):
         self.resume_from = resume_from
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
+        self._warned = False
         self._shares = False  # whether the processes add up, and are not averaged
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -60,6 +63,7 @@ class DistillationCallback(PalBertCallback):
         if lesson is None:
             return
         lesson.losses.take()
+        _require_trained(lesson.projection, kwargs["optimizer"])
         if lesson.projection is not None and state.global_step > 0:
             folder = self.resume_from or Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             load_projection(lesson.projection, Path(folder), state.global_step)
@@ -70,12 +74,26 @@ class DistillationCallback(PalBertCallback):
         if lesson is None:
             return
         sums, forwards = lesson.losses.take()
+        if not forwards:
+            self._warn_of_no_loss()
+            return
         self._shares = lesson.losses.scaled and args.average_tokens_across_devices
         # what was weighed by its share in the step adds up to the step's loss; means are averaged, as Trainer does
         parts = sums if lesson.losses.scaled else {name: total / forwards for name, total in sums.items()}
         for name, part in parts.items():
             self._sums[name] = self._sums.get(name, 0.0) + part
         self._steps += 1
+
+    def _warn_of_no_loss(self) -> None:
+        if not self._warned:
+            warnings.warn(
+                "The student computed no loss of its own in a training step, so it learnt nothing from its teacher,"
+                " which adds to outputs.loss. Trainer computes the loss itself where label_smoothing_factor or"
+                " compute_loss_func is given: leave them out.",
+                NoEffectWarning,
+                stacklevel=2,
+            )
+        self._warned = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add ``loss_task``, ``loss_logits`` and the others to a log that holds ``loss``."""
@@ -98,3 +116,15 @@ class DistillationCallback(PalBertCallback):
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         if lesson is not None and lesson.projection is not None and args.should_save and checkpoint.is_dir():
             save_projection(lesson.projection, checkpoint, state.global_step)
+
+
+def _require_trained(projection: Projection | None, optimizer: Any) -> None:
+    if projection is None:
+        return
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if id(projection.weight) not in trained:
+        raise ConfigurationError(
+            "The optimizer does not know the projection between the hidden states of student and teacher, so it would"
+            " stay what it is. Call with_teacher(model, teacher, …) before the optimizer is made from"
+            " model.parameters()."
+        )

@@ -187,6 +187,8 @@ class Lesson:
         if output.get("loss") is None:
             return output
         parts = {"task": output["loss"], **dict(self._lessons(model, batch, output, answer))}
+        for record in self._records:
+            record.forget()
         shares = {"task": 1 - self.config.weight, "logits": self.config.weight}
         shares |= {"hidden": self.config.hidden_states, "attention": self.config.attention}
         parts = {name: scaled_to_step(part, batch.labels, batch.items) for name, part in parts.items()}

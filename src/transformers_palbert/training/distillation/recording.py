@@ -79,7 +79,7 @@ class Recording:
     def start(self) -> None:
         """Forget what was recorded, and listen; the modules are looked up anew, since pruning replaces some."""
         self.stop()
-        self.embedded, self.layers = None, []
+        self.forget()
         for layer in encoder_layers(self.model):
             self._listen(layer)
 
@@ -88,6 +88,10 @@ class Recording:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the memory that it takes."""
+        self.embedded, self.layers = None, []
 
     def states(self) -> list[Any]:
         """The hidden states as ``outputs.hidden_states`` counts them: the embeddings, then the layers."""
