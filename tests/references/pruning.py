@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,6 +29,7 @@ __all__ = [
     "naive_sensitivity",
     "naive_shared_gradients",
     "naive_top_v",
+    "naive_units_within",
 ]
 
 
@@ -213,3 +216,14 @@ def naive_gated_linear(
         "weight": torch.cat(of_weight, dim=1),
         "inputs": torch.cat(of_inputs, dim=1).view(inputs.shape),
     }
+
+
+def naive_units_within(
+    scores: Sequence[npt.NDArray[np.float64]], costs: Sequence[npt.NDArray[np.float64]], budget: float
+) -> float:
+    """The most score that any choice of units keeps whose cost is within the budget: all choices are tried."""
+    best = -np.inf
+    for counts in itertools.product(*(range(len(block)) for block in costs)):
+        if sum(block[count] for block, count in zip(costs, counts, strict=True)) <= budget * (1 + 1e-12):
+            best = max(best, sum(float(block[:count].sum()) for block, count in zip(scores, counts, strict=True)))
+    return best

@@ -45,7 +45,7 @@ STATUSES = ("training", "final")
 TOLERANCE = 0.01
 """Share of the weights by which a density may be off: whole groups of weights are kept or removed."""
 
-CUT_OUT = ("head", "ffn_unit")
+CUT_OUT = ("head", "ffn_unit", "structure")
 """Granularities whose units are cut out of a finished model; those of the others become zeros."""
 
 _STRINGS = ("method", "granularity", "applications", "scope")

@@ -44,9 +44,13 @@ class GatedLinear(MaskableLinear):
         super().__init__(linear, torch.ones(applications, gates, device=linear.weight.device), state)
         self.application = 0
 
+    @property
+    def differs(self) -> bool:
+        """Whether each application of the layer has gates of its own."""
+        return self.mask.size(0) > 1
+
     def forward(self, input: Tensor) -> Tensor:
-        gates = self.built()
-        row = gates[self.application if gates.size(0) > 1 else 0].to(input.dtype)
+        row = self.built()[self.application if self.differs else 0].to(input.dtype)
         return functional.linear(input * self._of_inputs(row), self.weight, self.bias)
 
     def _build(self, dtype: torch.dtype | None) -> Tensor:
@@ -59,7 +63,7 @@ class GatedLinear(MaskableLinear):
         return row if width == 1 else row.repeat_interleave(width)
 
     def _halves(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-        if self.mask.size(0) > 1:
+        if self.differs:
             return weight, None
         gates = self._of_inputs(self.mask[0])
         effective = (weight * gates.to(weight.dtype)).masked_fill(gates == 0, 0.0)  # no negative zeros

@@ -47,10 +47,13 @@ class Score(Protocol):
         learned: Whether it keeps a tensor ``scores``, to which every backward pass brings the gradient ``G ⊙ W``, with
             ``G = ∂L/∂(W ⊙ M)``; accumulated, averaged over processes and unscaled like any other gradient.
         by_optimizer: Whether the model's optimizer updates that tensor; if not, :meth:`update` does.
+        relative: Whether only the order of the scores says something, also between units of different cost. If not,
+            scores add up as losses do, and units of different cost are compared by score per cost.
     """
 
     learned: bool
     by_optimizer: bool
+    relative: bool
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         """What to remember of ``weight`` at the start, by name: float32, of its shape; empty where nothing is."""
@@ -68,7 +71,7 @@ class Score(Protocol):
 class MagnitudeScore:
     """Zeroth order: the larger the weight, the more it matters."""
 
-    learned = by_optimizer = False
+    learned = by_optimizer = relative = False
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         return {}
@@ -98,7 +101,7 @@ class MovementScore:
 
     def __init__(self, start: str = "zero", update: str = "optimizer") -> None:
         self.start = SCORE_STARTS[start]
-        self.by_optimizer = update == "optimizer"
+        self.by_optimizer = self.relative = update == "optimizer"  # Adam's steps do not tell how large a gradient is
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         return {SCORES_KEY: self.start(weight.detach().float())}
@@ -126,7 +129,7 @@ class SensitivityScore:
         uncertainty_decay: β₂, in [0, 1); None leaves the uncertainty out.
     """
 
-    learned, by_optimizer = True, False
+    learned, by_optimizer, relative = True, False, False
 
     def __init__(self, decay: float = 0.85, uncertainty_decay: float | None = 0.95) -> None:
         self.decay, self.uncertainty_decay = decay, uncertainty_decay
