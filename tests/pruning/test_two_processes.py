@@ -6,16 +6,26 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from tests.pruning.helpers import Recorder, make_trainer, tiny_model
 from tests.references.processes import two_processes
-from transformers_palbert.pruning import MovementPruningCallback, masked_layers
+from transformers_palbert.pruning import MovementPruningCallback, budget, masked_layers
+from transformers_palbert.speed.latency import LatencyTable
 
-METHODS = ("movement", "sensitivity", "gates")
-GATES = {"method": "sensitivity", "granularity": "ffn_unit", "applications": "each"}
+EACH = {"granularity": "structure", "applications": "each"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "movement": {"method": "movement"},
+    "sensitivity": {"method": "sensitivity"},
+    "gates": {"method": "sensitivity", "granularity": "ffn_unit", "applications": "each"},
+    "structure": {"method": "fisher", **EACH},
+    "hard_concrete": {"method": "hard_concrete", **EACH},
+}
+METHODS = tuple(SETTINGS)
 EVALUATION = {"eval_strategy": "steps", "eval_steps": 2}
 
 
@@ -25,10 +35,8 @@ def run(folder: Path, method: str, batch: int, seed: int, **options: Any) -> dic
     guard = {"max_metric_drop": 1e9, "metric": "loss", "greater_is_better": False}
     trainer = make_trainer(
         folder,
-        model=tiny_model("palbert", seed=seed).double() if method == "gates" else tiny_model(seed=seed).double(),
-        callback=MovementPruningCallback(
-            0.7, warmup=0.3, **guard, **(GATES if method == "gates" else {"method": method})
-        ),
+        model=tiny_model("palbert" if "applications" in SETTINGS[method] else "albert", seed=seed).double(),
+        callback=MovementPruningCallback(0.7, warmup=0.3, **guard, **SETTINGS[method]),
         callbacks=[recorder],
         rows=64,
         per_device_train_batch_size=batch,
@@ -79,6 +87,34 @@ def assert_same_run(one: dict[str, Any], first: dict[str, Any], second: dict[str
     assert first["losses"] == pytest.approx(one["losses"], rel=1e-6)
 
 
+def test_both_processes_go_by_the_times_that_the_first_measured(tmp_path: Path) -> None:
+    with two_processes(__file__, tmp_path, timeout=120):
+        pass
+    first, second = (torch.load(tmp_path / f"speed-{rank}.pt", weights_only=True) for rank in range(2))
+    assert sorted(first["masks"]) == list(range(1, 9))
+    for step, masks in first["masks"].items():
+        for name, mask in masks.items():
+            assert torch.equal(second["masks"][step][name], mask)
+    assert first["speedup"] == second["speedup"]
+    assert not all(mask.all() for mask in first["masks"][8].values())
+
+
+def run_for_speed(folder: Path, rank: int) -> dict[str, Any]:
+    """Each process measures other times; the model keeps heads by those of one, and feed-forward units by the other."""
+    seconds = (np.array([0.0, 9.0]), np.array([1.0, 2.0])) if rank else (np.array([0.0, 1.0]), np.array([1.0, 20.0]))
+    table = LatencyTable((1, 2), seconds[0], (0, 32), seconds[1], 0.1)
+    recorder = Recorder()
+    callback = MovementPruningCallback(
+        granularity="structure", target_speedup=1.5, latency_length=8, latency_batch_size=1
+    )
+    trainer = make_trainer(
+        folder, model=tiny_model("bert"), callback=callback, callbacks=[recorder], max_steps=8, ddp_backend="gloo"
+    )
+    with mock.patch.object(budget, "measure_latency", return_value=table):
+        trainer.train()
+    return {"masks": recorder.masks, "speedup": trainer.model.config.pruning["speedup"]}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
@@ -86,3 +122,4 @@ if __name__ == "__main__":
     for method in METHODS:
         result = run(folder / f"two-{method}", method, batch=8, seed=rank, ddp_backend="gloo")
         torch.save(result, folder / f"{method}-{rank}.pt")
+    torch.save(run_for_speed(folder / "two-speed", rank), folder / f"speed-{rank}.pt")

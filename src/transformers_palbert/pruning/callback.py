@@ -19,12 +19,13 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import CallbackHandler, ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
+from ..model.pruning_state import TARGETS
 from ..storage.config import StorageConfig
 from ..storage.saving import enable_sparse_saving
 from ..trainer_callback import PalBertCallback
 from .advice import cure_of_collapse, warn_of_short_run, why_not_prepared
 from .collapse import Collapse, LossWatch
-from .config import TARGETS, PruningConfig
+from .config import PruningConfig
 from .convert import is_prepared, prepare_pruning
 from .finishing import finish_pruning, warn_of_late_cut, write_state
 from .loaded_masks import take_loaded_masks
@@ -164,6 +165,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.density = 1.0
         self._progress = -1.0
         self.costs: dict[str, Any] | None = None  # of heads and units, as plain values, where they compete
+        self.multipliers: list[float] | None = None  # of the constraint on gates that are drawn
         self._sizes: RunSizes | None = None
         self._selection: Selection
         self._kept = 0  # of the targeted weights
@@ -174,8 +176,11 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
-        costs = {} if self.costs is None else {"costs": self.costs}
-        attributes = {"total_steps": self.total_steps, **costs}
+        own = {"costs": self.costs, "multipliers": self.multipliers}
+        attributes = {
+            "total_steps": self.total_steps,
+            **{key: value for key, value in own.items() if value is not None},
+        }
         return {"args": {**self.config.to_dict(), **self._given}, "attributes": attributes}
 
     # -- preparing ---------------------------------------------------------------------------------------------------
@@ -227,7 +232,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.total_steps = state.max_steps
         stored = _stored(state).get(type(self).__name__) if state.global_step > 0 else None
         changed = self._changed_on_resume(stored) if state.global_step > 0 else False
-        self._start(model, state, None if changed or stored is None else stored["attributes"].get("costs"))
+        self._start(model, args, state, {} if changed or stored is None else stored["attributes"])
         _stored(state)[type(self).__name__] = self.state()
         if self.guard is not None:
             self.guard.start(model, _last_good_file(args), state.global_step, state.is_world_process_zero)
@@ -238,14 +243,15 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._update(state, resuming=True, anew=changed)
         logger.info("Pruning by %s.", self.config)
 
-    def _start(self, model: nn.Module, state: TrainerState, stored: Any) -> None:
-        """Find the units of ``model`` and what they cost; ``stored``: what they cost when the run began."""
-        costs = run_costs(model, self.config, stored)
+    def _start(self, model: nn.Module, args: TrainingArguments, state: TrainerState, stored: Mapping[str, Any]) -> None:
+        """Find the units of ``model`` and what they cost, or go on with what is ``stored`` of an interrupted run."""
+        costs = run_costs(model, self.config, stored.get("costs"))
         self.costs = None if costs is None else costs.to_dict()
         self._selection = Selection(model, self.config, costs)
         self._selection.require_reachable()
         self._sizes = RunSizes.of(self._selection)
-        self._scores = ScoreStep(model, self.config, state.max_steps)
+        self._scores = ScoreStep(self._selection, state.max_steps, args.seed)
+        self._scores.go_on(stored.get("multipliers"))
 
     def _changed_on_resume(self, stored: Mapping[str, Any] | None) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""
@@ -262,12 +268,12 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         optimizer = kwargs["optimizer"]
-        scaler = None if self.config.score.by_optimizer else getattr(optimizer, "scaler", None)
+        scaler = getattr(optimizer, "scaler", None)
         if scaler is not None:
             self._scale = scaler.get_scale()
-            if not args.max_grad_norm > 0:
+            if not (self.config.score.by_optimizer or args.max_grad_norm > 0):
                 scaler.unscale_(optimizer.optimizer)  # where gradients are clipped, Trainer has done it
-        self._scores.before(optimizer)
+        self._scores.before(optimizer, state.global_step)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -276,6 +282,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._scores.after(kwargs["optimizer"], skipped)
+        self.multipliers = self._scores.multipliers
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -301,6 +308,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         elif resuming:
             take_loaded_masks(self._selection, self.density)
             self._kept = self._selection.kept()
+        self._scores.draw(state.global_step)
         self._forget_denser_best(state)
         write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
 
@@ -309,13 +317,16 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add to training and evaluation logs: ``density_encoder``, ``density_total`` and ``pruning_progress``.
 
-        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut.
+        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut; and, where gates
+        are drawn, ``density_expected``: what the model costs at the expected number of open gates, as a share.
         """
         logs: dict[str, Any] = kwargs.get("logs") or {}
         prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
         if self._sizes is None or not (prefix or "loss" in logs):
             return
         facts = self._sizes.densities(self._kept, prefix) | {f"{prefix}pruning_progress": max(0.0, self._progress)}
+        if not prefix and self._scores.gates is not None:
+            facts["density_expected"] = self._scores.gates.share
         if not prefix and self._losses.dense is not None and self.density < 1:
             facts["lost_since_dense"] = logs["loss"] - self._losses.dense
         logs.update(facts)

@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import ConfigurationError
+from ..model.pruning_state import TARGETS
 from .granularity import Granularity, is_gated, parse_granularity
 from .schedules import SCHEDULES, density_at, last_update
 from .scores import SCORE_STARTS, SCORE_UPDATES, SCORES, Score
 
-__all__ = ["SCOPES", "TARGETS", "PruningConfig"]
-
-TARGETS = ("target_sparsity", "target_flops", "target_speedup")
-"""Ways to say how far a model is pruned, of which a run has exactly one."""
+__all__ = ["SCOPES", "PruningConfig"]
 
 SCOPES = ("global", "matrix")
 
@@ -37,8 +35,10 @@ class PruningConfig:
             training begins (by the first process, for all of them), and a run that goes on keeps what was measured. For
             the same granularities as ``target_flops``.
         method: How weights are scored, a key of :data:`~transformers_palbert.pruning.scores.SCORES`:
-            ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order) or ``"movement"``
-            (first order, signed; the papers' method, for long runs).
+            ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order), ``"movement"``
+            (first order, signed; the papers' method, for long runs), ``"fisher"`` (second order), or, for heads and
+            feed-forward units, ``"hard_concrete"``: gates that are drawn at random in training, open or closed, and
+            learn their odds under a constraint that holds the model to the budget; in the cool-down they rest.
         granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any
             size), ``"head"``, ``"ffn_unit"`` or ``"structure"``, which is both of the last; see
             :mod:`~transformers_palbert.pruning.granularity`. Heads and feed-forward units are cut out of the finished
@@ -61,11 +61,13 @@ class PruningConfig:
         score_start: Where movement scores start: ``"zero"``, or the ``"rank"`` or ``"magnitude"`` of the weights. Only
             for ``method="movement"``, as are the next two.
         score_update: How movement scores accumulate: by the ``"optimizer"``, or plainly, as a ``"sum"``.
-        score_learning_rate: Their learning rate, at its peak; it follows the schedule of the model's. It matters only
-            where the scores do not start at zero. None means ``1 / optimizer steps of the run``: a score whose
-            gradient always points the same way then crosses the range of the ranks within one run.
+        score_learning_rate: The learning rate of the scores, at its peak; it follows the schedule of the model's. It
+            matters for movement scores that do not start at zero, where None means ``1 / optimizer steps of the run``:
+            a score whose gradient always points the same way then crosses the range of the ranks within one run; and
+            for ``method="hard_concrete"``, whose log-odds have ``40 / optimizer steps`` likewise.
         sensitivity_decay: β₁ of ``method="sensitivity"``, in [0, 1): how long a sensitivity is remembered.
         uncertainty_decay: β₂ of ``method="sensitivity"``, in [0, 1); None leaves the uncertainty out.
+        fisher_decay: β of ``method="fisher"``, in [0, 1): how long a squared gradient is remembered.
         targets: Regular expressions, searched in module names; every Linear that one of them matches is pruned, task
             heads included. None takes the Linears inside the base model, without its embeddings and its pooler; task
             heads lie outside of it. A Linear whose weight is tied to an embedding is never pruned.
@@ -99,6 +101,7 @@ class PruningConfig:
     target_speedup: float | None = None
     latency_batch_size: int | None = None
     latency_length: int | None = None
+    fisher_decay: float = 0.95
 
     def __post_init__(self) -> None:
         for field in ("targets", "exclude"):
@@ -115,7 +118,7 @@ class PruningConfig:
         _require_choice("score_start", self.score_start, SCORE_STARTS)
         _require_choice("score_update", self.score_update, SCORE_UPDATES)
         self._require_target()
-        for field in ("warmup", "cooldown", "sensitivity_decay", "uncertainty_decay"):
+        for field in ("warmup", "cooldown", "sensitivity_decay", "uncertainty_decay", "fisher_decay"):
             if field != "uncertainty_decay" or self.uncertainty_decay is not None:
                 _require_fraction(field, getattr(self, field))
         self._require_effect()
@@ -151,10 +154,10 @@ class PruningConfig:
                 f"{given[0]} needs units that are cut out of the model, granularity='structure', 'head' or 'ffn_unit';"
                 f" with granularity={self.granularity!r} zeros stay in its matrices, and no step gets quicker."
             )
-        if self.granularity == "structure" and self.scope != "matrix":
+        if self.is_budgeted and self.scope != "matrix":
             raise ConfigurationError(
-                f"scope={self.scope!r} changes nothing with granularity='structure', where all heads and units compete"
-                " anyway: leave it out."
+                f"scope={self.scope!r} changes nothing where all heads and units compete for a budget anyway, as with"
+                f" granularity={self.granularity!r}, {self.target} and method={self.method!r}: leave it out."
             )
 
     def _require_shape(self) -> None:
@@ -171,18 +174,26 @@ class PruningConfig:
 
     def _require_effect(self) -> None:
         """Settings that the method does not read, and those that contradict each other, are errors."""
-        belongs = {
-            "movement": ("score_start", "score_update", "score_learning_rate"),
-            "sensitivity": ("sensitivity_decay", "uncertainty_decay"),
+        belongs: dict[str, tuple[str, ...]] = {
+            "score_start": ("movement",),
+            "score_update": ("movement",),
+            "score_learning_rate": ("movement", "hard_concrete"),
+            "sensitivity_decay": ("sensitivity",),
+            "uncertainty_decay": ("sensitivity",),
+            "fisher_decay": ("fisher",),
         }
         defaults = {field.name: field.default for field in fields(self)}
-        for method, names in belongs.items():
-            for name in names:
-                if self.method != method and (value := getattr(self, name)) != defaults[name]:
-                    raise ConfigurationError(
-                        f"{name}={value!r} is a setting of method={method!r} and changes nothing with"
-                        f" method={self.method!r}: leave it out, or change the method."
-                    )
+        for name, methods in belongs.items():
+            if self.method not in methods and (value := getattr(self, name)) != defaults[name]:
+                raise ConfigurationError(
+                    f"{name}={value!r} is a setting of method={' and '.join(map(repr, methods))} and changes nothing"
+                    f" with method={self.method!r}: leave it out, or change the method."
+                )
+        if self.method == "hard_concrete" and not is_gated(self.units):
+            raise ConfigurationError(
+                f"method='hard_concrete' draws gates of heads and feed-forward units, and granularity="
+                f"{self.granularity!r} has none: use granularity='structure', 'head' or 'ffn_unit'."
+            )
         if self.applications == "each" and (self.method == "magnitude" or self.score_start != "zero"):
             raise ConfigurationError(
                 f"applications='each' with method={self.method!r} and score_start={self.score_start!r} cannot tell the"
@@ -192,7 +203,7 @@ class PruningConfig:
         rate = self.score_learning_rate
         if rate is not None and not (isinstance(rate, (int, float)) and 0 < rate < math.inf):
             raise ConfigurationError(f"score_learning_rate={rate!r} must be a number above 0.")
-        if rate is not None and self.score_start == "zero":
+        if rate is not None and self.score_start == "zero" and self.method == "movement":
             raise ConfigurationError(
                 f"score_learning_rate={rate!r} changes nothing with score_start='zero': only the order of the scores is"
                 " used. Leave it out, or start elsewhere (score_start='rank')."
@@ -228,7 +239,7 @@ class PruningConfig:
     @property
     def is_budgeted(self) -> bool:
         """Whether units compete by score per cost, for all that a budget of weights, operations or seconds buys."""
-        return self.granularity == "structure" or self.target_sparsity is None
+        return self.granularity == "structure" or self.target_sparsity is None or self.method == "hard_concrete"
 
     @property
     def final_density(self) -> float:

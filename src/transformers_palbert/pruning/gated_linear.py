@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .hard_concrete import sample_gates
 from .maskable import MaskableLinear
 from .masks import mask_weight
 
@@ -35,7 +36,7 @@ class GatedLinear(MaskableLinear):
     Attributes:
         application: Which application is running, set by the layer before each.
         scores: ``[applications, gates]``, float32, a Parameter whose gradient is ``∂L/∂z ⊙ 1``; or None.
-        mask: ``z``, ``[applications, gates]``, float32.
+        mask: ``z``, ``[applications, gates]``, float32. Where gates are drawn in training, what is kept of them so far.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class GatedLinear(MaskableLinear):
     ) -> None:
         super().__init__(linear, torch.ones(applications, gates, device=linear.weight.device), state)
         self.application = 0
+        self._noise: Tensor | None = None
 
     @property
     def differs(self) -> bool:
@@ -53,8 +55,20 @@ class GatedLinear(MaskableLinear):
         row = self.built()[self.application if self.differs else 0].to(input.dtype)
         return functional.linear(input * self._of_inputs(row), self.weight, self.bias)
 
+    def set_noise(self, noise: Tensor | None) -> None:
+        """Draw the gates by this noise while the layer trains, see :mod:`.hard_concrete`; None: they are the mask.
+
+        Args:
+            noise: ``[applications, gates]``, in (0, 1).
+        """
+        self._noise = None if noise is None else noise.to(self.mask.device)
+        self._built = None
+
     def _build(self, dtype: torch.dtype | None) -> Tensor:
-        gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
+        if self.training and self._noise is not None and self.scores is not None:
+            gates = sample_gates(self.scores, self._noise)
+        else:
+            gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
         return gates if dtype is None else gates.to(dtype)
 
     def _of_inputs(self, row: Tensor) -> Tensor:
@@ -71,5 +85,6 @@ class GatedLinear(MaskableLinear):
 
     def _apply(self, *args: Any, **kwargs: Any) -> GatedLinear:
         super()._apply(*args, **kwargs)
+        self.set_noise(self._noise)
         self.mask = self.mask.float()  # model.half() is for the weights; a gate is compared with 0 and 1
         return self

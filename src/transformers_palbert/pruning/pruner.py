@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -74,8 +75,7 @@ class Pruner:
         self.model, self.config, self.total_steps = model, config, total_steps
         self.step, self.density = 0, 1.0
         self._loaded = False  # masks that nobody has looked at yet
-        self._select(None)
-        self._scores = ScoreStep(model, config, total_steps)
+        self._select({})
         stepping = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has no hooks of its own
         self._hooks = [
             stepping.register_step_pre_hook(self._before_step),
@@ -86,7 +86,7 @@ class Pruner:
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         self._take_loaded()
-        self._scores.before(optimizer)
+        self._scores.before(optimizer, self.step)
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         # fused optimizers divide by a GradScaler's factor and skip steps themselves, and these attributes tell them to
@@ -108,14 +108,17 @@ class Pruner:
         self.density = self.config.density_at(self.step, self.total_steps)
         if self.config.updates_at(self.step, self.total_steps):
             self._kept = self._selection.apply(self.density)
+        self._scores.draw(self.step)
         self._write_state()
 
-    def _select(self, stored: Any) -> None:
-        """Find the units and what they cost; ``stored``: what they cost when the run began."""
-        self._costs = run_costs(self.model, self.config, stored)
+    def _select(self, stored: Mapping[str, Any]) -> None:
+        """Find the units and what they cost, or go on with what is ``stored`` of an interrupted run."""
+        self._costs = run_costs(self.model, self.config, stored.get("costs"))
         self._selection = Selection(self.model, self.config, self._costs)
         self._selection.require_reachable()
-        self._kept = self._selection.weights
+        self._kept = self._selection.kept()
+        self._scores = ScoreStep(self._selection, self.total_steps)
+        self._scores.go_on(stored.get("multipliers"))
 
     def _write_state(self) -> None:
         write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
@@ -151,9 +154,16 @@ class Pruner:
         return self.model
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the schedule, the settings and, where units compete, their costs, as plain values."""
-        costs = {} if self._costs is None else {"costs": self._costs.to_dict()}
-        return {"step": self.step, "settings": {**self.config.to_dict(), "total_steps": self.total_steps}, **costs}
+        """The place in the schedule and the settings, as plain values, and what the run has measured and learned."""
+        own = {
+            "costs": None if self._costs is None else self._costs.to_dict(),
+            "multipliers": self._scores.multipliers,
+        }
+        return {
+            "step": self.step,
+            "settings": {**self.config.to_dict(), "total_steps": self.total_steps},
+            **{key: value for key, value in own.items() if value is not None},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the place of ``state``; load the state of model and optimizer as well, before or after.
@@ -167,5 +177,6 @@ class Pruner:
             raise PruningError(f"The state is that of a run with other settings: {'; '.join(changed)}.")
         self.step, self._loaded = state["step"], True
         self.density = self.config.density_at(self.step, self.total_steps)
-        self._select(state.get("costs"))
+        self._select(state)
+        self._scores.draw(self.step)
         self._write_state()

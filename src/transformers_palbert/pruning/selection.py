@@ -174,7 +174,10 @@ class Selection:
         """
         if getattr(self.model, TOLD_APART, False):
             return
-        for name, scores in self.scores_by_matrix().items():
+        found = self.scores_by_matrix()
+        if self.config.score.stochastic:  # a gate that was drawn wholly open so far has learned nothing yet
+            found = {"all gates": torch.cat([scores.flatten() for scores in found.values()])}
+        for name, scores in found.items():
             if scores.numel() > 1 and bool(scores.min() == scores.max()):
                 raise PruningError(
                     f"All {self.config.method} scores of {name} equal {scores.flatten()[0].item():g}: there is"

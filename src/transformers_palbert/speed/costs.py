@@ -40,6 +40,14 @@ class Curve:
         places = np.asarray(counts, dtype=np.float64)
         return np.asarray(np.interp(places, self.counts, self.costs), dtype=np.float64)
 
+    def slope(self, count: float) -> float:
+        """How much one unit more costs at ``count``; at a bend, one more unit downwards; 0 outside of what is known."""
+        place = int(np.searchsorted(self.counts, count)) - 1
+        if not 0 <= place < len(self.counts) - 1:
+            return 0.0
+        rise, run = self.costs[place + 1] - self.costs[place], self.counts[place + 1] - self.counts[place]
+        return rise / run
+
 
 @dataclass(frozen=True)
 class StructureCosts:
