@@ -288,8 +288,9 @@ class TestInATrainer:
     def test_the_expected_cost_reaches_the_target(self, tmp_path: Path) -> None:
         trainer = gated_trainer(tmp_path, settings={"target_sparsity": 0.4}, max_steps=120, rows=64)
         trainer.train()
-        logs = [entry for entry in trainer.state.log_history if "density_expected" in entry]
-        assert logs[0]["density_expected"] == 1.0
+        logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+        held = [entry["step"] for entry in logs if "density_expected" in entry]
+        assert (held[0], held[-1], len(held)) == (25, 90, 66)  # from the warm-up's end until the cool-down
         assert logs[89]["density_expected"] == pytest.approx(0.6, abs=0.05)
         assert logs[-1]["density_encoder"] == pytest.approx(0.6, abs=0.006)
 

@@ -185,7 +185,8 @@ def test_finished_models_are_cut_and_load_again(kind: str, target: str, tmp_path
     for name, mask in masks.items():
         path = next(path for path in sizes if path in name)
         left = sizes[path].heads if "attention" in name else sizes[path].units
-        assert left == max(int(mask.sum()), int("attention" in name))
+        # attention without any head may keep one that is dead
+        assert left == int(mask.sum()) or ("attention" in name and not mask.any() and left == 1)
     found = model(**qa_batch()).start_logits
     torch.testing.assert_close(found, recorder.logits[8], rtol=1e-5, atol=1e-5)
     trainer.save_model()

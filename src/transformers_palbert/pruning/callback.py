@@ -317,16 +317,16 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add to training and evaluation logs: ``density_encoder``, ``density_total`` and ``pruning_progress``.
 
-        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut; and, where gates
-        are drawn, ``density_expected``: what the model costs at the expected number of open gates, as a share.
+        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut; and, while gates
+        are held to a budget, ``density_expected``: what the expected number of open gates costs, as a share.
         """
         logs: dict[str, Any] = kwargs.get("logs") or {}
         prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
         if self._sizes is None or not (prefix or "loss" in logs):
             return
         facts = self._sizes.densities(self._kept, prefix) | {f"{prefix}pruning_progress": max(0.0, self._progress)}
-        if not prefix and self._scores.gates is not None:
-            facts["density_expected"] = self._scores.gates.share
+        if not prefix and self._scores.expected is not None:
+            facts["density_expected"] = self._scores.expected
         if not prefix and self._losses.dense is not None and self.density < 1:
             facts["lost_since_dense"] = logs["loss"] - self._losses.dense
         logs.update(facts)

@@ -70,6 +70,11 @@ class ScoreStep:
             self.gates.draw(step)
 
     @property
+    def expected(self) -> float | None:
+        """The expected cost of the last step, as a share of the dense model's, where gates were held to a budget."""
+        return None if self.gates is None else self.gates.share
+
+    @property
     def multipliers(self) -> list[float] | None:
         """Those of the constraint on gates that are drawn, as plain values to be stored with the run; None: none."""
         return None if self.gates is None else self.gates.state()

@@ -30,12 +30,13 @@ class StochasticGates:
 
     Attributes:
         multipliers: λ₁ and λ₂, to be stored with the run.
-        share: The expected cost as a share of the dense model's, when it was last looked at.
+        share: The expected cost in the last step, as a share of the dense model's; None where nothing held it down.
     """
 
     def __init__(self, selection: Selection, total_steps: int, seed: int = 0) -> None:
         self.selection, self.total_steps, self.seed = selection, total_steps, seed
-        self.multipliers, self.share = Multipliers(), 1.0
+        self.multipliers = Multipliers()
+        self.share: float | None = None
         gated = (selection.layers[units.gate] for units in selection.sets if units.gate is not None)
         self.layers = [layer for layer in gated if isinstance(layer, GatedLinear)]
         self._excess: float | None = None
@@ -64,7 +65,7 @@ class StochasticGates:
         What is added is proportional to the gradient of the loss, so that it does not matter whether a GradScaler has
         divided that by its factor already.
         """
-        self._excess = None
+        self._excess = self.share = None
         odds = [layer.scores for layer in self.layers if layer.scores is not None]
         if self._progress(step) < 0 or self.rests(step) or any(odd.grad is None for odd in odds):
             return

@@ -107,7 +107,7 @@ def flop_costs(model: nn.Module, length: int) -> StructureCosts:
     """
     head, unit = _weights_of_units(model)
     layer, size = _largest_layer(model)
-    width = layer.query.out_features // size
+    width = layer.query.out_features // max(1, size)
     return StructureCosts(*_straight(model, 2.0 * length * head + 4.0 * length**2 * width, 2.0 * length * unit))
 
 
@@ -123,7 +123,7 @@ def _weights_of_units(model: nn.Module) -> tuple[int, int]:
     layer, heads = _largest_layer(model)
     of_heads = (layer.query, layer.key, layer.value, layer.attention_output)
     units = (layer.ffn_in.in_features, layer.ffn_out.out_features)
-    return sum(linear.weight.numel() for linear in of_heads) // heads, sum(units)
+    return sum(linear.weight.numel() for linear in of_heads) // max(1, heads), sum(units)
 
 
 def _largest_layer(model: nn.Module) -> tuple[Any, int]:
