@@ -120,8 +120,8 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
         """As ``Trainer`` does; a student reads its teacher's cached logits, which its forward does not name."""
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            cached = COLUMNS if lesson_of(self.model) is not None else ()
-            self._signature_columns = [*(self._signature_columns or ()), *cached]
+            columns: Any = self._signature_columns  # which transformers declares as None
+            columns += COLUMNS if lesson_of(self.model) is not None else ()
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""
