@@ -1,4 +1,4 @@
-"""``palbert shrink``: a trained model made faster without training."""
+"""``palbert shrink``: a trained model made faster, or its embeddings smaller, without training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ..errors import ConfigurationError
 from .models import DeviceOption
 from .output import JsonOption, make_table, show, write_json
+from .shrink_embeddings import CharactersOption, RankOption, VocabularyOption, shrink_embeddings
 
 if TYPE_CHECKING:
     from ..compaction.shrinking import Shrunk
@@ -24,10 +25,21 @@ def shrink(
     model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
     out: Annotated[Path, typer.Argument(help="New folder to write; it must not exist, or be empty.")],
     data: Annotated[
-        Path,
-        typer.Option("--data", "-d", exists=True, help="Questions with answers, of the kind that the model reads."),
-    ],
-    speedup: Annotated[float, typer.Option("--speedup", "-s", help="How many times as fast it is to be, as in 1.5.")],
+        Path | None,
+        typer.Option(
+            "--data",
+            "-d",
+            exists=True,
+            help="With --speedup: questions with answers, of the kind that the model reads.",
+        ),
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option("--speedup", "-s", help="How many times as fast it is to be, as in 1.5; needs --data."),
+    ] = None,
+    vocabulary: VocabularyOption = None,
+    keep_characters: CharactersOption = True,
+    embedding_rank: RankOption = None,
     test: Annotated[
         Path | None,
         typer.Option("--test", "-t", exists=True, help="Other questions to score before and after; by default none."),
@@ -47,13 +59,17 @@ def shrink(
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a trained model faster by removing attention heads and feed-forward units, without training it.
+    """Make a trained model faster or its embeddings smaller, without training it.
 
-    How long layers take is measured on this machine, in float32, and what removals cost is estimated on some hundred
-    questions, never those that the model will be judged by. The result loads with from_pretrained after
-    `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+    With --speedup, attention heads and feed-forward units are removed. How long layers take is measured on this machine,
+    in float32, and what removals cost is estimated on some hundred questions, never those that the model will be judged
+    by. With --vocabulary and --embedding-rank, the embeddings get fewer rows and fewer columns: that saves space, not
+    time. The result loads with from_pretrained after `import transformers_palbert`, can be fine-tuned, packed and
+    shrunk again.
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
+
+    Example of a vocabulary: palbert shrink ./my-model ./small --vocabulary corpus.txt.xz --vocabulary train.json
     """
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -66,27 +82,39 @@ def shrink(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
+    if speedup is None and not vocabulary and embedding_rank is None:
+        raise ConfigurationError("There is nothing to do: give --speedup, --vocabulary or --embedding-rank.")
+    if (speedup is None) != (data is None):
+        raise ConfigurationError(
+            "--speedup and --data belong together: what a removal costs is estimated on questions."
+        )
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
-    questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
-    check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
-    chosen = questions.select(range(min(examples, len(questions))))
-    batches = [
-        {name: tensor.to(where) for name, tensor in batch.items()}
-        for batch in question_batches(chosen, tokenizer, settings)
-    ]
-    result = shrink_model(
-        reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
-    )
-    result.model.save_pretrained(out)
+    dtype: Any = torch.float32 if speedup is not None else "auto"
+    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype).to(where)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    result: Shrunk | None = None
+    if speedup is not None and data is not None:
+        settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
+        questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
+        check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
+        chosen = questions.select(range(min(examples, len(questions))))
+        batches = [
+            {name: tensor.to(where) for name, tensor in batch.items()}
+            for batch in question_batches(chosen, tokenizer, settings)
+        ]
+        result = shrink_model(
+            reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
+        )
+        reader = result.model
+    tokenizer, embeddings = shrink_embeddings(reader, tokenizer, vocabulary or [], keep_characters, embedding_rank)
+    reader.save_pretrained(out)
     tokenizer.save_pretrained(out)
     scores = {} if test is None else {name: _score(where, test) for name, where in (("before", model), ("after", out))}
     if json:
-        write_json(_facts(result, scores))
+        write_json({**_facts(result), **embeddings.facts(model, out), "scores": scores})
     else:
-        show(_sizes(result), _summary(result, scores, out))
+        parts = [] if result is None else [_sizes(result), _speed(result)]
+        show(*parts, *embeddings.summary(model, out), *_compared(scores), f"In {out}.")
 
 
 def _score(model: str | Path, test: Path) -> dict[str, float]:
@@ -101,10 +129,12 @@ def _score(model: str | Path, test: Path) -> dict[str, float]:
     return {name.lower(): float(value) for name, value in scores.items() if name.lower() in _SCORES}
 
 
-def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _facts(result: Shrunk | None) -> dict[str, Any]:
+    if result is None:
+        return {}
     sizes = {path: {"heads": size.heads, "units": size.units} for path, size in result.sizes.items()}
     timed = {"batch_size": result.batch_size, "length": result.length}
-    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes, "scores": scores}
+    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes}
 
 
 def _sizes(result: Shrunk) -> Any:
@@ -117,12 +147,11 @@ def _sizes(result: Shrunk) -> Any:
     return make_table(["layer", "heads", "", "units", ""], rows)
 
 
-def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:
+def _speed(result: Shrunk) -> str:
     shape = f"{result.batch_size} × {result.length} tokens"
-    lines = [
-        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}."
-    ]
-    for name in scores.get("before", {}):
-        before, after = (scores[when][name] for when in ("before", "after"))
-        lines.append(f"{name}: {before:.2f} before, {after:.2f} after")
-    return "\n".join(lines)
+    return f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}."
+
+
+def _compared(scores: dict[str, dict[str, float]]) -> list[str]:
+    before, after = scores.get("before", {}), scores.get("after", {})
+    return [f"{name}: {before[name]:.2f} before, {after[name]:.2f} after" for name in before]
