@@ -303,7 +303,7 @@ def test_merges_of_kept_tokens_stay() -> None:
 def test_random_texts_have_no_new_unknown_token(pair: tuple[Any, Any]) -> None:
     model, tokenizer = pair
     small = shrink(model, tokenizer).tokenizer
-    letters = sorted(set("".join(TRAINING))) + ["é", "𝔘", "ß", "-", " "]
+    letters = sorted({*"".join(TRAINING), "é", "𝔘", "ß", "-", " "})
     chance = random.Random(0)
     for _ in range(300):
         text = "".join(chance.choices(letters, k=12))

@@ -61,11 +61,11 @@ def shrink(
 ) -> None:
     """Make a trained model faster or its embeddings smaller, without training it.
 
-    With --speedup, attention heads and feed-forward units are removed. How long layers take is measured on this machine,
-    in float32, and what removals cost is estimated on some hundred questions, never those that the model will be judged
-    by. With --vocabulary and --embedding-rank, the embeddings get fewer rows and fewer columns: that saves space, not
-    time. The result loads with from_pretrained after `import transformers_palbert`, can be fine-tuned, packed and
-    shrunk again.
+    With --speedup, attention heads and feed-forward units are removed. How long layers take is measured on this
+    machine, in float32, and what removals cost is estimated on some hundred questions, never those that the model will
+    be judged by. With --vocabulary and --embedding-rank, the embeddings get fewer rows and fewer columns: that saves
+    space, not time. The result loads with from_pretrained after `import transformers_palbert`, can be fine-tuned,
+    packed and shrunk again.
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
 

@@ -13,10 +13,10 @@ sees a vector without its mean up to rotation only: it divides by its length. So
 and the product to decompose is ``M L``, where ``L Lᵀ`` is the mean of ``u uᵀ`` over the directions ``u = Px / ‖Px‖``
 that occur, each as often as its token does: ``M L = V S Wᵀ``. Its ``k`` largest singular values give the best outputs
 of rank ``k``, ``V Vᵀ M u``. They depend on ``k`` numbers ``Vᵀ M x`` alone, and what these tell of the whole vector is,
-by least squares, ``x̂ = L W S⁻¹ Vᵀ M x``. The narrow tables hold the coordinates of ``x̂`` in an orthonormal basis, and one
-number more, which gives the sum its old length, since the norm divides by that: for each token the root of the mean of
-``‖Px‖² - ‖x̂‖²`` over positions and types. For a single sum that is a little off, so what comes out is near the best of
-rank ``k``, and :func:`reduce_embedding_rank` measures how near. Turned into vectors without mean, all of that fits
+by least squares, ``x̂ = L W S⁻¹ Vᵀ M x``. The narrow tables hold the coordinates of ``x̂`` in an orthonormal basis, and
+one number more, which gives the sum its old length, since the norm divides by that: for each token the root of the mean
+of ``‖Px‖² - ‖x̂‖²`` over positions and types. For a single sum that is a little off, so what comes out is near the best
+of rank ``k``, and :func:`reduce_embedding_rank` measures how near. Turned into vectors without mean, all of that fits
 ``r = k + 2`` numbers, in which the same classes compute the same formula. Nothing is lost where the sums that occur lie
 in ``k`` directions.
 """
