@@ -70,3 +70,48 @@ def test_a_malformed_file_is_one_error_line(palbert, write):
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert "bad.json" in result.stderr
+
+
+class TestSplit:
+    """``palbert data split``."""
+
+    def squad(self, write, articles=6):
+        data = [
+            {
+                "title": f"T{number}",
+                "paragraphs": [
+                    {"context": f"text {number}", "qas": [{"id": f"{number}-{q}", "question": "?", "answers": []}]}
+                    for q in range(2)
+                ],
+            }
+            for number in range(articles)
+        ]
+        return write("dev.json", {"data": data})
+
+    def test_parts_share_no_article(self, palbert, write, tmp_path):
+        file = self.squad(write)
+        out = tmp_path / "parts"
+        result = palbert("data", "split", file, "--fractions", "0.5,0.5", "--seed", 3, "--out", out, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert [(part["articles"], part["samples"], part["negatives"]) for part in found] == [(3, 6, 6)] * 2
+        parts = [load_qa_dataset(out / f"dev-{number}.json") for number in (1, 2)]
+        assert not set(parts[0]["title"]) & set(parts[1]["title"])
+        assert sorted([*parts[0]["id"], *parts[1]["id"]]) == sorted(load_qa_dataset(file)["id"])
+
+    def test_a_table(self, palbert, write):
+        table = rows(palbert("data", "split", self.squad(write), "--fractions", "0.8,0.2").stdout)
+        assert (table["dev-1.json"], table["dev-2.json"]) == (["5", "10", "10"], ["1", "2", "2"])
+
+    def test_nothing_is_overwritten(self, palbert, write):
+        file = self.squad(write)
+        assert palbert("data", "split", file).exit_code == 0
+        result = palbert("data", "split", file)
+        assert result.exit_code == 1
+        assert "exists" in result.stderr
+
+    def test_fractions_that_cannot_be(self, palbert, write):
+        for fractions, message in (("a,b", "numbers with commas"), ("0.5", "add up to 1")):
+            result = palbert("data", "split", self.squad(write), "--fractions", fractions)
+            assert result.exit_code == 1
+            assert message in result.stderr

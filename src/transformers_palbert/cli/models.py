@@ -14,6 +14,8 @@ from ..errors import ConfigurationError, PalBertError
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
+    from ..qa.evaluation_decoding import QAPredictions
+    from ..qa.settings import AnsweringSettings
 
 __all__ = [
     "BatchSizeOption",
@@ -29,6 +31,7 @@ __all__ = [
     "NBestOption",
     "StrideOption",
     "ThresholdOption",
+    "answer_all",
     "load_questions",
     "load_reader",
     "probe_text",
@@ -125,6 +128,30 @@ def load_reader(
         given={name: value for name, value in given.items() if value is not None},
     )
     return Reader(pipe.model, pipe.tokenizer, settings)
+
+
+def answer_all(
+    model: str, records: list[dict[str, Any]], *, impossible: bool, batch_size: int, device: str | None
+) -> tuple[QAPredictions, AnsweringSettings]:
+    """The answers of a model with the settings saved with it, with a progress bar; the model is let go afterwards.
+
+    Args:
+        model: Folder or name on the Hub.
+        records: The questions.
+        impossible: Whether a question may have no answer, where the model does not say.
+        batch_size: Windows that pass through the model at once.
+        device: Where to compute; None for the fastest device.
+    """
+    from ..qa.answering import question_blocks
+    from ..qa.evaluation_decoding import QAPredictions
+
+    reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
+    found = QAPredictions({}, {}, {})
+    for block in watch(question_blocks(records, batch_size), model):
+        answers = reader.answer(block, batch_size=batch_size)
+        for name, values in vars(answers).items():
+            getattr(found, name).update(values)
+    return found, reader.settings
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:

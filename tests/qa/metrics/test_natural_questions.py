@@ -86,7 +86,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_the_best_threshold_by_hand() -> None:
-    """At 5: 1 of 1 right, recall 1/2, F1 2/3. At 4: 1 of 3 right, recall 1/2, F1 2/5. At 1: 2 of 4, recall 1, F1 2/3."""
+    """At 5, 1 of 1 is right, recall 1/2, F1 2/3; at 4, 1 of 3 is, F1 2/5; at 1, 2 of 4 are, recall 1, F1 2/3."""
     outcomes = [
         Outcome(True, True, True, 5.0),
         Outcome(False, True, False, 4.0),
