@@ -70,11 +70,15 @@ def fit_null_threshold(
     chosen = choose_null_threshold(_paired(spans, development), odds)
     asked = _paired(spans, test)
     own = {question.id: odds[question.id] for question in asked}
-    scores = [
-        {name: value for name, value in score_squad_v2(asked, own, at).items() if not name.startswith("best_")}
-        for at in (before, chosen)
-    ]
-    return FittedThreshold(chosen, *scores, chosen_on=len(development), scored_on=len(test))
+    return FittedThreshold(
+        chosen, _figures(asked, own, before), _figures(asked, own, chosen), len(development), len(test)
+    )
+
+
+def _figures(questions: Sequence[ScoredQuestion], odds: Mapping[str, float], threshold: float) -> dict[str, float]:
+    """Figures of SQuAD 2.0 at one threshold, without those of the best one on these very questions."""
+    scores = score_squad_v2(questions, odds, threshold)
+    return {name: value for name, value in scores.items() if not name.startswith("best_")}
 
 
 def choose_null_threshold(questions: Sequence[ScoredQuestion], odds: Mapping[str, float]) -> float:

@@ -232,14 +232,15 @@ def _answer(record: Mapping[str, Any], where: str) -> NaturalAnswer:
 
 
 def _span(value: Any, where: str) -> TokenSpan | None:
-    ends = [value.get(name) for name in ("start_token", "end_token")] if isinstance(value, Mapping) else []
+    ends: list[Any] = [value.get(name) for name in ("start_token", "end_token")] if isinstance(value, Mapping) else []
     if not ends or any(isinstance(end, bool) or not isinstance(end, int) for end in ends):
         raise DatasetFormatError(f"{where}: expected whole numbers start_token and end_token, got {kind_of(value)}")
-    if max(ends) < 0:
+    start, end = ends
+    if start < 0 and end < 0:
         return None
-    if not 0 <= ends[0] < ends[1]:
-        raise DatasetFormatError(f"{where}: tokens {ends[0]} to {ends[1]} are no span")
-    return TokenSpan(*ends)
+    if not 0 <= start < end:
+        raise DatasetFormatError(f"{where}: tokens {start} to {end} are no span")
+    return TokenSpan(start, end)
 
 
 def _score(record: Mapping[str, Any], name: str, where: str) -> float:
