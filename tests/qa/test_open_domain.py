@@ -179,3 +179,10 @@ def test_a_folder_of_compressed_files(tmp_path: Path) -> None:
     mrqa(folder / "dev.jsonl.gz", qa("q1", ("sea",)))
     mrqa(folder / "train.jsonl.gz", qa("q2", ("sea",)))
     assert load_qa_dataset(folder, split="validation")["id"] == ["q1"]
+
+
+def test_flat_records_with_fields_of_these_forms_stay_flat(tmp_path: Path) -> None:
+    flat = {"question": "q", "context": "c b", "answer": "b", "positive_ctxs": [], "qas": [], "header": 1}
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps(flat))
+    assert load_qa_dataset(file)["context"] == ["c b"]

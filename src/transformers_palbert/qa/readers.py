@@ -87,11 +87,11 @@ def _reader_of(record: Any) -> Callable[[Records, str], Iterator[RawQuestion]]:
         return _squad_questions
     if isinstance(record, Mapping) and "context_text" in record:
         return _cmrc_list_questions
-    if isinstance(record, Mapping) and ("document_text" in record or "document_tokens" in record):
+    if isinstance(record, Mapping) and "question_text" in record:
         return _natural_questions
     if isinstance(record, Mapping) and "question" not in record and ("header" in record or "qas" in record):
         return _mrqa_questions
-    if isinstance(record, Mapping) and "positive_ctxs" in record:
+    if isinstance(record, Mapping) and "positive_ctxs" in record and "context" not in record:
         return _dpr_questions
     return _flat_questions
 
