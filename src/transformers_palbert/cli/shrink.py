@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,14 @@ import typer
 from ..errors import ConfigurationError
 from .models import DeviceOption
 from .output import JsonOption, make_table, show, write_json
-from .shrink_embeddings import CharactersOption, RankOption, VocabularyOption, shrink_embeddings
+from .shrink_embeddings import (
+    CharactersOption,
+    RankOption,
+    VocabularyOption,
+    load_to_shrink,
+    show_embeddings,
+    shrink_embeddings,
+)
 
 if TYPE_CHECKING:
     from ..compaction.shrinking import Shrunk
@@ -59,13 +67,13 @@ def shrink(
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a trained model faster or its embeddings smaller, without training it.
+    """Make a trained model faster by removing attention heads and feed-forward units, without training it.
 
-    With --speedup, attention heads and feed-forward units are removed. How long layers take is measured on this
-    machine, in float32, and what removals cost is estimated on some hundred questions, never those that the model will
-    be judged by. With --vocabulary and --embedding-rank, the embeddings get fewer rows and fewer columns: that saves
-    space, not time. The result loads with from_pretrained after `import transformers_palbert`, can be fine-tuned,
-    packed and shrunk again.
+    How long layers take is measured on this machine, in float32, and what removals cost is estimated on some hundred
+    questions, never those that the model will be judged by. The result loads with from_pretrained after
+    `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+
+    With --vocabulary and --embedding-rank, embeddings get fewer rows and fewer columns, which saves space and no time.
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
 
@@ -85,36 +93,33 @@ def shrink(
     if speedup is None and not vocabulary and embedding_rank is None:
         raise ConfigurationError("There is nothing to do: give --speedup, --vocabulary or --embedding-rank.")
     if (speedup is None) != (data is None):
-        raise ConfigurationError(
-            "--speedup and --data belong together: what a removal costs is estimated on questions."
-        )
+        raise ConfigurationError("--speedup and --data belong together: removals are judged by questions.")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype: Any = torch.float32 if speedup is not None else "auto"
-    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype).to(where)
+    smaller = partial(shrink_embeddings, corpus=vocabulary or [], keep_characters=keep_characters, rank=embedding_rank)
+    if speedup is None or data is None:
+        embeddings = smaller(*load_to_shrink(model), out)
+        compared = {} if test is None else {name: _score(of, test) for name, of in (("before", model), ("after", out))}
+        show_embeddings(embeddings, model, out, compared, json)
+        return
+    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
-    result: Shrunk | None = None
-    if speedup is not None and data is not None:
-        settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
-        questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
-        check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
-        chosen = questions.select(range(min(examples, len(questions))))
-        batches = [
-            {name: tensor.to(where) for name, tensor in batch.items()}
-            for batch in question_batches(chosen, tokenizer, settings)
-        ]
-        result = shrink_model(
-            reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
-        )
-        reader = result.model
-    tokenizer, embeddings = shrink_embeddings(reader, tokenizer, vocabulary or [], keep_characters, embedding_rank)
-    reader.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
+    questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
+    check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
+    chosen = questions.select(range(min(examples, len(questions))))
+    batches = [
+        {name: tensor.to(where) for name, tensor in batch.items()}
+        for batch in question_batches(chosen, tokenizer, settings)
+    ]
+    result = shrink_model(
+        reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
+    )
+    embeddings = smaller(result.model, tokenizer, out)
     scores = {} if test is None else {name: _score(where, test) for name, where in (("before", model), ("after", out))}
     if json:
-        write_json({**_facts(result), **embeddings.facts(model, out), "scores": scores})
+        write_json({**_facts(result, scores), **embeddings.facts(model, out)})
     else:
-        parts = [] if result is None else [_sizes(result), _speed(result)]
-        show(*parts, *embeddings.summary(model, out), *_compared(scores), f"In {out}.")
+        show(_sizes(result), _summary(result, scores, out), *embeddings.summary(model, out))
 
 
 def _score(model: str | Path, test: Path) -> dict[str, float]:
@@ -129,12 +134,10 @@ def _score(model: str | Path, test: Path) -> dict[str, float]:
     return {name.lower(): float(value) for name, value in scores.items() if name.lower() in _SCORES}
 
 
-def _facts(result: Shrunk | None) -> dict[str, Any]:
-    if result is None:
-        return {}
+def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
     sizes = {path: {"heads": size.heads, "units": size.units} for path, size in result.sizes.items()}
     timed = {"batch_size": result.batch_size, "length": result.length}
-    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes}
+    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes, "scores": scores}
 
 
 def _sizes(result: Shrunk) -> Any:
@@ -147,11 +150,12 @@ def _sizes(result: Shrunk) -> Any:
     return make_table(["layer", "heads", "", "units", ""], rows)
 
 
-def _speed(result: Shrunk) -> str:
+def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:
     shape = f"{result.batch_size} × {result.length} tokens"
-    return f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}."
-
-
-def _compared(scores: dict[str, dict[str, float]]) -> list[str]:
-    before, after = scores.get("before", {}), scores.get("after", {})
-    return [f"{name}: {before[name]:.2f} before, {after[name]:.2f} after" for name in before]
+    lines = [
+        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}."
+    ]
+    for name in scores.get("before", {}):
+        before, after = (scores[when][name] for when in ("before", "after"))
+        lines.append(f"{name}: {before:.2f} before, {after:.2f} after")
+    return "\n".join(lines)

@@ -12,13 +12,21 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from .output import format_bytes, format_count
+from .output import format_bytes, format_count, show, write_json
 
 if TYPE_CHECKING:
     from ..compaction.embedding_rank import ReducedRank
     from ..compaction.vocabulary import ShrunkVocabulary
 
-__all__ = ["CharactersOption", "RankOption", "ShrunkEmbeddings", "VocabularyOption", "shrink_embeddings"]
+__all__ = [
+    "CharactersOption",
+    "RankOption",
+    "ShrunkEmbeddings",
+    "VocabularyOption",
+    "load_to_shrink",
+    "show_embeddings",
+    "shrink_embeddings",
+]
 
 VocabularyOption = Annotated[
     list[Path] | None,
@@ -89,14 +97,41 @@ class ShrunkEmbeddings:
             yield f"Weight files: {format_bytes(files['before'])} → {format_bytes(files['after'])}."
 
 
+def load_to_shrink(model: str) -> tuple[Any, Any]:
+    """A question-answering model in the precision that it was saved in, and its tokenizer."""
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    return AutoModelForQuestionAnswering.from_pretrained(model, dtype="auto"), AutoTokenizer.from_pretrained(model)
+
+
 def shrink_embeddings(
+    model: Any, tokenizer: Any, out: Path, *, corpus: Sequence[Path], keep_characters: bool, rank: int | None
+) -> ShrunkEmbeddings:
+    """Shrink the embeddings of ``model``, in place, as the options ask; save it in ``out`` with its tokenizer."""
+    tokenizer, found = _shrunk(model, tokenizer, corpus, keep_characters, rank)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return found
+
+
+def show_embeddings(
+    found: ShrunkEmbeddings, before: str, after: Path, scores: dict[str, dict[str, float]], json: bool
+) -> None:
+    """Show what was done where nothing else was, and the scores before and after."""
+    if json:
+        write_json({**found.facts(before, after), "scores": scores})
+        return
+    compared = [
+        f"{name}: {value:.2f} before, {scores['after'][name]:.2f} after"
+        for name, value in scores.get("before", {}).items()
+    ]
+    show(*found.summary(before, after), *compared, f"In {after}.")
+
+
+def _shrunk(
     model: Any, tokenizer: Any, corpus: Sequence[Path], keep_characters: bool, rank: int | None
 ) -> tuple[Any, ShrunkEmbeddings]:
-    """Shrink the embeddings of ``model``, in place, as the options ask.
-
-    Returns:
-        The tokenizer to save with the model, and what was done.
-    """
+    """The tokenizer to save with the model, and what was done."""
     if not corpus and rank is None:
         return tokenizer, ShrunkEmbeddings()
     from ..compaction.corpus import corpus_texts, count_tokens
