@@ -130,30 +130,6 @@ def load_reader(
     return Reader(pipe.model, pipe.tokenizer, settings)
 
 
-def answer_all(
-    model: str, records: list[dict[str, Any]], *, impossible: bool, batch_size: int, device: str | None
-) -> tuple[QAPredictions, AnsweringSettings]:
-    """The answers of a model with the settings saved with it, with a progress bar; the model is let go afterwards.
-
-    Args:
-        model: Folder or name on the Hub.
-        records: The questions.
-        impossible: Whether a question may have no answer, where the model does not say.
-        batch_size: Windows that pass through the model at once.
-        device: Where to compute; None for the fastest device.
-    """
-    from ..qa.answering import question_blocks
-    from ..qa.evaluation_decoding import QAPredictions
-
-    reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
-    found = QAPredictions({}, {}, {})
-    for block in watch(question_blocks(records, batch_size), model):
-        answers = reader.answer(block, batch_size=batch_size)
-        for name, values in vars(answers).items():
-            getattr(found, name).update(values)
-    return found, reader.settings
-
-
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
     """Questions of a file in the SQuAD schema, and the metric to count with.
 
@@ -186,6 +162,30 @@ def watch(items: Iterable[Any], name: str) -> Iterable[Any]:
     """Pass ``items`` on, with a progress bar on stderr where that is a terminal."""
     console = Console(stderr=True)
     return track(items, name, console=console, transient=True, disable=not console.is_terminal)
+
+
+def answer_all(
+    model: str, records: list[dict[str, Any]], *, impossible: bool, batch_size: int, device: str | None
+) -> tuple[QAPredictions, AnsweringSettings]:
+    """The answers of a model with the settings saved with it, with a progress bar; the model is let go afterwards.
+
+    Args:
+        model: Folder or name on the Hub.
+        records: The questions.
+        impossible: Whether a question may have no answer, where the model does not say.
+        batch_size: Windows that pass through the model at once.
+        device: Where to compute; None for the fastest device.
+    """
+    from ..qa.answering import question_blocks
+    from ..qa.evaluation_decoding import QAPredictions
+
+    reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
+    found = QAPredictions({}, {}, {})
+    for block in watch(question_blocks(records, batch_size), model):
+        answers = reader.answer(block, batch_size=batch_size)
+        for name, values in vars(answers).items():
+            getattr(found, name).update(values)
+    return found, reader.settings
 
 
 def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
