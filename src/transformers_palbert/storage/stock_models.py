@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..errors import StorageError
 from ..model.pruning_state import PruningState, is_training_key
 from .files import read_headers
+from .packed_saves import save_whole
 from .quantizer import SparseQuantizer, note_density
 from .sparse_config import is_packed_config
 from .tensors import is_packed
@@ -29,20 +31,40 @@ _CURE = (
 def save_plain(save: Callable[..., None], model: Any, *args: Any, **kwargs: Any) -> None:
     """``model.save_pretrained`` with a config that is true: of the density now, and silent of other packed weights.
 
-    A packed save describes its own weights afterwards.
+    A packed save describes its own weights afterwards. Models that this package defines, prunes or cuts are saved as a
+    whole or not at all, dense ones too; any other model is saved as it always was.
     """
     if _is_finished(model):
         weights = kwargs.get("state_dict") or dict(model.named_parameters(remove_duplicate=False))
         if all(map(_is_whole, weights.values())):
             note_density(model, weights)
+    save_model = partial(save, model)
     with _without_description(model.config):
-        save(model, *args, **kwargs)
+        if _is_of_this_package(model) and not _is_part_of_a_save(model) and not kwargs.get("variant"):
+            save_whole(save_model, model, *args, **kwargs)
+        else:
+            save_model(*args, **kwargs)
+
+
+def _is_of_this_package(model: Any) -> bool:
+    defined = type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return defined or _pruning_of(model) is not None or hasattr(model.config, "layer_sizes")
+
+
+def _pruning_of(model: Any) -> Mapping[str, Any] | None:
+    values = getattr(model.config, "pruning", None)
+    ours = isinstance(values, Mapping) and "targets" in values  # configs of others may have a field of this name
+    return values if ours else None
+
+
+def _is_part_of_a_save(model: Any) -> bool:
+    """Whether a save of packed weights is under way, which is made whole by itself."""
+    return "save_pretrained" in vars(model)
 
 
 def _is_finished(model: Any) -> bool:
     """Whether ``model`` was pruned to the end, and is saved dense. On the way there the callback keeps count."""
-    values = getattr(model.config, "pruning", None)
-    if not isinstance(values, Mapping) or "targets" not in values:  # configs of others may have a field of this name
+    if (values := _pruning_of(model)) is None:
         return False
     quantizer = getattr(model, "hf_quantizer", None)
     dense = quantizer is None or (isinstance(quantizer, SparseQuantizer) and not quantizer.packs)

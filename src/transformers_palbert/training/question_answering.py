@@ -47,6 +47,7 @@ from .arguments import DataArguments, DistillationArguments, ModelArguments, Pru
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
 from .null_threshold import require_threshold_options, threshold_scores
+from .pushing import require_push
 from .run_arguments import RunArguments, further_scores
 from .setup import (
     answering_settings,
@@ -158,8 +159,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
     if data.escape_formulas and not data.predictions_csv:
         raise ConfigurationError("--escape_formulas has nothing to escape without --predictions_csv.")
-    if arguments.run.push_logs and not args.push_to_hub:
-        raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
+    require_push(arguments.run.push_logs, args)
     if arguments.run.memory_limit_gb is not None:
         limit_memory(arguments.run.memory_limit_gb, args.device)
     set_seed(args.seed)
