@@ -196,9 +196,9 @@ def _with_parents(model: nn.Module, module: nn.Module) -> list[nn.Module]:
 
 
 def _move_ids(settings: Any, ids: Mapping[int, int], tokenizer: Any) -> None:
-    """Give the fields ``…_token_id`` of a configuration the new ids."""
+    """Give the fields of a configuration whose names end in ``token_id`` the new ids."""
     for name, value in list(vars(settings).items()):
-        if not name.endswith("_token_id") or value is None:
+        if not name.endswith("token_id") or value is None:
             continue
         if isinstance(value, list):
             setattr(settings, name, [ids[old] for old in value if old in ids])
