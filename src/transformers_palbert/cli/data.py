@@ -78,7 +78,7 @@ def split(
 
     records = load_qa_dataset(file).to_list()
     parts = {"article": split_by_article}[by](records, _numbers(fractions), seed=seed)
-    stem, folder = file.name.split(".")[0], out or file.parent
+    stem, folder = Path(file.name.removesuffix(".gz")).stem, out or file.parent
     targets = [folder / f"{stem}-{number}.json" for number in range(1, len(parts) + 1)]
     if taken := [target for target in targets if target.exists()]:
         raise ConfigurationError(f"{taken[0]} exists; move it away, or give another folder with --out.")

@@ -46,7 +46,13 @@ _DEFAULT = "by default what is saved with the model"
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
 DataOption = Annotated[
-    Path, typer.Option("--data", "-d", exists=True, help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")
+    Path,
+    typer.Option(
+        "--data",
+        "-d",
+        exists=True,
+        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet.",
+    ),
 ]
 MetricOption = Annotated[
     Metric | None,

@@ -64,7 +64,7 @@ def count_tokens(tokenizer: Any, texts: Iterable[str]) -> Counts:
     backend.no_padding()
     counts = np.zeros(1 + max(backend.get_vocab(with_added_tokens=True).values()), dtype=np.int64)
     for batch in _batches(texts):
-        ids = [encoding.ids for encoding in backend.encode_batch(batch, add_special_tokens=False)]
+        ids = [encoding.ids for encoding in backend.encode_batch_fast(batch, add_special_tokens=False)]
         counts += np.bincount(np.concatenate([np.asarray(row, np.int64) for row in ids]), minlength=len(counts))
     return counts
 

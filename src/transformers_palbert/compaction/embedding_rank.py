@@ -71,7 +71,7 @@ def reduce_embedding_rank(
     """Give ``model`` embeddings of ``rank`` numbers that come near its own after the projection; in place.
 
     The model loads with the same classes: ``embedding_size`` is a smaller number in its configuration. It can be
-    trained on, which is advisable where the error is above a few hundredths.
+    trained on.
 
     Args:
         model: ALBERT, PAL-BERT or ELECTRA with or without a task head, but no language model, whose head reads the

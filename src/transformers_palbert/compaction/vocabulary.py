@@ -88,6 +88,7 @@ def shrink_vocabulary(
         >>> found = shrink_vocabulary(model, tokenizer, lambda: open("corpus.txt"))  # doctest: +SKIP
         >>> found.tokenizer.save_pretrained("small"); model.save_pretrained("small")  # doctest: +SKIP
     """
+    _require_finished(model)
     settings = tokenizer_settings(tokenizer)
     if counts is None:
         counts = count_tokens(tokenizer, texts())
@@ -96,6 +97,7 @@ def shrink_vocabulary(
     used = counts.nonzero()[0].tolist()
     kept = tokens_to_keep(settings, used, characters=keep_characters) | _in_front_of_padding(model, tokenizer)
     ids = new_ids(settings, kept)
+    _require_rows(model, ids)
     small = cut_tokenizer(tokenizer, ids)
     again = count_tokens(small, texts())
     _require_same_counts(counts, again, ids)
@@ -137,24 +139,33 @@ def keep_tokens(model: PreTrainedModel, ids: Mapping[int, int], tokenizer: Any =
         ConfigurationError: if the model has no row for an id.
         PruningError: if the model is in the middle of being pruned.
     """
-    if is_prepared(model):
-        raise PruningError(
-            "The model is being pruned; finish the training, or call bake_masks(model), before tokens are dropped."
-        )
+    _require_finished(model)
+    _require_rows(model, ids)
     table: Any = model.get_input_embeddings()
-    rows = table.weight.shape[0]
     order = sorted(ids, key=lambda old: ids[old])
-    if order and max(order) >= rows:
-        raise ConfigurationError(
-            f"The tokenizer knows token {max(order)}, and {type(model).__name__} has embeddings for {rows}: they do not"
-            " belong together."
-        )
     _keep_rows(model, table, torch.tensor(order, device=table.weight.device))
     config: Any = model.config
     config.vocab_size = len(order)
     for settings in (config, getattr(model, "generation_config", None)):
         if settings is not None:
             _move_ids(settings, ids, tokenizer)
+
+
+def _require_finished(model: PreTrainedModel) -> None:
+    if is_prepared(model):
+        raise PruningError(
+            "The model is being pruned; finish the training, or call bake_masks(model), before tokens are dropped."
+        )
+
+
+def _require_rows(model: PreTrainedModel, ids: Mapping[int, int]) -> None:
+    """Raise unless the model has an embedding for each token."""
+    table: Any = model.get_input_embeddings()
+    if max(ids) >= (rows := table.weight.shape[0]):
+        raise ConfigurationError(
+            f"The tokenizer knows token {max(ids)}, and {type(model).__name__} has embeddings for {rows}: they do not"
+            " belong together."
+        )
 
 
 def _in_front_of_padding(model: PreTrainedModel, tokenizer: Any) -> set[int]:

@@ -97,7 +97,9 @@ class DataArguments:
     dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
     dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")
     train_file: str | None = _option(
-        None, "File of the training questions: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet."
+        None,
+        "File of the training questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR or flat"
+        " JSON/JSONL/CSV/Parquet.",
     )
     validation_file: str | None = _option(None, "File of the questions for --do_eval, in any of these formats.")
     test_file: str | None = _option(None, "File of the questions for --do_predict, in any of these formats.")
