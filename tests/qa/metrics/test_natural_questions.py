@@ -232,6 +232,22 @@ def test_predictions_of_the_official_form() -> None:
         ),
         ({"predictions": [{"example_id": 1, "long_answer": {"start_token": 3, "end_token": 3}}]}, "tokens 3 to 3"),
         ({"predictions": [{"example_id": 1, "long_answer_score": "x"}]}, "long_answer_score: expected a number"),
+        (
+            {"predictions": [{"example_id": 1, "long_answer": {"start_token": -1, "end_token": -1, "start_byte": 5}}]},
+            r"long_answer: has byte offsets alone",
+        ),
+        (
+            {
+                "predictions": [
+                    {
+                        "example_id": 1,
+                        "short_answers": [{"start_token": 1, "end_token": 2}],
+                        "yes_no_answer": "YES",
+                    }
+                ]
+            },
+            "predicts 'yes' and spans",
+        ),
     ],
 )
 def test_predictions_that_cannot_be_read(content: Any, message: str) -> None:

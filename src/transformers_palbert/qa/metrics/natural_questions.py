@@ -1,7 +1,7 @@
 """Short and long answers of Natural Questions, as the official script ``nq_eval`` counts them, as pure functions.
 
-That script was not at hand: this follows its published description, and is compared with a literal reference. Its
-rules:
+The rules were compared with the published text of that script, which was not run: it is written for Python 2. Tests
+compare the figures with a slow and literal reference. The rules:
 
 - A question has an answer if at least two of its annotators gave one (see
   :func:`~transformers_palbert.qa.natural_questions.is_answered`); spans, yes and no are all short answers.
@@ -219,11 +219,14 @@ def _answer(record: Mapping[str, Any], where: str) -> NaturalAnswer:
     spans = [
         _span(span, f"{where}.short_answers[{index}]") for index, span in enumerate(record.get("short_answers") or [])
     ]
+    found = tuple(span for span in spans if span is not None)
     yes_no = str(record.get("yes_no_answer") or "none").lower()
     if yes_no not in YES_NO:
         raise DatasetFormatError(f"{where}.yes_no_answer: expected one of {', '.join(YES_NO)}, got {yes_no!r}")
+    if found and yes_no != "none":
+        raise DatasetFormatError(f"{where}: predicts {yes_no!r} and spans; a short answer is one or the other")
     return NaturalAnswer(
-        tuple(span for span in spans if span is not None),
+        found,
         _score(record, "short_answers_score", where),
         yes_no,
         None if record.get("long_answer") is None else _span(record["long_answer"], f"{where}.long_answer"),
@@ -236,6 +239,9 @@ def _span(value: Any, where: str) -> TokenSpan | None:
     if not ends or any(isinstance(end, bool) or not isinstance(end, int) for end in ends):
         raise DatasetFormatError(f"{where}: expected whole numbers start_token and end_token, got {kind_of(value)}")
     start, end = ends
+    bytes_given = [value.get(name) for name in ("start_byte", "end_byte")]
+    if start < 0 and end < 0 and any(is_number(byte) and byte >= 0 for byte in bytes_given):
+        raise DatasetFormatError(f"{where}: has byte offsets alone; give start_token and end_token, which are compared")
     if start < 0 and end < 0:
         return None
     if not 0 <= start < end:
