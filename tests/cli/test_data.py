@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+from tests.qa.test_natural_questions import annotation, record, save
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.statistics import dataset_statistics
 
@@ -115,3 +116,26 @@ class TestSplit:
             result = palbert("data", "split", self.squad(write), "--fractions", fractions)
             assert result.exit_code == 1
             assert message in result.stderr
+
+
+class TestConvert:
+    """``palbert data convert``."""
+
+    def test_natural_questions_become_squad(self, palbert, tmp_path):
+        given = [record(annotation((7, 8)), example_id=1), record(annotation(yes_no="YES"), example_id=2)]
+        file, out = save(tmp_path / "nq.jsonl.gz", *given), tmp_path / "nq.json"
+        result = palbert("data", "convert", file, out)
+        assert result.exit_code == 0, result.output
+        assert "2 questions" in result.stdout
+        assert load_qa_dataset(out).to_list() == load_qa_dataset(file).to_list()
+        trained = tmp_path / "train.json"
+        assert palbert("data", "convert", file, trained, "--training").exit_code == 0
+        assert load_qa_dataset(trained)["id"] == ["1"]
+        table = rows(palbert("data", "stats", file).stdout)
+        assert (table["samples"], table["answers not in context"]) == (["2"], ["1"])
+
+    def test_nothing_is_overwritten(self, palbert, references):
+        for out in (references, references.with_suffix(".txt")):
+            result = palbert("data", "convert", references, out)
+            assert result.exit_code == 1
+            assert "give the name of a new file" in " ".join(result.stderr.split())

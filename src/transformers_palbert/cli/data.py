@@ -1,10 +1,11 @@
-"""``palbert data``: what a data set contains, and parts of it that share no article."""
+"""``palbert data``: what a data set contains, the same in the form of SQuAD, and parts that share no article."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 FORMS = "SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet; .gz too."
 FILES_PER_TABLE = 3  # what fits beside the labels in 80 columns
 
-data_app = typer.Typer(help="Look at data sets, and split them.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Look at data sets, convert and split them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at data sets, and split them."""
+    """Look at data sets, convert and split them."""
 
 
 @data_app.command()
@@ -54,6 +55,29 @@ def stats(
 
 
 @data_app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="New file to write, ending in .json.")],
+    training: Annotated[
+        bool, typer.Option("--training", help="Leave out questions that cannot be learnt from, as training does.")
+    ] = False,
+) -> None:
+    """Write a data set in the form of SQuAD 2.0, with offsets repaired.
+
+    What SQuAD files cannot hold is left out, such as the annotations of Natural Questions.
+
+    Example: palbert data convert nq-train.jsonl.gz nq-train.json --training
+    """
+    from ..qa.datasets import load_qa_dataset_with_report
+
+    if out.exists() or out.suffix != ".json":
+        raise ConfigurationError(f"{out} exists already, or does not end in .json; give the name of a new file.")
+    dataset, report = load_qa_dataset_with_report(file, training=training)
+    _write(out, dataset)
+    show(f"{report}. In {out}.")
+
+
+@data_app.command()
 def split(
     file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
     by: Annotated[
@@ -74,7 +98,7 @@ def split(
     Example: palbert data split dev.json --fractions 0.5,0.5 --seed 0
     """
     from ..qa.datasets import load_qa_dataset
-    from ..qa.splitting import split_by_article, squad_file
+    from ..qa.splitting import split_by_article
 
     records = load_qa_dataset(file).to_list()
     parts = {"article": split_by_article}[by](records, _numbers(fractions), seed=seed)
@@ -86,7 +110,7 @@ def split(
     sizes = []
     for target, part in zip(targets, parts, strict=True):
         chosen = [records[index] for index in part]
-        target.write_text(dumps(squad_file(chosen), ensure_ascii=False) + "\n", encoding="utf-8")
+        _write(target, chosen)
         articles = len({record["title"] or record["context"] for record in chosen})
         negatives = sum(not record["answers"]["text"] for record in chosen)
         sizes.append({"file": str(target), "articles": articles, "samples": len(chosen), "negatives": negatives})
@@ -99,6 +123,12 @@ def split(
             for size in sizes
         ]
         show(make_table(columns, rows), f"In {folder}.")
+
+
+def _write(file: Path, records: Iterable[Any]) -> None:
+    from ..qa.splitting import squad_file
+
+    file.write_text(dumps(squad_file(records), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _numbers(text: str) -> list[float]:
