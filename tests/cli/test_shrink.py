@@ -106,6 +106,15 @@ class TestEmbeddings:
         assert "albert, electra, palbert" in " ".join(result.stderr.split())
         assert not (tmp_path / "small").exists()
 
+    def test_a_rank_that_cannot_be_is_refused_before_anything_is_measured(
+        self, palbert, saved_model, answerable, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("transformers_palbert.compaction.shrinking.shrink", None)
+        options = ("--data", answerable, *OPTIONS, "--embedding-rank", 8)
+        result = palbert("shrink", saved_model, tmp_path / "small", *options)
+        assert result.exit_code == 1
+        assert "albert, electra, palbert" in " ".join(result.stderr.split())
+
     def test_a_rank(self, palbert, saved_model, tmp_path):
         shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20}
         tokenizer = AutoTokenizer.from_pretrained(saved_model)

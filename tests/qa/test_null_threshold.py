@@ -78,6 +78,8 @@ def test_parts_that_cannot_be() -> None:
         fit_null_threshold(spans, odds, development, [])
     with pytest.raises(DatasetFormatError, match="no prediction"):
         fit_null_threshold({"0": "x"}, odds, development, test)
+    with pytest.raises(DatasetFormatError, match="1 questions have no score of no answer, such as '1'"):
+        fit_null_threshold(spans, {"0": 1.0}, development, test)
 
 
 def test_the_best_spans_ignore_the_threshold() -> None:

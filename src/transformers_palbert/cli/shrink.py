@@ -16,6 +16,7 @@ from .shrink_embeddings import (
     RankOption,
     VocabularyOption,
     load_to_shrink,
+    require_shrinkable,
     show_embeddings,
     shrink_embeddings,
 )
@@ -103,6 +104,7 @@ def shrink(
         return
     reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    require_shrinkable(reader, tokenizer, vocabulary or [], embedding_rank)
     settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
     questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
     check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))

@@ -24,6 +24,7 @@ __all__ = [
     "ShrunkEmbeddings",
     "VocabularyOption",
     "load_to_shrink",
+    "require_shrinkable",
     "show_embeddings",
     "shrink_embeddings",
 ]
@@ -102,6 +103,23 @@ def load_to_shrink(model: str) -> tuple[Any, Any]:
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     return AutoModelForQuestionAnswering.from_pretrained(model, dtype="auto"), AutoTokenizer.from_pretrained(model)
+
+
+def require_shrinkable(model: Any, tokenizer: Any, corpus: Sequence[Path], rank: int | None) -> None:
+    """Say before minutes of other work what :func:`shrink_embeddings` would say behind it.
+
+    Raises:
+        ConfigurationError: if the embeddings cannot have this rank.
+        TokenizerError: if the tokenizer cannot lose tokens.
+    """
+    from ..compaction.embedding_rank import require_rank
+    from ..compaction.token_choice import tokens_to_keep
+    from ..compaction.tokenizer_cutting import tokenizer_settings
+
+    if rank is not None:
+        require_rank(model, rank)
+    if corpus:
+        tokens_to_keep(tokenizer_settings(tokenizer), ())
 
 
 def shrink_embeddings(

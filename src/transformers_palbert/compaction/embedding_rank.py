@@ -34,7 +34,7 @@ from ..errors import ConfigurationError, PruningError
 from ..pruning.convert import is_prepared
 from .corpus import Counts
 
-__all__ = ["ReducedRank", "reduce_embedding_rank"]
+__all__ = ["ReducedRank", "reduce_embedding_rank", "require_rank"]
 
 _SMALLEST = 3  # one direction, the rest of the length, and the mean that LayerNorm takes away
 _TINY = 1e-9  # nothing, in float64
@@ -86,9 +86,9 @@ def reduce_embedding_rank(
             is out of range.
         PruningError: if the model is in the middle of being pruned.
     """
+    require_rank(model, rank)
     embeddings, projection = _parts(model)
-    width = int(embeddings.word_embeddings.weight.shape[1])
-    _require_allowed(model, rank, width)
+    width = projection.in_features
     sums = _drawn_sums(embeddings, counts, seed)
     before, parameters = projection(_normalised(embeddings, sums)), _parameters(model)
     tables = {name: getattr(embeddings, name) for name in _TABLES}
@@ -128,7 +128,9 @@ def _parts(model: PreTrainedModel) -> tuple[Any, Any]:
     return base.embeddings, projection
 
 
-def _require_allowed(model: PreTrainedModel, rank: int, width: int) -> None:
+def require_rank(model: PreTrainedModel, rank: int) -> None:
+    """Raise what :func:`reduce_embedding_rank` would, before anything is computed."""
+    width = _parts(model)[1].in_features
     if not _SMALLEST <= rank < width:
         raise ConfigurationError(
             f"The embedding rank {rank} must be at least {_SMALLEST} and below the embedding_size {width} of the model."

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DatasetFormatError
 from .evaluation_decoding import QAPredictions
 from .metrics.inputs import ScoredQuestion, pair_questions
 from .metrics.squad_scoring import f1_of, score_squad_v2
@@ -60,6 +60,7 @@ def fit_null_threshold(
 
     Raises:
         ConfigurationError: if one part is empty, or a question is in both.
+        DatasetFormatError: if a question has no span or no odds.
     """
     if both := {question["id"] for question in development} & {question["id"] for question in test}:
         raise ConfigurationError(
@@ -67,6 +68,10 @@ def fit_null_threshold(
         )
     if not development or not test:
         raise ConfigurationError("A threshold needs questions that choose it, and others that it is judged by.")
+    if missing := [question["id"] for question in [*development, *test] if question["id"] not in odds]:
+        raise DatasetFormatError(
+            f"{len(missing)} questions have no score of no answer, such as {missing[0]!r}. Give one for each question."
+        )
     chosen = choose_null_threshold(_paired(spans, development), odds)
     asked = _paired(spans, test)
     own = {question.id: odds[question.id] for question in asked}
