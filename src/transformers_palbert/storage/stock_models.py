@@ -14,9 +14,10 @@ from typing import Any
 
 from ..errors import StorageError
 from ..model.pruning_state import PruningState, is_training_key
+from ..model.structure import known_structure
 from .files import read_headers
 from .packed_saves import save_whole
-from .quantizer import SparseQuantizer, note_density
+from .quantizer import SparseQuantizer, dense_quantizer, note_density
 from .sparse_config import is_packed_config
 from .tensors import is_packed
 
@@ -31,9 +32,17 @@ _CURE = (
 def save_plain(save: Callable[..., None], model: Any, *args: Any, **kwargs: Any) -> None:
     """``model.save_pretrained`` with a config that is true: of the density now, and silent of other packed weights.
 
-    A packed save describes its own weights afterwards. Models that this package defines, prunes or cuts are saved as a
-    whole or not at all, dense ones too; any other model is saved as it always was.
+    A packed save describes its own weights afterwards. So does that of a model with layers of sizes of their own, which
+    nobody could load otherwise. Models that this package defines, prunes or cuts are saved as a whole or not at all,
+    dense ones too; any other model is saved as it always was.
+
+    Raises:
+        StorageError: if layers have sizes of their own, and the config gives others, or the model is quantized.
     """
+    if _has_sizes(model) and not isinstance(getattr(model, "hf_quantizer", None), SparseQuantizer):
+        _describe_sizes(model)
+        model.save_pretrained(*args, **kwargs)
+        return
     if _is_finished(model):
         weights = kwargs.get("state_dict") or dict(model.named_parameters(remove_duplicate=False))
         if all(map(_is_whole, weights.values())):
@@ -48,7 +57,7 @@ def save_plain(save: Callable[..., None], model: Any, *args: Any, **kwargs: Any)
 
 def _is_of_this_package(model: Any) -> bool:
     defined = type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
-    return defined or _pruning_of(model) is not None or hasattr(model.config, "layer_sizes")
+    return defined or _pruning_of(model) is not None
 
 
 def _pruning_of(model: Any) -> Mapping[str, Any] | None:
@@ -60,6 +69,21 @@ def _pruning_of(model: Any) -> Mapping[str, Any] | None:
 def _is_part_of_a_save(model: Any) -> bool:
     """Whether a save of packed weights is under way, which is made whole by itself."""
     return "save_pretrained" in vars(model)
+
+
+def _has_sizes(model: Any) -> bool:
+    """Whether the config gives layers sizes of their own; those of others may have a field of this name."""
+    return known_structure(model) is not None and isinstance(getattr(model.config, "layer_sizes", None), Mapping)
+
+
+def _describe_sizes(model: Any) -> None:
+    """Let ``model`` be saved dense, in a file that says how it is read."""
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
+        raise StorageError(
+            f"The layers of {type(model).__name__} have sizes of their own, and it is quantized with"
+            f" {quantizer.quantization_config.quant_method}: no file can say both. Save it before it is quantized."
+        )
+    dense_quantizer().attach(model)
 
 
 def _is_finished(model: Any) -> bool:
