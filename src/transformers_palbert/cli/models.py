@@ -14,6 +14,8 @@ from ..errors import ConfigurationError, PalBertError
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
+    from ..qa.evaluation_decoding import QAPredictions
+    from ..qa.settings import AnsweringSettings
 
 __all__ = [
     "BatchSizeOption",
@@ -29,6 +31,7 @@ __all__ = [
     "NBestOption",
     "StrideOption",
     "ThresholdOption",
+    "answer_all",
     "load_questions",
     "load_reader",
     "probe_text",
@@ -43,7 +46,13 @@ _DEFAULT = "by default what is saved with the model"
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
 DataOption = Annotated[
-    Path, typer.Option("--data", "-d", exists=True, help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")
+    Path,
+    typer.Option(
+        "--data",
+        "-d",
+        exists=True,
+        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet.",
+    ),
 ]
 MetricOption = Annotated[
     Metric | None,
@@ -159,6 +168,30 @@ def watch(items: Iterable[Any], name: str) -> Iterable[Any]:
     """Pass ``items`` on, with a progress bar on stderr where that is a terminal."""
     console = Console(stderr=True)
     return track(items, name, console=console, transient=True, disable=not console.is_terminal)
+
+
+def answer_all(
+    model: str, records: list[dict[str, Any]], *, impossible: bool, batch_size: int, device: str | None
+) -> tuple[QAPredictions, AnsweringSettings]:
+    """The answers of a model with the settings saved with it, with a progress bar; the model is let go afterwards.
+
+    Args:
+        model: Folder or name on the Hub.
+        records: The questions.
+        impossible: Whether a question may have no answer, where the model does not say.
+        batch_size: Windows that pass through the model at once.
+        device: Where to compute; None for the fastest device.
+    """
+    from ..qa.answering import question_blocks
+    from ..qa.evaluation_decoding import QAPredictions
+
+    reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
+    found = QAPredictions({}, {}, {})
+    for block in watch(question_blocks(records, batch_size), model):
+        answers = reader.answer(block, batch_size=batch_size)
+        for name, values in vars(answers).items():
+            getattr(found, name).update(values)
+    return found, reader.settings
 
 
 def _load_pipeline(model: str, probe: str, device: str | None) -> Any:

@@ -98,7 +98,9 @@ class DataArguments:
     dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
     dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")
     train_file: str | None = _option(
-        None, "File of the training questions: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet."
+        None,
+        "File of the training questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR or flat"
+        " JSON/JSONL/CSV/Parquet.",
     )
     validation_file: str | None = _option(None, "File of the questions for --do_eval, in any of these formats.")
     test_file: str | None = _option(None, "File of the questions for --do_predict, in any of these formats.")
@@ -124,10 +126,18 @@ class DataArguments:
     null_score_diff_threshold: float = _option(
         0.0, "Answer nothing if the null score beats the best span by more than this (with --version_2_with_negative)."
     )
+    null_threshold_fraction: float | None = _option(
+        None,
+        "With --version_2_with_negative: choose that threshold on this share of the evaluation articles, as in 0.5, and"
+        " report the figures of the other articles with it and without.",
+    )
     n_best_size: int = _option(20, "Candidates considered per window, and kept in the n-best file.")
     max_answer_length: int = _option(30, "Longest answer, in tokens.")
     predictions_csv: str | None = _option(
         None, "Write the answers of --do_predict, or else of --do_eval, to this file as well: ID,Answer."
+    )
+    escape_formulas: bool = _option(
+        False, "In that file, write an apostrophe before what a spreadsheet program would take for a formula."
     )
 
     @property
