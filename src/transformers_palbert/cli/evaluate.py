@@ -146,7 +146,7 @@ def _ask(
     models: Sequence[str], records: list[dict[str, Any]], negative: bool, batch_size: int, device: str | None
 ) -> dict[str, str]:
     """The answers of a model, or those that several models vote for; one model is in memory at a time."""
-    from ..qa.answering import question_blocks
+    from ..qa.batches import question_blocks
     from ..qa.ensembles import vote_for_each
 
     found = []

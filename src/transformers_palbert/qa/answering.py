@@ -18,28 +18,21 @@ import numpy as np
 import torch
 
 from ..errors import ConfigurationError
+from .batches import padded_arrays, window_batches
 from .evaluation_decoding import FloatArray, QAPredictions, postprocess_predictions
 from .features import IntArray, Windows, encode_windows, offset_mapping
 from .kernels import fast_linear, fuse_activations
 from .settings import AnsweringSettings
-from .window_decoding import require_positive
 
 __all__ = [
-    "BATCHES_AHEAD",
     "Reader",
     "best_candidates",
     "decode_answers",
-    "longest_first",
     "padded_batch",
     "prepare_model",
-    "question_blocks",
     "span_logits",
-    "window_batches",
     "window_logits",
 ]
-
-BATCHES_AHEAD = 16
-"""A block of questions holds this many for each window of a batch: enough to sort windows by length."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +113,6 @@ def best_candidates(answers: QAPredictions, question_id: str, top_k: int) -> lis
     return [found.pop(predicted), *found][:top_k]  # a threshold may have chosen another than the most probable
 
 
-def question_blocks(records: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
-    """Cut ``records`` into blocks of some batches, within which windows are sorted by length."""
-    require_positive(batch_size=batch_size)
-    size = batch_size * BATCHES_AHEAD
-    return [records[at : at + size] for at in range(0, len(records), size)]
-
-
 def prepare_model(model: Any) -> Any:
     """Make a model ready to answer: without dropout, with fused activations; returns it."""
     model.eval()  # a model fresh from training would roll dice with every answer
@@ -173,32 +159,9 @@ def span_logits(model: Any, inputs: Mapping[str, torch.Tensor], device: torch.de
     return torch.stack((start, end)).float()
 
 
-def longest_first(lengths: Any) -> IntArray:
-    """An order of windows in which neighbours have nearly one length, so that a batch holds little padding.
-
-    The longest come first: if memory runs out, it does so at once. Windows of one length keep their order.
-    """
-    return np.argsort(-np.asarray(lengths), kind="stable")
-
-
-def window_batches(lengths: Any, batch_size: int) -> list[IntArray]:
-    """Numbers of the windows in batches, the longest first."""
-    order = longest_first(lengths)
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-
-
 def padded_batch(windows: Windows, batch: IntArray, tokenizer: Any, length: int = 0) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch, each of shape ``(batch, tokens)``, padded on the right to ``length`` at least."""
-    lengths = [len(windows.inputs["input_ids"][window]) for window in batch]
-    shape = len(batch), max(*lengths, length)
-    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    arrays = {"attention_mask": np.zeros(shape, dtype=np.int64)}
-    for row, tokens in enumerate(lengths):
-        arrays["attention_mask"][row, :tokens] = 1
-    for name in windows.inputs.keys() - arrays:
-        arrays[name] = np.full(shape, padding.get(name, 0), dtype=np.int64)
-        for row, (tokens, window) in enumerate(zip(lengths, batch, strict=True)):
-            arrays[name][row, :tokens] = windows.inputs[name][window]
+    """Model inputs of a batch, see :func:`~.batches.padded_arrays`."""
+    arrays = padded_arrays(windows, batch, tokenizer, length)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
