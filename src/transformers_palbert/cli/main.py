@@ -14,6 +14,7 @@ from .compare import compare
 from .compress import compress, decompress
 from .data import data_app
 from .evaluate import evaluate
+from .export import export
 from .inspect import inspect
 from .output import fail, warn
 from .pass_on import PASS_ON
@@ -82,6 +83,10 @@ Make a checkpoint small on disk, and plain again:
   palbert decompress ./small ./plain
 
 \b
+Write a model that answers without torch, in int8 if asked to:
+  palbert export ./my-model ./exported --format onnx --int8 --data dev.json
+
+\b
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
@@ -101,6 +106,7 @@ app.command()(compare)
 app.command()(compress)
 app.command()(decompress)
 app.command()(evaluate)
+app.command()(export)
 app.command()(inspect)
 app.command(context_settings=PASS_ON)(pretrain)
 app.command()(report)

@@ -26,6 +26,7 @@ from .settings import AnsweringSettings
 
 __all__ = [
     "Reader",
+    "accepted_inputs",
     "best_candidates",
     "decode_answers",
     "padded_batch",
@@ -65,14 +66,19 @@ class Reader:
             ConfigurationError: if a window cannot hold what the settings ask for, or the model gives no logits.
             DatasetFormatError: if two questions have the same id.
         """
+        windows, features = self.windows(records)
+        logits = window_logits(self.model, windows, self.tokenizer, batch_size)
+        return decode_answers(records, features, logits, self.settings)
+
+    def windows(self, records: Sequence[Mapping[str, Any]]) -> tuple[Windows, list[dict[str, Any]]]:
+        """The windows of ``records``, and what :func:`decode_answers` must know of each; see :meth:`answer`."""
         questions, contexts = ([record[name] for record in records] for name in ("question", "context"))
         windows = encode_windows(self.tokenizer, questions, contexts, **self.settings.windows)
         features = [
             {"example_id": records[example]["id"], "offset_mapping": offset_mapping(windows, number)}
             for number, example in enumerate(windows.example.tolist())
         ]
-        logits = window_logits(self.model, windows, self.tokenizer, batch_size)
-        return decode_answers(records, features, logits, self.settings)
+        return windows, features
 
 
 def decode_answers(
@@ -139,7 +145,7 @@ def span_logits(model: Any, inputs: Mapping[str, torch.Tensor], device: torch.de
     Raises:
         ConfigurationError: if the model returns none.
     """
-    accepted = _named_parameters(type(model).forward)
+    accepted = accepted_inputs(model)
     arguments: dict[str, Any] = dict(inputs)
     if "input_ids" in accepted:
         arguments = {name: tensor for name, tensor in inputs.items() if name in accepted}
@@ -165,8 +171,12 @@ def padded_batch(windows: Windows, batch: IntArray, tokenizer: Any, length: int 
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
+def accepted_inputs(model: Any) -> frozenset[str]:
+    """Names that the model's forward spells out; empty for a wrapper that passes on whatever it gets."""
+    return _named_parameters(type(model).forward)
+
+
 @lru_cache(maxsize=64)
 def _named_parameters(forward: Callable[..., Any]) -> frozenset[str]:
-    """Names that a model's forward spells out; empty for a wrapper that passes on whatever it gets."""
     parameters = signature(forward).parameters.values()
     return frozenset(p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))
