@@ -75,7 +75,8 @@ def export(
     from ..qa.datasets import load_qa_dataset
     from ..qa.settings import settings_for
 
-    require_exporters(format, int8)  # said now, not after the model is loaded
+    with redirect_stdout(sys.stderr):  # some keep the stdout that they find when they are imported
+        require_exporters(format, int8)  # said now, not after the model is loaded
     records, chosen = (list(SAMPLE), None) if data is None else load_questions(data, limit, metric)
     ranges = [] if calibrate is None else load_qa_dataset(calibrate, training=True).to_list()[:CALIBRATION_WINDOWS]
     network, tokenizer = load_model(model, None if data is None else probe_text(records))

@@ -8,6 +8,7 @@ file and passes over what is computed from one.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -114,7 +115,9 @@ def _onnx_quantizer(calibration: Sequence[Inputs]) -> Any:
     class FoldingQuantizer(OnnxRuntimeQuantizer):  # type: ignore[misc, valid-type] # its base loads with onnxruntime
         def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
             fold_constants(model)
-            return super().quantize(model, sample_inputs, export_format)
+            whole = copy.copy(self)
+            whole.config = dataclasses.replace(self.config, nodes_to_exclude=_empty_products(model))
+            return super(FoldingQuantizer, whole).quantize(model, sample_inputs, export_format)
 
     common: dict[str, Any] = {
         "op_types_to_quantize": ["MatMul", "Gather"],
@@ -165,6 +168,19 @@ def fold_constants(model: Any) -> int:
         model.graph.remove(node, safe=True)
         folded += 1
     return folded
+
+
+def _empty_products(model: Any) -> list[str]:
+    """Names of the products with a matrix without rows or columns, as a layer has that lost all heads or units.
+
+    Their results are zeros, and ONNX Runtime cannot quantize them.
+    """
+    names = []
+    for number, node in enumerate(model.graph):
+        if node.op_type == "MatMul" and (matrix := _constant(node.inputs[1])) is not None and not matrix.size:
+            node.name = node.name or f"empty_product_{number}"
+            names.append(node.name)
+    return names
 
 
 def _constant(value: Any) -> Any:
