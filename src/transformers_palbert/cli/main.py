@@ -16,6 +16,7 @@ from .data import data_app
 from .evaluate import evaluate
 from .export import export
 from .inspect import inspect
+from .latency import latency
 from .output import fail, warn
 from .pass_on import PASS_ON
 from .pretrain import pretrain
@@ -87,6 +88,10 @@ Write a model that answers without torch, in int8 if asked to:
   palbert export ./my-model ./exported --format onnx --int8 --data dev.json
 
 \b
+Measure how fast models are here, in every runtime:
+  palbert latency ./my-model ./exported
+
+\b
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
@@ -108,6 +113,7 @@ app.command()(decompress)
 app.command()(evaluate)
 app.command()(export)
 app.command()(inspect)
+app.command()(latency)
 app.command(context_settings=PASS_ON)(pretrain)
 app.command()(report)
 app.command(context_settings=PASS_ON)(reproduce)

@@ -37,7 +37,13 @@ class ExportedForQuestionAnswering(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, revision: str | None = None, threads: int | None = None, **_: Any
+        cls,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        threads: int | None = None,
+        bfloat16: bool = False,
+        **_: Any,
     ) -> ExportedForQuestionAnswering:
         """Load a folder that ``palbert export`` wrote, or such a model from the Hub.
 
@@ -45,6 +51,7 @@ class ExportedForQuestionAnswering(nn.Module):
             model: Folder, or name on the Hub.
             revision: Branch, tag or commit on the Hub.
             threads: How many threads a batch uses; by default all cores.
+            bfloat16: Whether OpenVINO computes in bfloat16.
 
         Raises:
             StorageError: if there is no exported model, or it is damaged.
@@ -53,7 +60,7 @@ class ExportedForQuestionAnswering(nn.Module):
         folder = exported_folder(model, revision)
         description = read_description(folder)
         config = AutoConfig.from_pretrained(folder)
-        return cls(config, open_session(folder, description, threads), description, folder)
+        return cls(config, open_session(folder, description, threads, bfloat16=bfloat16), description, folder)
 
     def can_generate(self) -> bool:
         """False: it marks spans."""

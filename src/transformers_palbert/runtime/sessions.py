@@ -22,26 +22,34 @@ Session = Callable[[Mapping[str, IntArray]], FloatArray]
 """Model inputs by name, int64 ``(batch, tokens)`` -> start and end logits, float32 ``(2, batch, tokens)``."""
 
 
-def open_session(folder: Path, description: Description, threads: int | None = None) -> Session:
+def open_session(
+    folder: Path, description: Description, threads: int | None = None, *, bfloat16: bool = False
+) -> Session:
     """Load an exported graph; several threads may call it at once.
 
     Args:
         folder: Where it is.
         description: What it is.
         threads: How many threads one call uses; by default the runtime's own choice, which is all cores.
+        bfloat16: Whether OpenVINO computes in bfloat16: faster where the processor has it, and less exact.
 
     Raises:
         MissingExtraError: if the runtime of its format is not installed.
         StorageError: if it is damaged, or takes or gives something else than a question-answering model does.
-        ConfigurationError: if ``threads`` is below 1.
+        ConfigurationError: if ``threads`` is below 1, or ONNX Runtime is asked for bfloat16.
     """
+    if bfloat16 and description.format != "openvino":
+        raise ConfigurationError("ONNX Runtime computes in the precision of its file: export for OpenVINO instead.")
     if threads is not None and threads < 1:
         raise ConfigurationError(f"`threads` must be at least 1, got {threads}.")
-    opened = {"onnx": _OnnxSession, "openvino": _OpenVinoSession}[description.format]
     file = folder / MODEL_FILES[description.format][0]
     module = _runtime(description.format)
     try:
-        session = opened(module, file, threads)
+        session: _OnnxSession | _OpenVinoSession = (
+            _OnnxSession(module, file, threads)
+            if description.format == "onnx"
+            else _OpenVinoSession(module, file, threads, bfloat16)
+        )
     except Exception as error:  # each runtime has many classes of its own, most of them plain RuntimeErrors
         raise StorageError(f"{file} cannot be loaded: {error} Export the model again.") from error
     unknown, absent = session.inputs - set(description.model_inputs), set(_OUTPUTS) - session.outputs
@@ -73,9 +81,9 @@ class _OnnxSession:
 class _OpenVinoSession:
     """A graph on OpenVINO."""
 
-    def __init__(self, openvino: Any, file: Path, threads: int | None) -> None:
+    def __init__(self, openvino: Any, file: Path, threads: int | None, bfloat16: bool) -> None:
         # Where the processor can, OpenVINO computes float32 models in bfloat16 by itself: other answers than asked for.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings = {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(threads)
         self._compiled = openvino.Core().compile_model(str(file), "CPU", settings)
