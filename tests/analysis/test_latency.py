@@ -48,7 +48,7 @@ def test_a_worker_times_what_it_is_asked_and_tells_its_memory(saved: Path, preci
 
 def test_a_worker_runs_an_exported_model() -> None:
     pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
-    case = Case("tiny", str(exported("albert")), "onnx", "float32", 1)
+    case = Case("tiny", str(exported("structured")), "onnx", "float32", 1)
     assert [type(answer) for answer in answers_of(case, [(2, 8), None])] == [type(None), float, int]
 
 

@@ -19,7 +19,7 @@ WINDOW = {"max_seq_len": 40, "doc_stride": 10}
 
 
 def test_pushed_and_loaded_by_name(hub: FakeHub) -> None:
-    folder = exported("albert")
+    folder = exported("structured")
     _push(folder, REPO, private=False)
     files = set(hub.repos[REPO].files())
     assert files >= {"model.onnx", "runtime.json", "parity.json", "export.json", "tokenizer.json", "README.md"}
@@ -32,7 +32,7 @@ def test_weights_of_torch_stay_and_another_export_goes(hub: FakeHub) -> None:
     api.create_repo(REPO)
     for name in ("model.safetensors", "openvino_model.xml", "openvino_model.bin"):
         api.upload_file(path_or_fileobj=b"x", path_in_repo=name, repo_id=REPO)
-    _push(exported("albert"), REPO, private=False)
+    _push(exported("structured"), REPO, private=False)
     files = set(hub.repos[REPO].files())
     assert {"model.safetensors", "model.onnx"} <= files
     assert not files & {"openvino_model.xml", "openvino_model.bin"}
@@ -42,4 +42,4 @@ def test_weights_of_torch_stay_and_another_export_goes(hub: FakeHub) -> None:
 def test_a_refused_push_says_that_the_folder_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(ConfigurationError, match="is written, but cannot be pushed to 'me/exported'"):
-        _push(exported("albert"), REPO, private=False)
+        _push(exported("structured"), REPO, private=False)

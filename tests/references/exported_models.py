@@ -42,8 +42,7 @@ RECORDS: list[dict[str, Any]] = [
 SETTINGS = AnsweringSettings(max_seq_length=40, doc_stride=10, max_question_length=16, max_answer_length=6)
 LONG_SETTINGS = AnsweringSettings(max_seq_length=100, doc_stride=30, max_question_length=40, max_answer_length=6)
 
-KINDS = ("albert", "roberta", "structured", "packed", "applications", "empty")
-"""``applications`` keep heads and units of their own; of those of ``empty``, the last keeps none at all."""
+KINDS = ("roberta", "structured", "packed", "applications")
 
 _HOME = Path(tempfile.mkdtemp(prefix="palbert-exports-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -53,9 +52,10 @@ _SHAPE = {"vocab_size": 100, "max_position_embeddings": 64, "layers": 2}
 _WIDE = {"hidden_size": 96, "intermediate_size": 128}
 """The exporter computes small constants at once; matrices of this width stay where layers share them."""
 WIDE_KEPT = {
-    "application_heads": KEPT["application_heads"][:2],
-    "application_units": [mask_to_text([unit % 4 > application for unit in range(128)]) for application in range(2)],
+    "application_heads": KEPT["application_heads"],
+    "application_units": [mask_to_text([unit % 4 > keeps for unit in range(128)]) for keeps in (0, 1, 3)],
 }
+"""Each of three applications keeps heads and units of its own, and the last of them none at all."""
 
 
 @cache
@@ -72,9 +72,7 @@ def source(kind: str) -> tuple[Any, Any, AnsweringSettings]:
     elif kind == "packed":
         model = _packed()
     elif kind == "applications":
-        model = tiny_model("palbert", **_SHAPE, **_WIDE, **WIDE_KEPT)
-    elif kind == "empty":
-        model = tiny_model("palbert", **{**_SHAPE, "layers": 3}, **KEPT)
+        model = tiny_model("palbert", **{**_SHAPE, "layers": 3}, **_WIDE, **WIDE_KEPT)
     else:
         model = tiny_model(kind, **_SHAPE, **_WIDE, hidden_act="gelu_new")
     with torch.no_grad():

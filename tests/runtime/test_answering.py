@@ -23,6 +23,7 @@ from transformers_palbert.runtime import load
 
 pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
+KIND_OF = {"onnx": "structured", "openvino": "albert"}
 WINDOW = {"max_seq_len": 40, "doc_stride": 10}
 PACKAGES = Path(transformers_palbert.__file__).parents[1]
 
@@ -52,35 +53,30 @@ def assert_same(found: Any, expected: Any) -> None:
     ids=str,
 )
 def test_answers_are_those_of_the_pipeline_with_the_model_in_torch(settings: dict[str, Any]) -> None:
-    model, tokenizer, _ = source("albert")
+    model, tokenizer, _ = source("structured")
     pipe = pipeline("question-answering", model=model, tokenizer=tokenizer, device="cpu")
-    assert_same(load(exported("albert"))(EXAMPLES, **WINDOW, **settings), pipe(EXAMPLES, **WINDOW, **settings))
+    assert_same(load(exported("structured"))(EXAMPLES, **WINDOW, **settings), pipe(EXAMPLES, **WINDOW, **settings))
 
 
-@pytest.mark.parametrize(("kind", "format"), [("roberta", "onnx"), ("applications", "openvino")])
+@pytest.mark.parametrize(("kind", "format"), [("roberta", "onnx"), ("albert", "openvino")])
 def test_answers_are_those_of_the_pipeline_for_other_kinds(kind: str, format: str) -> None:
     if format == "openvino":
         pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-    model, tokenizer, _ = source(kind)
-    pipe = pipeline("question-answering", model=model.float(), tokenizer=tokenizer, device="cpu")
-    settings = {
-        "max_seq_len": 40 if kind == "applications" else 100,
-        "doc_stride": 10,
-        "max_question_len": 40,
-        "top_k": 2,
-    }
-    settings["max_question_len"] = 16 if kind == "applications" else 40
+    model, tokenizer, window = source(kind)
+    pipe = pipeline("question-answering", model=model, tokenizer=tokenizer, device="cpu")
+    names = {"max_seq_length": "max_seq_len", "doc_stride": "doc_stride", "max_question_length": "max_question_len"}
+    settings = {names[name]: value for name, value in window.windows.items()}
     assert_same(load(exported(kind, format), threads=1)(EXAMPLES, **settings), pipe(EXAMPLES, **settings))
 
 
 def test_an_exported_folder_is_a_model_of_the_pipeline() -> None:
-    folder = exported("albert")
+    folder = exported("structured")
     pipe = pipeline("question-answering", model=str(folder), device="cpu")
     assert_same(pipe(EXAMPLES, **WINDOW, top_k=2), load(folder)(EXAMPLES, **WINDOW, top_k=2))
 
 
 def test_whatever_the_pipeline_takes() -> None:
-    ask = load(exported("albert"))
+    ask = load(exported("structured"))
     one, several = {"question": "who?", "context": ENGLISH}, {"question": ["who?", "谁？"], "context": CHINESE}
     assert ask(**one) == ask(one) == ask([one]) == ask("who?", ENGLISH) == ask(data=one)
     assert ask(**several) == ask(several) == [ask("who?", CHINESE), ask("谁？", CHINESE)]
@@ -98,7 +94,7 @@ def test_a_generator_is_read_as_needed() -> None:
             read.append(number)
             yield {"question": "who?", "context": ENGLISH}
 
-    answers = load(exported("albert"))(examples())
+    answers = load(exported("structured"))(examples())
     assert read == []
     next(answers)
     assert len(read) <= 2
@@ -118,14 +114,14 @@ def test_a_generator_is_read_as_needed() -> None:
 )
 def test_wrong_calls(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        load(exported("albert"))(**arguments)
+        load(exported("structured"))(**arguments)
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_threads_share_a_model(format: str) -> None:
     if format == "openvino":
         pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-    ask = load(exported("albert", format), threads=1)
+    ask = load(exported(KIND_OF[format], format), threads=1)
     expected = [ask(example, **WINDOW) for example in EXAMPLES]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda example: ask(example, **WINDOW), EXAMPLES * 5)) == expected * 5
@@ -196,7 +192,7 @@ def another_graph(folder: Path) -> None:
     ],
 )
 def test_a_damaged_folder_is_a_clear_error(damage: Callable[[Path], None], message: str, tmp_path: Path) -> None:
-    folder = shutil.copytree(exported("albert"), tmp_path / "exported")
+    folder = shutil.copytree(exported("structured"), tmp_path / "exported")
     damage(folder)
     with pytest.raises(StorageError, match=message):
         load(folder)
@@ -208,14 +204,14 @@ def test_what_is_no_folder() -> None:
     with pytest.raises(StorageError, match="There is no exported model 'nobody/nothing'"):
         load("nobody/nothing")  # the Hub cannot be reached in tests
     with pytest.raises(ConfigurationError, match="`threads` must be at least 1"):
-        load(exported("albert"), threads=0)
+        load(exported("structured"), threads=0)
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_a_missing_runtime_is_named(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if format == "openvino":
         pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
-    folder = exported("albert", format)
+    folder = exported(KIND_OF[format], format)
     name = {"onnx": "onnxruntime", "openvino": "openvino"}[format]
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf"transformers-palbert\[{format}\]"):
@@ -236,7 +232,7 @@ ASK = """
 
 def test_torch_and_transformers_are_not_imported() -> None:
     answer, modules = answer_in_process([sys.executable], f"import sys; sys.path.insert(0, {str(PACKAGES)!r})")
-    assert_same(answer, load(exported("albert"))(**EXAMPLES[2]))
+    assert_same(answer, load(exported("structured"))(**EXAMPLES[2]))
     assert not {"torch", "transformers", "datasets", "pyarrow", "zstandard", "huggingface_hub"} & set(modules)
 
 
@@ -247,7 +243,7 @@ def test_an_environment_of_numpy_tokenizers_and_onnxruntime_is_enough(tmp_path: 
     only = [str(tmp_path), str(PACKAGES)]
     paths = f"import sys; sys.path[:] = [path for path in sys.path if 'site-packages' not in path] + {only}"
     answer, modules = answer_in_process([sys.executable, "-I", "-S"], paths)
-    assert_same(answer, load(exported("albert"))(**EXAMPLES[2]))
+    assert_same(answer, load(exported("structured"))(**EXAMPLES[2]))
     assert "torch" not in modules
 
 
@@ -263,7 +259,7 @@ def link_distribution(name: str, folder: Path) -> None:
 def answer_in_process(command: list[str], before: str) -> Any:
     """What a new process answers, and the top modules that it has imported."""
     script = before + "\n" + textwrap.dedent(ASK)
-    arguments = [*command, "-c", script, str(exported("albert")), json.dumps(EXAMPLES[2])]
+    arguments = [*command, "-c", script, str(exported("structured")), json.dumps(EXAMPLES[2])]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
