@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import StorageError, require
+from ..errors import StorageError
 from .description import Description
 
 __all__ = ["Encoded", "RuntimeTokenizer", "load_tokenizer"]
@@ -96,10 +96,11 @@ def load_tokenizer(folder: Path, description: Description) -> RuntimeTokenizer:
     Raises:
         StorageError: if ``tokenizer.json`` is damaged.
     """
-    tokenizers = require("tokenizers", "onnx")
+    from tokenizers import Tokenizer
+
     file = folder / "tokenizer.json"
     try:
-        backend = tokenizers.Tokenizer.from_file(str(file))
+        backend = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain exceptions
         raise StorageError(f"{file} is damaged: {error}. Export the model again.") from error
     return RuntimeTokenizer(backend, description)
