@@ -93,9 +93,9 @@ def _ask(
     models: list[str], question: str, context: str, given: Mapping[str, Any], top_k: int, device: str | None
 ) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
-    from ..pipelines.inputs import checked_example
     from ..qa.answering import best_candidates
     from ..qa.ensembles import vote
+    from ..qa.inputs import checked_example
 
     record = {"id": "asked", **checked_example({"question": question, "context": context})}
     found = [

@@ -32,6 +32,7 @@ __all__ = [
     "StrideOption",
     "ThresholdOption",
     "answer_all",
+    "load_model",
     "load_questions",
     "load_reader",
     "probe_text",
@@ -136,6 +137,20 @@ def load_reader(
     return Reader(pipe.model, pipe.tokenizer, settings)
 
 
+def load_model(model: str, probe: str | None = None) -> tuple[Any, Any]:
+    """A model in float32 on the CPU, and its tokenizer.
+
+    Args:
+        model: Folder or name on the Hub.
+        probe: Text of which the tokenizer must know something; None if there is none.
+
+    Raises:
+        PalBertError: as :func:`load_reader`.
+    """
+    pipe = _load_pipeline(model, probe, "cpu", dtype="float32")
+    return pipe.model, pipe.tokenizer
+
+
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
     """Questions of a file in the SQuAD schema, and the metric to count with.
 
@@ -182,7 +197,7 @@ def answer_all(
         batch_size: Windows that pass through the model at once.
         device: Where to compute; None for the fastest device.
     """
-    from ..qa.answering import question_blocks
+    from ..qa.batches import question_blocks
     from ..qa.evaluation_decoding import QAPredictions
 
     reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
@@ -194,7 +209,7 @@ def answer_all(
     return found, reader.settings
 
 
-def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
+def _load_pipeline(model: str, probe: str | None, device: str | None, **options: Any) -> Any:
     """Load a question-answering pipeline, which chooses the device where none is given; see :func:`load_reader`."""
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
         raise PalBertError(
@@ -206,13 +221,14 @@ def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
     from ..model.tokenization_palbert import check_tokenizer
 
     disable_progress_bar()
-    chosen = {} if device is None else {"device": _checked_device(device)}
+    chosen = options if device is None else {"device": _checked_device(device), **options}
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
         pipe = pipeline(task, model=model, **chosen)
     except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
-    check_tokenizer(pipe.tokenizer, probe=probe)
+    if probe is not None:
+        check_tokenizer(pipe.tokenizer, probe=probe)
     return pipe
 
 

@@ -13,47 +13,24 @@ are scored by one numpy expression.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers.pipelines.base import Pipeline
 
-from ..errors import ConfigurationError, TokenizerError
+from ..errors import TokenizerError
 from ..model.tokenization_palbert import check_tokenizer
-from ..qa.answering import BATCHES_AHEAD, padded_batch, prepare_model, span_logits, window_batches
-from ..qa.features import IntArray, Windows, encode_windows
-from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
-from .inputs import Example, as_examples, blocks, checked_example, parse_inputs
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
+from ..qa.answering import padded_batch, prepare_model, span_logits
+from ..qa.asking import Block, answer_block, checked_settings, cut_block, require_known
+from ..qa.batches import BATCHES_AHEAD, window_batches
+from ..qa.features import IntArray
+from ..qa.inputs import Example, as_examples, blocks, parse_inputs
+from ..qa.window_decoding import require_positive
 
 __all__ = ["QuestionAnsweringPipeline"]
-
-_PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
-_PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
-_SIZES = ("top_k", "max_answer_len", "max_question_len", "max_seq_len")
-_POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
-_ALIGNMENTS = (True, False, "auto")
-# Letters of scripts that are written without spaces: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese.
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Consecutive examples and their windows; ``length`` is what to pad them to, 0 for the longest of a batch."""
-
-    examples: list[Example]
-    windows: Windows
-    length: int
 
 
 class QuestionAnsweringPipeline(Pipeline):
@@ -147,11 +124,7 @@ class QuestionAnsweringPipeline(Pipeline):
             DatasetFormatError: if a question or context holds half of a surrogate pair.
         """
         inputs: Any = parse_inputs(args, kwargs)
-        if unknown := sorted(set(kwargs) - {*_PREPROCESS, *_POSTPROCESS, "topk"}):
-            raise ConfigurationError(
-                f"Unknown argument(s) {', '.join(unknown)}. The question-answering pipeline takes"
-                f" {', '.join((*_PREPROCESS, *_POSTPROCESS))}."
-            )
+        require_known(kwargs)
         if isinstance(inputs, list):
             if not inputs:
                 return []
@@ -173,16 +146,8 @@ class QuestionAnsweringPipeline(Pipeline):
 
     def _sanitize_parameters(self, topk: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
         """Check the settings and tell apart those of :meth:`preprocess` and :meth:`postprocess`."""
-        if topk is not None:
-            kwargs.setdefault("top_k", topk)
-        given = {name: value for name, value in kwargs.items() if value is not None}
-        if given.get("padding", False) not in _PADDINGS:
-            raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
-        if given.get("align_to_words", "auto") not in _ALIGNMENTS:
-            raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
-        require_positive(**{name: given[name] for name in _SIZES if name in given})
-        preprocess = {name: given[name] for name in _PREPROCESS if name in given}
-        return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
+        cutting, decoding = checked_settings({"topk": topk, **kwargs})
+        return cutting, {}, decoding
 
     def run_single(self, inputs: Example, preprocess_params: Any, forward_params: Any, postprocess_params: Any) -> Any:
         """Answer one question."""
@@ -202,39 +167,16 @@ class QuestionAnsweringPipeline(Pipeline):
         ahead = BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
         for examples in blocks(inputs, batch_size * ahead):
             block = self.preprocess(examples, **preprocess_params)
-            logits = [
-                self._logits(block, batch, forward_params)
-                for batch in window_batches(_lengths(block.windows), batch_size)
-            ]
+            logits = [self._logits(block, batch, forward_params) for batch in window_batches(block.lengths, batch_size)]
             yield from self.postprocess((block, logits), **postprocess_params)
 
     def preprocess(  # type: ignore[override]
-        self,
-        examples: Sequence[Example],
-        padding: bool | str = False,
-        doc_stride: int | None = None,
-        max_question_len: int = 64,
-        max_seq_len: int | None = None,
-    ) -> _Block:
+        self, examples: Sequence[Example], **settings: Any
+    ) -> Block:
         """Tokenize a block of examples in one call."""
-        examples = [checked_example(example) for example in examples]
-        length = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
-        if doc_stride is None:
-            doc_stride = min(length // 2, 128)
-            # By default it is the question that gives way, rather than the call that fails.
-            room = length - self.tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
-            max_question_len = max(min(max_question_len, room), 1)
-        windows = encode_windows(
-            self.tokenizer,
-            [example["question"] for example in examples],
-            [example["context"] for example in examples],
-            max_seq_length=length,
-            doc_stride=doc_stride,
-            max_question_length=max_question_len,
-        )
-        return _Block(examples, windows, length if padding == "max_length" else 0)
+        return cut_block(self.tokenizer, examples, **settings)
 
-    def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
+    def _logits(self, block: Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
         inputs = padded_batch(block.windows, batch, self.tokenizer, block.length)
         return batch, self.forward(inputs, **forward_params)["logits"].numpy()
@@ -246,92 +188,8 @@ class QuestionAnsweringPipeline(Pipeline):
         return {"logits": span_logits(self.model, input_tensors, self.device)}
 
     def postprocess(  # type: ignore[override]
-        self,
-        model_outputs: tuple[_Block, list[tuple[IntArray, Any]]],
-        top_k: int = 1,
-        max_answer_len: int = 15,
-        handle_impossible_answer: bool = False,
-        align_to_words: bool | str = "auto",
+        self, model_outputs: tuple[Block, list[tuple[IntArray, Any]]], **settings: Any
     ) -> list[Any]:
         """Answers to all examples of a block."""
         block, logits = model_outputs
-        # Aligned to words, some candidates become the same answer: start with more of them.
-        candidates = top_k * 2 + 10 if align_to_words else top_k
-        decoded = _decoded(block.windows, logits, candidates, max_answer_len)
-        bounds = np.searchsorted(block.windows.example, np.arange(len(block.examples) + 1)).tolist()
-        results = []
-        for example, start, stop in zip(block.examples, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
-            answers = self._answers(block.windows, decoded, range(start, stop), example["context"], align_to_words)
-            if handle_impossible_answer or not answers:
-                score = float(decoded.null[start:stop].min()) if handle_impossible_answer else 0.0
-                answers.append({"score": score, "start": 0, "end": 0, "answer": ""})
-            answers = sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]
-            results.append(answers[0] if len(answers) == 1 else answers)
-        return results
-
-    def _answers(
-        self, windows: Windows, decoded: DecodedWindows, which: range, context: str, align_to_words: bool | str
-    ) -> list[dict[str, Any]]:
-        """Candidate answers from the windows of one example; those with the same text become one."""
-        sequence = 1 if self.tokenizer.padding_side == "right" else 0
-        answers: dict[str, dict[str, Any]] = {}
-        for window in which:
-            columns = decoded.start[window], decoded.end[window], decoded.probability[window]
-            for first, last, score in zip(*(column.tolist() for column in columns), strict=True):
-                if first < 0:  # no more spans in this window
-                    break
-                span = windows.encodings[window], first, last, sequence
-                start, end = _characters(*span, context, align_to_words)
-                text = context[start:end]
-                known = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
-                known["score"] += score
-        return list(answers.values())
-
-
-def _characters(
-    encoding: Encoding, first: int, last: int, sequence: int, context: str, align_to_words: bool | str
-) -> tuple[int, int]:
-    """Characters of a span of tokens, or of the words that it touches where the tokenizer knows words."""
-    characters = encoding.token_to_chars(first), encoding.token_to_chars(last)
-    start, end = (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
-    words = _word(encoding, first, sequence), _word(encoding, last, sequence)
-    if not align_to_words or words[0] is None or words[1] is None:
-        return start, end
-    if align_to_words is True or not _UNSPACED.search(context, *words[0]):
-        start = words[0][0]
-    if align_to_words is True or not _UNSPACED.search(context, *words[1]):
-        end = words[1][1]
-    return start, end
-
-
-def _word(encoding: Encoding, token: int, sequence: int) -> tuple[int, int] | None:
-    """Characters of the word that a token is part of, if the tokenizer knows one."""
-    word = encoding.token_to_word(token)
-    return None if word is None else encoding.word_to_chars(word, sequence)
-
-
-def _lengths(windows: Windows) -> list[int]:
-    return [len(ids) for ids in windows.inputs["input_ids"]]
-
-
-def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, max_answer_len: int) -> DecodedWindows:
-    """The best spans of every window, back in the order of the windows."""
-    parts = [
-        decode_windows(
-            start,
-            end,
-            context_start=windows.context_start[batch],
-            context_length=windows.context_length[batch],
-            cls_index=windows.cls_index[batch],
-            top_k=top_k,
-            max_answer_length=max_answer_len,
-        )
-        for batch, (start, end) in logits
-    ]
-    order = np.argsort(np.concatenate([batch for batch, _ in logits]))
-    return DecodedWindows(
-        start=np.concatenate([part.start for part in parts])[order],
-        end=np.concatenate([part.end for part in parts])[order],
-        probability=np.concatenate([part.probability for part in parts])[order],
-        null=np.concatenate([part.null for part in parts])[order],
-    )
+        return answer_block(block, logits, self.tokenizer, **settings)

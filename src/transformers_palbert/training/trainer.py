@@ -17,7 +17,8 @@ from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..errors import ConfigurationError
-from ..qa.answering import decode_answers, longest_first
+from ..qa.answering import decode_answers
+from ..qa.batches import longest_first
 from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
