@@ -88,9 +88,13 @@ def _packed() -> Any:
     return AutoModelForQuestionAnswering.from_pretrained(_HOME / "packed")
 
 
-@cache
 def exported(kind: str, format: str = "onnx", int8: bool = False, calibrated: bool = False) -> Path:
     """The folder of an exported model; copy it before changing it."""
+    return _exported(kind, format, int8, calibrated)
+
+
+@cache
+def _exported(kind: str, format: str, int8: bool, calibrated: bool) -> Path:
     model, tokenizer, settings = source(kind)
     folder = _HOME / f"{kind}-{format}-{int8}-{calibrated}"
     export_model(
