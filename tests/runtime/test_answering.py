@@ -108,7 +108,11 @@ def test_a_generator_is_read_as_needed() -> None:
         ({"question": "who?", "context": "x", "top": 3}, ConfigurationError, r"Unknown argument\(s\) top"),
         ({"question": "who?", "context": "x", "top_k": 0}, ConfigurationError, "`top_k` must be at least 1"),
         ({"question": "who?", "context": "x", "batch_size": 0}, ConfigurationError, "`batch_size` must be at least 1"),
-        ({"question": "who?", "context": "x", "max_seq_len": 10**6}, ConfigurationError, "longer than the"),
+        (
+            {"question": "who?", "context": "x", **WINDOW, "doc_stride": 50},
+            ConfigurationError,
+            "are to share 50 tokens",
+        ),
         ({"question": "\ud800?", "context": "x"}, DatasetFormatError, "half of a surrogate pair"),
     ],
 )

@@ -146,7 +146,7 @@ def export_model(
     plain = plain_copy(model)
     reader = Reader(plain, tokenizer, settings or _settings(tokenizer))
     description = _describe(model, tokenizer, format, int8)
-    inputs = _batches(reader, sample[:1] * 2, description.model_inputs, 2)[0]
+    inputs = _batches(reader, [sample[0]] * 2, description.model_inputs, 2)[0]
     chosen = calibration[:CALIBRATION_WINDOWS]  # each is one window at least
     ranges = _batches(reader, chosen, description.model_inputs, 1)[:CALIBRATION_WINDOWS]
     exported = convert(plain, inputs, format=format, int8=int8, calibration=ranges)

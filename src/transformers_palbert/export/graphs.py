@@ -112,7 +112,7 @@ def _onnx_quantizer(calibration: Sequence[Inputs]) -> Any:
     """
     from transformers.exporters import OnnxRuntimeDynamicConfig, OnnxRuntimeQuantizer, OnnxRuntimeStaticConfig
 
-    class FoldingQuantizer(OnnxRuntimeQuantizer):  # type: ignore[misc, valid-type] # its base loads with onnxruntime
+    class FoldingQuantizer(OnnxRuntimeQuantizer):  # here, as its base loads with onnxruntime
         def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
             fold_constants(model)
             whole = copy.copy(self)
@@ -126,7 +126,9 @@ def _onnx_quantizer(calibration: Sequence[Inputs]) -> Any:
     }
     if not calibration:
         return FoldingQuantizer(OnnxRuntimeDynamicConfig(**common))
-    return FoldingQuantizer(OnnxRuntimeStaticConfig(**common), calibration_dataset=list(calibration))
+    return FoldingQuantizer(
+        OnnxRuntimeStaticConfig(**common), calibration_dataset=[dict(batch) for batch in calibration]
+    )
 
 
 def _openvino_quantizer(calibration: Sequence[Inputs]) -> Any:
@@ -136,7 +138,7 @@ def _openvino_quantizer(calibration: Sequence[Inputs]) -> Any:
     if not calibration:
         return NNCFOpenVINOQuantizer(NNCFWeightCompressionConfig())
     config = NNCFQuantizationConfig(subset_size=len(calibration))
-    return NNCFOpenVINOQuantizer(config, calibration_dataset=list(calibration))
+    return NNCFOpenVINOQuantizer(config, calibration_dataset=[dict(batch) for batch in calibration])
 
 
 def fold_constants(model: Any) -> int:
@@ -162,7 +164,9 @@ def fold_constants(model: Any) -> int:
         output = node.outputs[0]
         if key not in known:
             tensor = onnx_ir.tensor(np.ascontiguousarray(array), name=output.name)
-            known[key] = onnx_ir.Value(name=output.name, shape=tensor.shape, type=output.type, const_value=tensor)
+            known[key] = onnx_ir.Value(
+                name=output.name, shape=onnx_ir.Shape(tensor.numpy().shape), type=output.type, const_value=tensor
+            )
             model.graph.register_initializer(known[key])
         onnx_ir.convenience.replace_all_uses_with(output, known[key])
         model.graph.remove(node, safe=True)

@@ -117,4 +117,4 @@ def require_same_tokens(tokenizer: Any, exported: Any, records: Sequence[Mapping
             )
 
 
-_WINDOWS = {"max_seq_length": 64, "doc_stride": 8, "max_question_length": 32}
+_WINDOWS: dict[str, Any] = {"max_seq_length": 64, "doc_stride": 8, "max_question_length": 32}
