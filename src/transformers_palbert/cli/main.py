@@ -73,10 +73,12 @@ Compare models, and see what one gets right and wrong:
 See what pruning left of a checkpoint, and what a data set contains:
   palbert inspect ./my-model
   palbert data stats train.json dev.json
+  palbert data split dev.json --fractions 0.5,0.5
 
 \b
-Make a trained model faster, without training it:
+Make a trained model faster, or its vocabulary smaller, without training it:
   palbert shrink ./my-model ./fast --data train.json --speedup 1.5
+  palbert shrink ./my-model ./small --vocabulary corpus.txt
 
 \b
 Make a checkpoint small on disk, and plain again:

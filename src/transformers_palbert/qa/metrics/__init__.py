@@ -14,6 +14,9 @@ name                    counts as                                               
 
 ``palbert_qa`` keeps the scale of the paper's tables, so that its figures can be laid beside these. ``palbert evaluate``
 says so when it is asked for it; ``palbert compare`` and ``palbert report`` show every metric in percent.
+
+Natural Questions are scored by spans of tokens against what several annotators gave, not by texts, and so by functions
+of their own: :mod:`~transformers_palbert.qa.metrics.natural_questions`, and ``palbert evaluate -m natural_questions``.
 """
 
 from __future__ import annotations
