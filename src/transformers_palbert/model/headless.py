@@ -55,7 +55,7 @@ def constant_states(hidden_states: Tensor, projections: list[nn.Module]) -> Tens
     if not projections[0].training:
         return hidden_states[..., :0]
     query, key, value = (projection(hidden_states) for projection in projections)
-    return query + key + value  # type: ignore[no-any-return] # modules return anything
+    return query + key + value
 
 
 def no_weights(hidden_states: Tensor, config: Any) -> Tensor | None:
@@ -83,7 +83,7 @@ def _inside(structure: Structure, part: str) -> str | None:
 
 
 @cache
-def _headless(kind: type[nn.Module], names: Any) -> type[nn.Module]:
+def _headless(kind: Any, names: Any) -> type[nn.Module]:
     fields = {"headless_names": names, "headless_kind": kind, "__module__": __name__}
     return type(f"Headless{kind.__name__}", (HeadlessAttention, kind), fields)
 
