@@ -61,7 +61,13 @@ if TYPE_CHECKING:
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
     from .training.checkpoints import last_whole_checkpoint
-    from .training.distillation import with_teacher, without_teacher
+    from .training.distillation import (
+        DistillationCallback,
+        TeacherLogitsCollator,
+        cache_teacher,
+        with_teacher,
+        without_teacher,
+    )
 
 __version__ = "0.1.0"
 
@@ -70,6 +76,7 @@ __all__ = [
     "BiLstmForQuestionAnswering",
     "ConfigurationError",
     "DatasetFormatError",
+    "DistillationCallback",
     "KeptUnits",
     "MissingExtraError",
     "ModelCardCallback",
@@ -93,6 +100,7 @@ __all__ = [
     "QuestionAnsweringPipeline",
     "StorageConfig",
     "StorageError",
+    "TeacherLogitsCollator",
     "TextCnnConfig",
     "TextCnnForQuestionAnswering",
     "TokenizerError",
@@ -101,6 +109,7 @@ __all__ = [
     "__version__",
     "apply_density",
     "bake_masks",
+    "cache_teacher",
     "check_tokenizer",
     "compute_metric",
     "density_at",
@@ -125,6 +134,7 @@ __all__ = [
 _LAZY = {
     "BiLstmConfig": "baselines.configuration",
     "BiLstmForQuestionAnswering": "baselines.modeling",
+    "DistillationCallback": "training.distillation",
     "KeptUnits": "model.removal",
     "ModelCardCallback": "hub",
     "MovementPruningCallback": "pruning",
@@ -143,11 +153,13 @@ _LAZY = {
     "PruningPlan": "pruning",
     "QuestionAnsweringPipeline": "pipelines.question_answering",
     "StorageConfig": "storage.config",
+    "TeacherLogitsCollator": "training.distillation",
     "TextCnnConfig": "baselines.configuration",
     "TextCnnForQuestionAnswering": "baselines.modeling",
     "WordTokenizer": "baselines.tokenization",
     "apply_density": "pruning",
     "bake_masks": "pruning",
+    "cache_teacher": "training.distillation",
     "check_tokenizer": "model.tokenization_palbert",
     "compute_metric": "qa.metrics",
     "density_at": "pruning",

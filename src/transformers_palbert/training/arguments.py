@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from ..json_text import parse_json
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..storage.config import StorageConfig
+from .distillation.layer_maps import parse_layer_map
 from .old_options import refuse_old_options
 from .recipe_files import find_recipe
 
@@ -137,32 +138,105 @@ class DataArguments:
 
 @dataclass
 class DistillationArguments:
-    """A larger or dense model whose answers the model learns from, beside those of the data."""
+    """A larger or dense model that the model learns from, beside the answers of the data (knowledge distillation)."""
 
     teacher_name_or_path: str | None = _option(
-        None, "Folder or Hub id of a question-answering model with the same tokenizer, whose logits are imitated."
+        None,
+        "Folder or Hub id of a question-answering model with the same tokenizer. The model that is trained, its"
+        " student, learns to score starts and ends of answers as this one does, which says more of each question than"
+        " its one answer. Pruned models lose less with one.",
     )
-    distillation_weight: float = _option(0.5, "Share of the teacher in the loss, above 0 and at most 1.")
-    distillation_temperature: float = _option(2.0, "Softens both distributions; 1 leaves them as they are.")
+    distillation_weight: float = _option(
+        0.5,
+        "Share of the teacher's scores in the loss, from 0 to 1; the rest is the loss on the answers of the data. At 1"
+        " the data's own answers play no part; 0 is allowed where layers are compared.",
+    )
+    distillation_temperature: float = _option(
+        2.0,
+        "Divides the scores of student and teacher before they are compared: above 1, the student learns more of the"
+        " positions that the teacher holds for unlikely; 1 leaves the scores as they are.",
+    )
+    distill_hidden_states: float = _option(
+        0.0,
+        "Weight of a further loss: the mean squared error between the hidden states of student and teacher, layer by"
+        " layer, padding left out. Where their widths differ, a projection between them is learnt as well, and thrown"
+        " away in the end. 0 leaves it out.",
+    )
+    distill_attention: float = _option(
+        0.0,
+        "Weight of a further loss: how far the student's attention probabilities are from the teacher's, layer by"
+        " layer. It takes memory that grows with the square of --max_seq_length. 0 leaves it out.",
+    )
+    distill_attention_loss: str = _option(
+        "mse", "How attention is compared: mse (mean squared error) or kl (Kullback-Leibler divergence)."
+    )
+    distillation_layer_map: str | None = _option(
+        None,
+        "Which layers are compared, student:teacher, as in 2:4,4:8,6:12 (1 is the first, -1 the last, 0 the"
+        " embeddings); applications of a shared layer count. By default all of the student's, spread evenly over the"
+        " teacher's.",
+    )
+    teacher_cache: str | None = _option(
+        None,
+        "Folder that keeps the teacher's scores of the training data. They are computed once, before the training, and"
+        " again whenever data or teacher change; during the training the teacher neither runs nor takes memory. Only"
+        " its scores can be kept: not with --distill_hidden_states or --distill_attention.",
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options of :func:`~transformers_palbert.training.distillation.with_teacher`, as it names them."""
+        layers = None if self.distillation_layer_map is None else parse_layer_map(self.distillation_layer_map)
+        return {
+            "temperature": self.distillation_temperature,
+            "weight": self.distillation_weight,
+            "hidden_states": self.distill_hidden_states,
+            "attention": self.distill_attention,
+            "attention_loss": self.distill_attention_loss,
+            "layer_map": layers,
+        }
 
 
 @dataclass
 class PruningArguments:
-    """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
+    """How the model is pruned while it is fine-tuned; nothing is, without exactly one of the three targets."""
 
     target_sparsity: float | None = _option(None, "Share of the encoder's weights to remove, as in 0.7.")
+    target_flops: float | None = _option(
+        None,
+        "Share of the encoder's floating-point operations that may remain, as in 0.5: heads and feed-forward units are"
+        " cut out until that is reached (with --pruning_granularity structure, head or ffn_unit).",
+    )
+    target_speedup: float | None = _option(
+        None,
+        "How many times as fast as now the model is to be on this machine, as in 2.0: layers of all sizes are timed"
+        " when training begins, and heads and feed-forward units are cut out until the sum of the times is small enough"
+        " (with --pruning_granularity structure, head or ffn_unit).",
+    )
+    latency_batch_size: int | None = _option(
+        None,
+        "Examples in the batch that --target_speedup counts for; by default 8. A service that answers one by one: 1.",
+    )
+    latency_length: int | None = _option(
+        None,
+        "Tokens of each example that --target_speedup and --target_flops count for; by default 384, or as many as the"
+        " model takes. The longer, the more of the work is attention.",
+    )
     pruning_method: str = _option(
         "sensitivity",
-        "Score of a weight: sensitivity (first order, for any run), magnitude (zeroth order), or movement (first order,"
-        " signed; the paper's, for very long runs).",
+        "Score of a weight, head or unit: sensitivity (first order, for any run), magnitude (zeroth order), movement"
+        " (first order, signed; the paper's, for very long runs), fisher (second order), or hard_concrete (gates of"
+        " heads and units that open and close at random while the model trains, and learn how often).",
     )
     pruning_granularity: str = _option(
-        "element", "What is removed as one: element, row, column, block:32x32 (any size), head or ffn_unit."
+        "element",
+        "What is removed as one: element, row, column, block:32x32 (any size), head, ffn_unit, or structure (heads and"
+        " feed-forward units together; a layer may lose all of them). Only the last three make a model faster.",
     )
     pruning_applications: str = _option(
         "shared",
         "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
-        " each lets every depth keep its own (PAL-BERT with --pruning_granularity head or ffn_unit).",
+        " each lets every depth keep its own (PAL-BERT with --pruning_granularity structure, head or ffn_unit).",
     )
     pruning_scope: str = _option(
         "matrix", "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept."
@@ -178,7 +252,9 @@ class PruningArguments:
     )
     pruning_score_update: str = _option("optimizer", "How movement scores accumulate: by the optimizer, or as a sum.")
     pruning_score_learning_rate: float | None = _option(
-        None, "Learning rate of movement scores that do not start at zero; by default 1 / steps of the run."
+        None,
+        "Learning rate of movement scores that do not start at zero, by default 1 / steps of the run; and of the odds"
+        " of hard_concrete's gates, by default 40 / steps.",
     )
     pruning_sensitivity_decay: float = _option(
         0.85, "Decay of sensitivity's moving mean, in [0, 1): the closer to 1, the longer it remembers a batch."
@@ -187,6 +263,9 @@ class PruningArguments:
         0.95,
         "Decay of the moving mean of sensitivity's uncertainty (how much it varies between batches), by which the score"
         " is multiplied; null, in a recipe, leaves that factor out.",
+    )
+    pruning_fisher_decay: float = _option(
+        0.95, "Decay of fisher's moving mean, in [0, 1): the closer to 1, the longer it remembers a batch."
     )
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
@@ -225,13 +304,18 @@ class PruningArguments:
     )
 
     @property
+    def prunes(self) -> bool:
+        """Whether a target is given."""
+        return any(target is not None for target in (self.target_sparsity, self.target_flops, self.target_speedup))
+
+    @property
     def storage(self) -> StorageConfig | None:
         """How the pruned model is stored; None for dense."""
         given = StorageConfig(self.sparse_values, self.sparse_embeddings, self.sparse_entropy)
-        if given != StorageConfig() and (self.target_sparsity is None or not self.save_sparse):
+        if given != StorageConfig() and (not self.prunes or not self.save_sparse):
             raise ConfigurationError(
-                "--sparse_values, --sparse_embeddings and --sparse_entropy need --target_sparsity and --save_sparse. To"
-                " pack a model that is not pruned: palbert compress DIR OUT."
+                "--sparse_values, --sparse_embeddings and --sparse_entropy need --target_sparsity (or another target)"
+                " and --save_sparse. To pack a model that is not pruned: palbert compress DIR OUT."
             )
         return given if self.save_sparse else None
 
@@ -242,7 +326,7 @@ class PruningArguments:
             ConfigurationError: if a value is not allowed, or has no effect.
         """
         storage = self.storage
-        if self.target_sparsity is None:
+        if not self.prunes:
             return None
         config = PruningConfig(
             target_sparsity=self.target_sparsity,
@@ -259,8 +343,13 @@ class PruningArguments:
             score_learning_rate=self.pruning_score_learning_rate,
             sensitivity_decay=self.pruning_sensitivity_decay,
             uncertainty_decay=self.pruning_uncertainty_decay,
+            fisher_decay=self.pruning_fisher_decay,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
             exclude=None if self.pruning_exclude is None else tuple(self.pruning_exclude.split(",")),
+            target_flops=self.target_flops,
+            target_speedup=self.target_speedup,
+            latency_batch_size=self.latency_batch_size,
+            latency_length=self.latency_length,
         )
         return MovementPruningCallback(
             config=config,
