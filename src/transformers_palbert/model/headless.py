@@ -73,7 +73,8 @@ def take_heads_off(attention: nn.Module, structure: Structure) -> None:
     projections = tuple(_inside(structure, part) or "" for part in _PROJECTIONS)
     behind = (_inside(structure, part) for part in ("attention_output", "attention_dropout"))
     names = projections, tuple(name for name in behind if name), _inside(structure, "attention_norm")
-    attention.__class__ = _headless(type(attention), names)
+    kind: Any = type(attention)
+    attention.__class__ = _headless(kind, names)
 
 
 def _inside(structure: Structure, part: str) -> str | None:
@@ -88,5 +89,5 @@ def _headless(kind: Any, names: Any) -> type[nn.Module]:
     return type(f"Headless{kind.__name__}", (HeadlessAttention, kind), fields)
 
 
-def _new(kind: type[nn.Module], names: Any) -> nn.Module:
+def _new(kind: Any, names: Any) -> nn.Module:
     return _headless(kind, names).__new__(_headless(kind, names))
