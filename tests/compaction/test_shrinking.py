@@ -21,6 +21,7 @@ from transformers_palbert.errors import ConfigurationError, PruningError, Prunin
 from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import KeptUnits
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
+from transformers_palbert.speed.costs import promised_speedup
 from transformers_palbert.speed.latency import LatencyTable, applied_sizes
 
 BATCHES = [qa_batch(count=8, seed=seed) for seed in range(4)]
@@ -50,6 +51,7 @@ def test_shrinking(kind: str, tmp_path: Path) -> None:
     assert torch.equal(model(**qa_batch()).start_logits, before)
     assert result.speedup == pytest.approx(result.expected)
     assert result.speedup >= 1.6 * 0.98
+    assert result.promised == promised_speedup(model, result.model, 16)
     assert [(size.heads, size.units) for size in result.sizes.values()] == applied_sizes(result.model)
     assert (result.batch_size, result.length) == (8, 16)  # ten tokens, rounded up to eights
     small = result.model.eval()

@@ -17,14 +17,16 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, pipeline
 
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import CONTEXT, logits, make_tokenizer, qa_trainer, stock_trainer
-from transformers_palbert import PalBertForQuestionAnswering
+from tests.pruning.helpers import tiny_model
+from transformers_palbert import KeptUnits, PalBertForQuestionAnswering, remove_units
 from transformers_palbert.baselines.tokenization import build_word_tokenizer
 from transformers_palbert.hub.card_on_push import attach_card, card_of
 from transformers_palbert.hub.push import folder_operations, snapshot_operations
+from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning.metric_guard import LAST_GOOD_FILE
 from transformers_palbert.storage.config import StorageConfig
 from transformers_palbert.storage.model_files import LOGS, PUSHED
-from transformers_palbert.storage.saving import enable_sparse_saving
+from transformers_palbert.storage.saving import disable_sparse_saving, enable_sparse_saving
 
 REPO = "me/model"
 PICKLE = re.compile(r"\.(bin|pt|pth|pkl|pickle)$")
@@ -156,6 +158,20 @@ def test_what_is_pushed_is_packed(hub: FakeHub, tmp_path: Path, values: str) -> 
     pushed = load(hub.repos["me/again"].files()["model.safetensors"])  # not the file's bytes: metadata has no order
     assert pushed.keys() == stored.keys()
     assert all(torch.equal(tensor, stored[name]) for name, tensor in pushed.items())
+
+
+@both
+@pytest.mark.parametrize("packs", [True, False])
+def test_layers_of_different_sizes_are_pushed(hub: FakeHub, packs: bool) -> None:
+    model = tiny_model("bert")
+    first, second, _ = layer_sizes(model)
+    remove_units(model, {first: KeptUnits([], None), second: KeptUnits([1], [])})
+    (enable_sparse_saving if packs else disable_sparse_saving)(model)
+    model.push_to_hub(REPO)
+    loaded = AutoModelForQuestionAnswering.from_pretrained(REPO)
+    assert layer_sizes(loaded) == layer_sizes(model)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    assert set(hub.repos[REPO].files()) >= {"config.json", "model.safetensors"}
 
 
 def _targets(model: torch.nn.Module) -> list[str]:

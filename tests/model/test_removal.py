@@ -256,6 +256,19 @@ class TestBlocksThatLostEverything:
         lacking = {name for name, parameter in model.named_parameters() if parameter.grad is None}
         assert not {name for name in lacking if "pooler" not in name}
 
+    @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # of torch, in its own exporter
+    @pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+    def test_exported_graphs_multiply_nothing_empty(self, kind: str) -> None:
+        """A runtime such as ONNX Runtime refuses products of empty matrices."""
+        model = random_model(kind).eval()
+        keep_units(model, {list(layer_sizes(model))[-1]: KeptUnits([], [])})
+        with torch.no_grad():
+            graph = torch.export.export(model, (), dict(INPUTS)).run_decompositions().graph
+        graph.eliminate_dead_code()
+        products = [node for node in graph.nodes if "mm" in str(node.target) or "linear" in str(node.target)]
+        assert products
+        assert all(argument.meta["val"].numel() for node in products for argument in node.all_input_nodes)
+
     @pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
     def test_compiles_in_one_graph(self, kind: str) -> None:
         model = random_model(kind)

@@ -11,9 +11,17 @@ from torch import nn
 
 from tests.pruning.helpers import tiny_model
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.model.removal import KeptUnits, keep_units
+from transformers_palbert.model.applications import mask_to_text
+from transformers_palbert.model.removal import KeptUnits, keep_units, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
-from transformers_palbert.speed.costs import Curve, StructureCosts, flop_costs, second_costs, weight_costs
+from transformers_palbert.speed.costs import (
+    Curve,
+    StructureCosts,
+    flop_costs,
+    promised_speedup,
+    second_costs,
+    weight_costs,
+)
 from transformers_palbert.speed.latency import LatencyTable
 
 KINDS = ("albert", "palbert", "bert", "roberta", "distilbert")
@@ -81,3 +89,28 @@ def test_plain_values_survive_json_bit_for_bit() -> None:
 def test_what_are_no_costs(values: object) -> None:
     with pytest.raises(ConfigurationError, match="are no costs of a structure"):
         StructureCosts.from_dict(values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_removed_operations_promise(kind: str) -> None:
+    whole, small = tiny_model(kind), tiny_model(kind)
+    path = next(iter(layer_sizes(whole)))
+    assert promised_speedup(whole, small, LENGTH) == 1.0
+    keep_units(small, {path: KeptUnits([1], range(5))})
+    layers = [encoder_layers(model)[0] for model in (whole, small)]
+    before, after = (operations(layer, heads, 8) for layer, heads in zip(layers, (2, 1), strict=True))  # type: ignore[arg-type]
+    others = 0 if kind in ("albert", "palbert") else 2 * before
+    times = 3 if kind in ("albert", "palbert") else 1
+    assert promised_speedup(whole, small, LENGTH) == pytest.approx((times * before + others) / (times * after + others))
+    keep_units(small, dict.fromkeys(layer_sizes(small), KeptUnits([], [])))
+    assert promised_speedup(whole, small, LENGTH) == float("inf")
+
+
+def test_applications_promise_by_what_they_keep() -> None:
+    masks = [mask_to_text([unit < kept for unit in range(32)]) for kept in (32, 16, 0)]
+    small = tiny_model("palbert", application_units=masks)
+    costs = flop_costs(small, LENGTH)
+    whole = 3 * (costs.heads.at(2) + costs.units.at(32))
+    assert promised_speedup(tiny_model("palbert"), small, LENGTH) == pytest.approx(
+        float(whole / (3 * costs.heads.at(2) + costs.units.at(48 / 2) * 2))
+    )

@@ -175,7 +175,8 @@ def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any
 def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:
     shape = f"{result.batch_size} × {result.length} tokens"
     lines = [
-        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}."
+        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}.",
+        f"By the operations that its layers no longer do, it would be {result.promised:.2f} times as fast.",
     ]
     for name in scores.get("before", {}):
         before, after = (scores[when][name] for when in ("before", "after"))

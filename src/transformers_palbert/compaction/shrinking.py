@@ -21,6 +21,7 @@ from ..model.removal import KeptUnits, LayerSize, keep_units, read_layer_sizes
 from ..model.structure import layer_applications, structure_of
 from ..pruning.convert import is_prepared
 from ..pruning.removal import remove_units
+from ..speed.costs import promised_speedup
 from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds
 from ..speed.latency_cache import cached_latency
 from .applications import keep_applied_units
@@ -49,6 +50,7 @@ class Shrunk:
         sizes: Path of each layer -> its size; where applications of shared layers keep units of their own, one row for
             each of them, as in ``"… (application 3)"``.
         asked: The speed-up that was asked for.
+        promised: What the operations say that the layers no longer do.
         expected: What the latency table says of the sizes.
         speedup: What was measured: seconds of the whole model over those of the smaller one, in turns.
         batch_size, length: The inputs that it was measured with.
@@ -57,6 +59,7 @@ class Shrunk:
     model: PreTrainedModel
     sizes: dict[str, LayerSize]
     asked: float
+    promised: float
     expected: float
     speedup: float
     batch_size: int
@@ -126,8 +129,9 @@ def shrink(
     repair_projections(small, whole, _spread(batches, REPAIR_EXAMPLES))
     if not each:
         remove_units(small, {})  # nothing more: how a model with such layers is saved
+    promised = promised_speedup(whole, small, length)
     expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
-    return Shrunk(small, described_sizes(small.config), speedup, expected, found, *shape)
+    return Shrunk(small, described_sizes(small.config), speedup, promised, expected, found, *shape)
 
 
 def _each_application(model: PreTrainedModel, applications: str | None, uniform: bool) -> bool:

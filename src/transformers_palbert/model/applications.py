@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import ConfigurationError
+from .empty_linear import apply_empty
 from .structure import EncoderLayer, encoder_layers, layer_applications
 
 __all__ = [
@@ -74,6 +75,8 @@ class SlicedLinear(nn.Linear):
         self._cuts: dict[int, tuple[tuple[object, ...], tuple[Tensor, Tensor | None]]] = {}
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.width == 0 and not self.training:
+            return apply_empty(input, 0 if self.rows else self.out_features, self.bias)
         return functional.linear(input, *self._cut())
 
     @property

@@ -27,12 +27,12 @@ def palbert_of(model: Any) -> PalBertPreTrainedModel:
     if isinstance(model, PalBertPreTrainedModel):
         return model
     settings = {name: value for name, value in model.config.to_dict().items() if name != "model_type"}
-    config = PalBertConfig(**settings, attn_implementation=model.config._attn_implementation)
+    config = PalBertConfig(**settings | {"attn_implementation": model.config._attn_implementation})
     kind: Any = _class_for(model)
     made = kind(config)
     made.load_state_dict(model.state_dict(keep_vars=True), assign=True)
     made.tie_weights()
-    return made.to(model.device).train(model.training)  # type: ignore[no-any-return] # modules return anything
+    return made.to(model.device).train(model.training)
 
 
 def _class_for(model: nn.Module) -> type[PalBertPreTrainedModel] | None:

@@ -95,11 +95,12 @@ def _kept_masks(config: Any, kept: Sequence[int], depth: int) -> dict[str, Any]:
 
 def _keep_slices(model: nn.Module, kept: Sequence[int]) -> None:
     """Let the projections that applications have slices of know only the applications that stay."""
-    per_group = model.config.num_hidden_layers / model.config.num_hidden_groups  # type: ignore[union-attr,operator]
+    config: Any = model.config
+    structure, per_group = structure_of(model), config.num_hidden_layers / config.num_hidden_groups
     for layer in encoder_layers(model):
-        path = layer.name.removeprefix(f"{structure_of(model).base}.")
-        group = int(path.removeprefix(_container(structure_of(model))).split(".")[1])
-        own = [depth for depth in range(model.config.num_hidden_layers) if int(depth / per_group) == group]  # type: ignore[union-attr,arg-type]
+        path = layer.name.removeprefix(f"{structure.base}.")
+        group = int(path.removeprefix(f"{_container(structure)}.").partition(".")[0])
+        own = [depth for depth in range(config.num_hidden_layers) if int(depth / per_group) == group]
         for module in layer.module.modules():
             if isinstance(module, SlicedLinear):
                 module.keep([place for place, depth in enumerate(own) if depth in kept])

@@ -55,7 +55,7 @@ def constant_states(hidden_states: Tensor, projections: list[nn.Module]) -> Tens
     if not projections[0].training:
         return hidden_states[..., :0]
     query, key, value = (projection(hidden_states) for projection in projections)
-    return query + key + value  # type: ignore[no-any-return] # modules return anything
+    return query + key + value
 
 
 def no_weights(hidden_states: Tensor, config: Any) -> Tensor | None:
@@ -73,7 +73,8 @@ def take_heads_off(attention: nn.Module, structure: Structure) -> None:
     projections = tuple(_inside(structure, part) or "" for part in _PROJECTIONS)
     behind = (_inside(structure, part) for part in ("attention_output", "attention_dropout"))
     names = projections, tuple(name for name in behind if name), _inside(structure, "attention_norm")
-    attention.__class__ = _headless(type(attention), names)
+    kind: Any = type(attention)
+    attention.__class__ = _headless(kind, names)
 
 
 def _inside(structure: Structure, part: str) -> str | None:
@@ -83,10 +84,10 @@ def _inside(structure: Structure, part: str) -> str | None:
 
 
 @cache
-def _headless(kind: type[nn.Module], names: Any) -> type[nn.Module]:
+def _headless(kind: Any, names: Any) -> type[nn.Module]:
     fields = {"headless_names": names, "headless_kind": kind, "__module__": __name__}
     return type(f"Headless{kind.__name__}", (HeadlessAttention, kind), fields)
 
 
-def _new(kind: type[nn.Module], names: Any) -> nn.Module:
+def _new(kind: Any, names: Any) -> nn.Module:
     return _headless(kind, names).__new__(_headless(kind, names))

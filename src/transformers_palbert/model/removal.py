@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from .applications import require_whole_applications, uncut_applications
+from .empty_linear import EmptyLinear
 from .headless import take_heads_off
 from .structure import EncoderLayer, encoder_layer, encoder_layers, structure_of
 
@@ -135,12 +136,19 @@ def _keep_rows(linear: nn.Linear, rows: Tensor) -> None:
     if linear.bias is not None:
         linear.bias = _parameter(linear.bias, linear.bias.detach().index_select(0, rows))
     linear.out_features = rows.numel()
+    _note_emptiness(linear)
 
 
 def _keep_columns(linear: nn.Linear, columns: Tensor) -> None:
     columns = columns.to(linear.weight.device)
     linear.weight = _parameter(linear.weight, linear.weight.detach().index_select(1, columns))
     linear.in_features = columns.numel()
+    _note_emptiness(linear)
+
+
+def _note_emptiness(linear: nn.Linear) -> None:
+    if min(linear.in_features, linear.out_features) == 0:
+        linear.__class__ = EmptyLinear
 
 
 def _parameter(old: Tensor, tensor: Tensor) -> nn.Parameter:

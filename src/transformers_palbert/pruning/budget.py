@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,14 +15,12 @@ from ..errors import ConfigurationError, PruningError
 from ..model.removal import layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
 from ..speed.costs import Curve, StructureCosts, flop_costs, second_costs, weight_costs
-from ..speed.latency import measure_latency
+from ..speed.latency_cache import cached_latency
 from .choice import SLACK, units_within
 from .config import PruningConfig
 from .granularity import Units
 
 __all__ = ["Block", "Budget", "by_first_process", "counted_inputs", "structure_costs"]
-
-logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -49,7 +46,7 @@ def counted_inputs(model: nn.Module, config: PruningConfig) -> tuple[int, int]:
 
 
 def structure_costs(model: nn.Module, config: PruningConfig) -> StructureCosts:
-    """The costs that the target of ``config`` counts; seconds are measured, which takes a while.
+    """The costs that the target of ``config`` counts; seconds are measured, once on each machine.
 
     Args:
         model: A model of an architecture in the table, without masks or gates, on its device.
@@ -57,8 +54,7 @@ def structure_costs(model: nn.Module, config: PruningConfig) -> StructureCosts:
     """
     batch_size, length = counted_inputs(model, config)
     if config.target_speedup is not None:
-        logger.info("Measuring layers of all sizes with %d x %d tokens.", batch_size, length)
-        return second_costs(measure_latency(model, batch_size=batch_size, length=length))
+        return second_costs(cached_latency(model, batch_size=batch_size, length=length))
     return weight_costs(model) if config.target_flops is None else flop_costs(model, length)
 
 

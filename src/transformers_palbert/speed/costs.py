@@ -16,9 +16,9 @@ from torch import nn
 from ..errors import ConfigurationError
 from ..model.removal import layer_sizes
 from ..model.structure import encoder_layers
-from .latency import LatencyTable
+from .latency import LatencyTable, applied_sizes
 
-__all__ = ["Curve", "StructureCosts", "flop_costs", "second_costs", "weight_costs"]
+__all__ = ["Curve", "StructureCosts", "flop_costs", "promised_speedup", "second_costs", "weight_costs"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -109,6 +109,25 @@ def flop_costs(model: nn.Module, length: int) -> StructureCosts:
     layer, size = _largest_layer(model)
     width = layer.query.out_features // max(1, size)
     return StructureCosts(*_straight(model, 2.0 * length * head + 4.0 * length**2 * width, 2.0 * length * unit))
+
+
+def promised_speedup(whole: nn.Module, small: nn.Module, length: int) -> float:
+    """How many times as many operations the layers of ``whole`` take as those of ``small``, which lost some of them.
+
+    What a machine makes of it is measured: norms, embeddings and the head take time too, and small matrices take more
+    time for each operation than large ones.
+
+    Args:
+        whole: A model of an architecture in the table.
+        small: The same after removal; every application of a shared layer counts by what it keeps.
+        length: Tokens of an example.
+    """
+    costs = flop_costs(whole, length)
+    before, after = (
+        sum(float(costs.heads.at(heads) + costs.units.at(units)) for heads, units in applied_sizes(model))
+        for model in (whole, small)
+    )
+    return before / after if after else float("inf")
 
 
 def second_costs(table: LatencyTable) -> StructureCosts:

@@ -163,8 +163,8 @@ def _from_dict(values: dict[str, Any]) -> LatencyTable:
     rest = float(values["rest_seconds"])
     if not 0 <= rest < float("inf"):
         raise ValueError(f"rest_seconds={rest} is no time")
-    seconds = {name: np.array(values[name], dtype=np.float64) for name in ("head_seconds", "unit_seconds")}
-    return LatencyTable(heads=tuple(values["heads"]), units=tuple(values["units"]), rest_seconds=rest, **seconds)
+    of_heads, of_units = (np.array(values[name], dtype=np.float64) for name in ("head_seconds", "unit_seconds"))
+    return LatencyTable(tuple(values["heads"]), of_heads, tuple(values["units"]), of_units, rest)
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
