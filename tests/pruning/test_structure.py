@@ -430,7 +430,7 @@ class TestFailsLoudly:
             prepare_pruning(tiny_model("bert"), config)
 
     def test_a_scope_that_says_nothing(self) -> None:
-        with pytest.raises(ConfigurationError, match="scope='global' changes nothing .* granularity='structure'"):
+        with pytest.raises(ConfigurationError, match=r"scope='global' changes nothing .* granularity='structure'"):
             PruningConfig(0.5, granularity="structure", scope="global")
 
     def test_zeros_that_stay(self) -> None:
