@@ -12,7 +12,13 @@ from transformers import TrainingArguments
 from transformers_palbert import PalBertConfig, StorageConfig
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.pruning import PruningConfig
-from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from transformers_palbert.training.arguments import (
+    DataArguments,
+    DistillationArguments,
+    ModelArguments,
+    PruningArguments,
+    parse_arguments,
+)
 from transformers_palbert.training.baseline_arguments import BaselineArguments
 from transformers_palbert.training.config_overrides import override_fields
 from transformers_palbert.training.recipe_files import RECIPES
@@ -94,7 +100,7 @@ def test_a_value_of_the_wrong_type(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("recipe", FILES, ids=lambda path: path.name)
 def test_the_recipes_of_the_examples_parse(recipe: Path) -> None:
     argv = [str(recipe), "--fp16", "false", "--use_cpu", "true"]  # half precision needs a GPU
-    model, _, data, pruning, training, _ = parse_arguments((*TYPES, RunArguments), argv)
+    model, _, data, pruning, training, *_ = parse_arguments((*TYPES, RunArguments, DistillationArguments), argv)
     assert data.metric_name
     assert training.output_dir == f"outputs/{recipe.stem}"
     pruning.callback()  # raises if a setting has no effect or does not go with another

@@ -252,6 +252,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._sizes = RunSizes.of(self._selection)
         self._scores = ScoreStep(self._selection, state.max_steps, args.seed)
         self._scores.go_on(stored.get("multipliers"))
+        self.multipliers = self._scores.multipliers
 
     def _changed_on_resume(self, stored: Mapping[str, Any] | None) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +54,7 @@ def units_within(scores: Sequence[FloatArray], costs: Sequence[FloatArray], budg
     gained = _table([np.concatenate([[0.0], np.cumsum(block)]) for block in scores], -np.inf)
     spent = _table(costs, 0.0)
     counts = _at_lowest_price(gained, spent, limit)
-    return _fill(counts, gained, spent, np.array([len(block) for block in scores]), limit).tolist()
+    return _fill(counts, gained, spent, [len(block) for block in scores], limit)
 
 
 def _table(rows: Sequence[FloatArray], padding: float) -> FloatArray:
@@ -86,18 +88,25 @@ def _at_lowest_price(gained: FloatArray, spent: FloatArray, limit: float) -> Int
     return counts(high)
 
 
-def _fill(counts: IntArray, gained: FloatArray, spent: FloatArray, most: IntArray, limit: float) -> IntArray:
+def _fill(counts: IntArray, gained: FloatArray, spent: FloatArray, most: Sequence[int], limit: float) -> list[int]:
     """Add single units, the best by score per cost first, as long as one fits the limit."""
-    rows, total = np.arange(len(counts)), float(spent[np.arange(len(counts)), counts].sum())
-    while True:
-        following = np.minimum(counts + 1, most)
-        price = np.where(counts < most, spent[rows, following] - spent[rows, counts], np.inf)
-        gain = gained[rows, following] - gained[rows, counts]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            worth = np.where(price > 0, gain / price, np.inf)  # what costs nothing comes first
-        worth[~(total + price <= limit)] = -np.inf
-        best = int(worth.argmax())
-        if not total + price[best] <= limit:
-            return counts
-        counts[best] += 1
-        total = float(spent[rows, counts].sum())
+    kept = counts.tolist()
+    total = float(spent[np.arange(len(kept)), counts].sum())
+    waiting: list[tuple[float, int, float]] = []
+
+    def offer(block: int) -> None:
+        """Let the next unit of ``block`` wait for its turn."""
+        if (count := kept[block]) < most[block]:
+            price = float(spent[block, count + 1] - spent[block, count])
+            gain = float(gained[block, count + 1] - gained[block, count])
+            heappush(waiting, (-gain / price if price > 0 else -inf, block, price))  # what costs nothing comes first
+
+    for block in range(len(kept)):
+        offer(block)
+    while waiting:
+        _, block, price = heappop(waiting)
+        if total + price <= limit:  # else it never will, nor what comes after it in its block
+            kept[block] += 1
+            total += price
+            offer(block)
+    return kept

@@ -85,7 +85,7 @@ class MagnitudeScore:
     """Zeroth order: the larger the weight, the more it matters."""
 
     learned = by_optimizer = relative = stochastic = False
-    span = None
+    span: float | None = None
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         return {}
@@ -115,7 +115,7 @@ class MovementScore:
 
     def __init__(self, start: str = "zero", update: str = "optimizer") -> None:
         self.start = SCORE_STARTS[start]
-        self.span = None if start == "zero" else 1.0  # the range of the ranks
+        self.span: float | None = None if start == "zero" else 1.0  # the range of the ranks
         self.by_optimizer = self.relative = update == "optimizer"  # Adam's steps do not tell how large a gradient is
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ class SensitivityScore:
     """
 
     learned, by_optimizer, relative, stochastic = True, False, False, False
-    span = None
+    span: float | None = None
 
     def __init__(self, decay: float = 0.85, uncertainty_decay: float | None = 0.95) -> None:
         self.decay, self.uncertainty_decay = decay, uncertainty_decay
@@ -181,7 +181,7 @@ class FisherScore:
     """
 
     learned, by_optimizer, relative, stochastic = True, False, False, False
-    span = None
+    span: float | None = None
 
     def __init__(self, decay: float = 0.95) -> None:
         self.decay = decay
@@ -204,7 +204,7 @@ class HardConcreteScore:
     """
 
     learned, by_optimizer, relative, stochastic = True, True, True, True
-    span = 40.0
+    span: float | None = 40.0
     """Gates are as good as open at 5 and as good as closed at -5, and learning rates fall: enough to change sides."""
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:

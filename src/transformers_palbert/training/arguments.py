@@ -19,7 +19,7 @@ from .distillation.layer_maps import parse_layer_map
 from .old_options import refuse_old_options
 from .recipe_files import find_recipe
 
-__all__ = ["DataArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
+__all__ = ["DataArguments", "DistillationArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
 
 
 def _option(default: Any, help: str, **metadata: Any) -> Any:
