@@ -128,6 +128,16 @@ def test_more_is_removed_where_the_table_promised_too_much(
     assert sum("Aimed at" in record.message for record in caplog.records) > 1
 
 
+@pytest.mark.parametrize(("factor", "doubted"), [(0.6, True), (1.0, False)])
+def test_a_table_that_is_far_off_is_doubted(
+    clock: list[float], caplog: pytest.LogCaptureFixture, factor: float, doubted: bool
+) -> None:
+    clock[0] = factor
+    with caplog.at_level(logging.WARNING, logger="transformers_palbert"):
+        shrink(tiny_model("bert"), BATCHES, speedup=1.3, multiple_of=1)
+    assert ("--remeasure" in caplog.text) is doubted
+
+
 def test_less_is_removed_where_the_table_promised_too_little(clock: list[float]) -> None:
     clock[0] = 1.2
     result = shrink(tiny_model("bert"), BATCHES, speedup=1.5, multiple_of=1)

@@ -40,6 +40,9 @@ _ATTEMPTS = 4
 _CLOSE = 0.02
 """How far from the asked speed-up the measured one may lie: what a machine varies by."""
 
+_FAR = 0.2
+"""How far from the measured speed-up the one that the latency table says may lie before the table is in doubt."""
+
 
 @dataclass(frozen=True)
 class Shrunk:
@@ -131,6 +134,13 @@ def shrink(
         remove_units(small, {})  # nothing more: how a model with such layers is saved
     promised = promised_speedup(whole, small, length)
     expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
+    if abs(expected / found - 1) > _FAR:
+        logger.warning(
+            "By the times of layers it should be %.2f times as fast, and is %.2f: the machine was busy then or is now."
+            " With remeasure=True (--remeasure) layers are measured again.",
+            expected,
+            found,
+        )
     return Shrunk(small, described_sizes(small.config), speedup, promised, expected, found, *shape)
 
 
