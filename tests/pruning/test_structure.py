@@ -252,11 +252,11 @@ class TestSpeed:
     def test_says_what_was_measured_and_what_the_table_says(self, tmp_path: Path) -> None:
         trainer = structure_trainer(tmp_path, "bert", "speed")
         trainer.train()
-        said = trainer.model.config.pruning["speedup"]
-        assert (said["measured"], said["batch_size"], said["length"]) == (2.0, 2, LENGTH)
+        said = trainer.model.config.pruning
+        assert (said["speedup"], said["speedup_inputs"]) == (2.0, [2, LENGTH])
         sizes = [(size.heads, size.units) for size in layer_sizes(trainer.model).values()]
         table = TABLE.model([(2, 32)] * 3) / TABLE.model(sizes)
-        assert said["by_table"] == pytest.approx(table)
+        assert said["speedup_by_table"] == pytest.approx(table)
         assert 1.6 <= table < 1.75
 
     def test_a_speed_that_falls_short_is_warned_of(self, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_in_a_loop_of_ones_own_with_a_stop_in_between(_measured: mock.Mock) -> N
     other.load_state_dict(states[2])
     steps(again, other, 5, 8)
     assert_same(resumed.finish().state_dict(), pruner.finish().state_dict())
-    assert model.config.pruning["speedup"]["measured"] == 2.0
+    assert model.config.pruning["speedup"] == 2.0
     assert layer_sizes(model) != layer_sizes(tiny_model("bert"))
 
 

@@ -104,8 +104,7 @@ def _speedup(selection: Selection, dense: nn.Module, density: float) -> dict[str
             PruningWarning,
             stacklevel=4,
         )
-    measured = {"measured": found, "by_table": expected, "batch_size": shape[0], "length": shape[1]}
-    return {"speedup": measured}
+    return {"speedup": found, "speedup_by_table": expected, "speedup_inputs": list(shape)}
 
 
 @contextmanager
