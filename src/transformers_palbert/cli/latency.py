@@ -21,22 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["latency"]
 
-
-class Runtime(StrEnum):
-    """What can run a model."""
-
-    TORCH = "torch"
-    COMPILED = "compiled"
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-
-
-class Precision(StrEnum):
-    """In what it can compute."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    INT8 = "int8"
+Runtime = StrEnum("Runtime", ["torch", "compiled", "onnx", "openvino"])
+Precision = StrEnum("Precision", ["float32", "bfloat16", "int8"])
 
 
 def latency(
@@ -46,15 +32,26 @@ def latency(
     ],
     runtimes: Annotated[
         list[Runtime] | None,
-        typer.Option("--runtime", "-r", help="What runs them; give it several times. All of them."),
+        typer.Option("--runtime", "-r", help="What runs the models; give it several times. By default all of these."),
     ] = None,
     precisions: Annotated[
         list[Precision] | None,
-        typer.Option("--precision", "-p", help="In what they compute, as far as the runtime can; likewise."),
+        typer.Option(
+            "--precision", "-p", help="What they compute in, where the runtime can; several times. By default all."
+        ),
     ] = None,
-    batch_sizes: Annotated[list[int] | None, typer.Option("--batch-size", "-b", min=1, help="Likewise; 1.")] = None,
-    lengths: Annotated[list[int] | None, typer.Option("--length", "-l", min=8, help="Tokens; likewise; 384.")] = None,
-    threads: Annotated[list[int] | None, typer.Option("--threads", "-t", min=1, help="Likewise; 1.")] = None,
+    batch_sizes: Annotated[
+        list[int] | None,
+        typer.Option("--batch-size", "-b", min=1, help="Windows of a batch; several times. By default 1."),
+    ] = None,
+    lengths: Annotated[
+        list[int] | None,
+        typer.Option("--length", "-l", min=8, help="Tokens of a window; several times. By default 384."),
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option("--threads", "-t", min=1, help="Threads of a model; several times. By default 1."),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How many batches of each shape are timed.")] = 20,
     plot: Annotated[
         Path | None, typer.Option("--plot", dir_okay=False, help="Draw the medians into this PNG or SVG file.")
@@ -77,7 +74,9 @@ def latency(
     shapes = [(batch, length) for batch in batch_sizes or [1] for length in lengths or [384]]
     with TemporaryDirectory(prefix="palbert-latency-") as place:
         with redirect_stdout(sys.stderr):
-            cases = _cases(models, runtimes or [], precisions or [], threads or [1], Path(place))
+            cases = _cases(
+                models, list(map(str, runtimes or [])), list(map(str, precisions or [])), threads or [1], Path(place)
+            )
         result = measure_latencies(cases, shapes, rounds=rounds, watch=watch)
     if plot is not None:
         _draw(result, plot)
@@ -88,7 +87,7 @@ def latency(
 
 
 def _cases(
-    models: list[str], runtimes: list[Runtime], precisions: list[Precision], threads: list[int], place: Path
+    models: list[str], runtimes: list[str], precisions: list[str], threads: list[int], place: Path
 ) -> list[Case]:
     """What to measure; models are exported where a runtime needs that."""
     from ..analysis.latency import PRECISIONS
