@@ -23,7 +23,7 @@ LEVELS = [
     {"storage"},
     {"baselines", "qa", "sizes"},
     {"speed"},
-    {"pretraining", "pruning"},
+    {"pretraining", "pruning", "reduction"},
     {"compaction", "export", "hub"},
     {"training"},
     {"experiments", "pipelines"},
