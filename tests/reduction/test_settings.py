@@ -26,7 +26,7 @@ def test_a_mapping_becomes_a_reducer() -> None:
     ("value", "message"),
     [
         (7, "must be a Reducer, names of scorers or a mapping"),
-        ("tfidf", "no scorer tfidf. Known are bm25, sbert, dpr, ig"),
+        ("tfidf", "no scorer tfidf. Known are bm25, sbert, dpr, ig, lead"),
         ({"scorers": "bm25,bm25"}, "must be different ones"),
         ({"scorers": ""}, "no scorer"),
         ({"scorer": "bm25"}, "knows no scorer"),

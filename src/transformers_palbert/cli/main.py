@@ -18,6 +18,7 @@ from .inspect import inspect
 from .output import fail, warn
 from .pass_on import PASS_ON
 from .pretrain import pretrain
+from .reduce import reduce
 from .report import report
 from .reproduce import reproduce
 from .shrink import shrink
@@ -82,6 +83,10 @@ Make a checkpoint small on disk, and plain again:
   palbert decompress ./small ./plain
 
 \b
+Shorten the contexts of a data set to what matters for their questions:
+  palbert reduce train.json shorter --max-tokens 256,128 --keep-answer
+
+\b
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
@@ -103,6 +108,7 @@ app.command()(decompress)
 app.command()(evaluate)
 app.command()(inspect)
 app.command(context_settings=PASS_ON)(pretrain)
+app.command()(reduce)
 app.command()(report)
 app.command(context_settings=PASS_ON)(reproduce)
 app.command()(shrink)

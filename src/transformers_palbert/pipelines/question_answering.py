@@ -29,6 +29,9 @@ from ..model.tokenization_palbert import check_tokenizer
 from ..qa.answering import BATCHES_AHEAD, padded_batch, prepare_model, span_logits, window_batches
 from ..qa.features import IntArray, Windows, encode_windows
 from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
+from ..reduction.reducer import Reducer
+from ..reduction.settings import as_reducer
+from ..reduction.shortened import Shortened, whole_text
 from .inputs import Example, as_examples, blocks, checked_example, parse_inputs
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["QuestionAnsweringPipeline"]
 
 _PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
-_PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
+_PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len", "reduce")
 _SIZES = ("top_k", "max_answer_len", "max_question_len", "max_seq_len")
 _POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
 _ALIGNMENTS = (True, False, "auto")
@@ -49,9 +52,15 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class _Block:
-    """Consecutive examples and their windows; ``length`` is what to pad them to, 0 for the longest of a batch."""
+    """What is read of consecutive examples, and its windows.
 
-    examples: list[Example]
+    Attributes:
+        texts: What is read of each context.
+        windows: The windows of these texts.
+        length: What to pad them to, 0 for the longest of a batch.
+    """
+
+    texts: list[Shortened]
     windows: Windows
     length: int
 
@@ -134,6 +143,12 @@ class QuestionAnsweringPipeline(Pipeline):
                 ``"auto"``, which extends no end of an answer to a word with letters of a script without spaces, such
                 as Chinese: what a SentencePiece tokenizer calls a word there may be a whole clause. Words of other
                 letters, and numbers, are extended to in any context. True extends in all scripts.
+            reduce (str | Mapping | Reducer): Read of a long context the passages alone that matter for the question:
+                names of scorers, as in ``"bm25"``, a mapping with further settings, or a
+                :class:`~transformers_palbert.reduction.reducer.Reducer`; see
+                :func:`~transformers_palbert.reduction.settings.as_reducer`. ``start`` and ``end`` are those of the
+                whole context, of which an answer is an exact slice: no answer joins passages that were apart. By
+                default all is read.
             padding (bool | str): ``"max_length"`` pads every window to ``max_seq_len``, for models that want one
                 shape; all else pads to the longest window of a batch.
 
@@ -145,6 +160,7 @@ class QuestionAnsweringPipeline(Pipeline):
         Raises:
             ConfigurationError: if arguments cannot be understood, or a question or context is empty.
             DatasetFormatError: if a question or context holds half of a surrogate pair.
+            MissingExtraError: if what ``reduce`` needs is not installed.
         """
         inputs: Any = parse_inputs(args, kwargs)
         if unknown := sorted(set(kwargs) - {*_PREPROCESS, *_POSTPROCESS, "topk"}):
@@ -181,6 +197,8 @@ class QuestionAnsweringPipeline(Pipeline):
         if given.get("align_to_words", "auto") not in _ALIGNMENTS:
             raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
         require_positive(**{name: given[name] for name in _SIZES if name in given})
+        if "reduce" in given:
+            given["reduce"] = as_reducer(given["reduce"], self.tokenizer)
         preprocess = {name: given[name] for name in _PREPROCESS if name in given}
         return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
 
@@ -215,6 +233,7 @@ class QuestionAnsweringPipeline(Pipeline):
         doc_stride: int | None = None,
         max_question_len: int = 64,
         max_seq_len: int | None = None,
+        reduce: Reducer | None = None,
     ) -> _Block:
         """Tokenize a block of examples in one call."""
         examples = [checked_example(example) for example in examples]
@@ -224,15 +243,17 @@ class QuestionAnsweringPipeline(Pipeline):
             # By default it is the question that gives way, rather than the call that fails.
             room = length - self.tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
             max_question_len = max(min(max_question_len, room), 1)
+        questions, contexts = ([example[name] for example in examples] for name in ("question", "context"))
+        texts = [whole_text(context) for context in contexts] if reduce is None else reduce.shorten(questions, contexts)
         windows = encode_windows(
             self.tokenizer,
-            [example["question"] for example in examples],
-            [example["context"] for example in examples],
+            questions,
+            [text.text for text in texts],
             max_seq_length=length,
             doc_stride=doc_stride,
             max_question_length=max_question_len,
         )
-        return _Block(examples, windows, length if padding == "max_length" else 0)
+        return _Block(texts, windows, length if padding == "max_length" else 0)
 
     def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
@@ -255,13 +276,14 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> list[Any]:
         """Answers to all examples of a block."""
         block, logits = model_outputs
-        # Aligned to words, some candidates become the same answer: start with more of them.
-        candidates = top_k * 2 + 10 if align_to_words else top_k
+        # Aligned to words, some candidates become the same answer; and some may join what was apart in the context.
+        shortened = any(len(text.pieces) > 1 for text in block.texts)
+        candidates = top_k * 2 + 10 if align_to_words or shortened else top_k
         decoded = _decoded(block.windows, logits, candidates, max_answer_len)
-        bounds = np.searchsorted(block.windows.example, np.arange(len(block.examples) + 1)).tolist()
+        bounds = np.searchsorted(block.windows.example, np.arange(len(block.texts) + 1)).tolist()
         results = []
-        for example, start, stop in zip(block.examples, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
-            answers = self._answers(block.windows, decoded, range(start, stop), example["context"], align_to_words)
+        for text, start, stop in zip(block.texts, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
+            answers = self._answers(block.windows, decoded, range(start, stop), text, align_to_words)
             if handle_impossible_answer or not answers:
                 score = float(decoded.null[start:stop].min()) if handle_impossible_answer else 0.0
                 answers.append({"score": score, "start": 0, "end": 0, "answer": ""})
@@ -270,9 +292,12 @@ class QuestionAnsweringPipeline(Pipeline):
         return results
 
     def _answers(
-        self, windows: Windows, decoded: DecodedWindows, which: range, context: str, align_to_words: bool | str
+        self, windows: Windows, decoded: DecodedWindows, which: range, read: Shortened, align_to_words: bool | str
     ) -> list[dict[str, Any]]:
-        """Candidate answers from the windows of one example; those with the same text become one."""
+        """Candidate answers from the windows of one example, at their places in its context.
+
+        Those with the same text become one; those that join what was apart in the context are none.
+        """
         sequence = 1 if self.tokenizer.padding_side == "right" else 0
         answers: dict[str, dict[str, Any]] = {}
         for window in which:
@@ -281,9 +306,11 @@ class QuestionAnsweringPipeline(Pipeline):
                 if first < 0:  # no more spans in this window
                     break
                 span = windows.encodings[window], first, last, sequence
-                start, end = _characters(*span, context, align_to_words)
-                text = context[start:end]
-                known = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
+                start, end = _characters(*span, read.text, align_to_words)
+                if (place := read.to_original(start, end)) is None:
+                    continue
+                found = {"score": 0.0, "start": place[0], "end": place[1], "answer": read.text[start:end]}
+                known = answers.setdefault(found["answer"].lower(), found)
                 known["score"] += score
         return list(answers.values())
 

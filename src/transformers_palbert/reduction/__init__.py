@@ -6,7 +6,7 @@ scores are fused, and passages are kept by falling score.
 
 ========================  ============================================================================================
 ``passages``              a context cut into sentences or blocks, with their characters and tokens
-``scorers``               what a passage is worth for a question: BM25, SBERT, DPR, integrated gradients
+``scorers``               what a passage is worth for a question: BM25, SBERT, DPR, integrated gradients, place
 ``fusion``                several scores made one: weighted sums with given or fitted weights, reciprocal ranks
 ``limits``                which passages are kept: those above a threshold, or as many as fit
 ``shortened``             the shorter text, and where its characters stood

@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from ..json_text import parse_json
 from .fusion import Fusion, fit_weights
 from .limits import Limit, choose
-from .passages import Passages
+from .passages import Passages, describe_tokens
 from .records import Tally, answer_spans, holds_answer, move_answers, passages_of_spans
 from .score_files import Chunks, cache_folder, load_scores, score_chunks
 from .settings import ReductionSettings, load_scorer
@@ -73,7 +73,7 @@ class Plan:
             "limits": [limit.describe() for limit in self.limits],
             "keep_answer": self.keep_answer,
             "fitted_on": self.fit,
-            "tokens": "words" if self.tokenizer is None else type(self.tokenizer).__name__,
+            "tokens": describe_tokens(self.tokenizer),
         }
 
 
@@ -87,6 +87,7 @@ class ScoredDataset:
         scorers: Name of a scorer -> all that its scores depend on.
         seconds: Name of a scorer -> how long scoring took now; near 0 where all files were there.
         found: Name of a scorer -> chunks whose files were there.
+        tokens: How tokens are counted, see :func:`~transformers_palbert.reduction.passages.describe_tokens`.
     """
 
     chunks: Chunks
@@ -94,6 +95,7 @@ class ScoredDataset:
     scorers: dict[str, Any]
     seconds: dict[str, float]
     found: dict[str, int]
+    tokens: str
 
     def __iter__(self) -> Iterator[tuple[dict[str, Any], Passages, dict[str, FloatArray]]]:
         """Every question as a record of the SQuAD schema, its passages, and their scores by scorer."""
@@ -141,7 +143,7 @@ def score_dataset(
         watch: Shows how far it is.
     """
     chunks = Chunks(dataset, settings.cutting(tokenizer))
-    result = ScoredDataset(chunks, {}, {}, {}, {})
+    result = ScoredDataset(chunks, {}, {}, {}, {}, describe_tokens(tokenizer))
     for name in settings.scorers:
         start = time.monotonic()
         load = partial(load_scorer, name, settings)

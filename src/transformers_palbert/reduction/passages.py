@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import numpy.typing as npt
 from ..errors import ConfigurationError
 from ..text.sentences import sentence_starts
 
-__all__ = ["Cutting", "Passages", "TokenStarts", "token_starts", "tokenizer_starts", "word_starts"]
+__all__ = ["Cutting", "Passages", "TokenStarts", "describe_tokens", "token_starts", "tokenizer_starts", "word_starts"]
 
 IntArray = npt.NDArray[np.int64]
 TokenStarts = Callable[[str], IntArray]
@@ -58,6 +60,17 @@ def tokenizer_starts(tokenizer: Any) -> TokenStarts:
 def token_starts(tokenizer: Any | None) -> TokenStarts:
     """How tokens are counted: by a tokenizer, or by words without one."""
     return word_starts if tokenizer is None else tokenizer_starts(tokenizer)
+
+
+def describe_tokens(tokenizer: Any | None) -> str:
+    """What tells one way of counting tokens from another: a digest of the tokenizer, or ``"words"`` without one.
+
+    The truncation and padding that a call leaves behind in a tokenizer are not part of it.
+    """
+    if tokenizer is None:
+        return "words"
+    backend = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    return hashlib.sha256(json.dumps(backend, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from .passages import Cutting, token_starts
 from .reducer import Reducer
 from .scorers.base import Scorer
 from .scorers.bm25 import Bm25Scorer
+from .scorers.lead import LeadScorer
 from .scorers.sbert import SbertScorer
 
 __all__ = ["DEFAULT_MAX_TOKENS", "SCORERS", "ReductionSettings", "as_reducer", "limit_of", "load_scorer"]
@@ -125,6 +126,7 @@ SCORERS: dict[str, Callable[[ReductionSettings], Scorer]] = {
     "sbert": _load_sbert,
     "dpr": _load_dpr,
     "ig": _load_integrated_gradients,
+    "lead": lambda _: LeadScorer(),
 }
 """Name of a scorer -> what loads it."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Piece", "Shortened", "join_passages"]
+__all__ = ["Piece", "Shortened", "join_passages", "whole_text"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Shortened:
             return None
         moved = self.pieces[number].at - self.pieces[number].start
         return start + moved, end + moved
+
+
+def whole_text(text: str) -> Shortened:
+    """All of a text."""
+    return Shortened(text, (Piece(0, len(text), 0),))
 
 
 def join_passages(

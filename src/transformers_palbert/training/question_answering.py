@@ -165,7 +165,11 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --do_predict.")
     if arguments.pruning.export_stock:
         require_stock(model.config)
-    questions = {part: load_questions(data, part) for part in _parts(args)}
+    if data.curriculum_stages:
+        _learn_in_order(args)
+    counting = None if arguments.baseline.model_type else tokenizer  # a word-level reader counts words anyway
+    with args.main_process_first(desc="reading questions"):
+        questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
     features = {
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
@@ -197,6 +201,16 @@ def _load_reader(arguments: QuestionAnsweringArguments) -> tuple[PreTrainedModel
     config = load_config(options)
     tokenizer = load_tokenizer(options, config)
     return load_model(options, config, tokenizer), tokenizer
+
+
+def _learn_in_order(args: TrainingArguments) -> None:
+    """Let the Trainer keep the order of a curriculum, which its random sampler would mix up."""
+    if args.train_sampling_strategy not in ("random", "sequential"):
+        raise ConfigurationError(
+            f"--reduce_curriculum sets the order of the questions, so --train_sampling_strategy"
+            f" {args.train_sampling_strategy} cannot be used with it."
+        )
+    args.train_sampling_strategy = "sequential"
 
 
 def _parts(args: TrainingArguments) -> list[str]:
