@@ -134,7 +134,7 @@ def reduce(
         keep_answer=keep_answer,
         fit=fit_weights,
         tokenizer=AutoTokenizer.from_pretrained(tokenizer) if tokenizer else None,
-        source=str(file),
+        source=str(file) if limit is None else f"{file}, {limit} questions",
     )
     dataset = load_qa_dataset(file)
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))

@@ -309,8 +309,9 @@ class QuestionAnsweringPipeline(Pipeline):
                 start, end = _characters(*span, read.text, align_to_words)
                 if (place := read.to_original(start, end)) is None:
                     continue
-                found = {"score": 0.0, "start": place[0], "end": place[1], "answer": read.text[start:end]}
-                known = answers.setdefault(found["answer"].lower(), found)
+                text = read.text[start:end]
+                found = {"score": 0.0, "start": place[0], "end": place[1], "answer": text}
+                known = answers.setdefault(text.lower(), found)
                 known["score"] += score
         return list(answers.values())
 

@@ -43,7 +43,7 @@ def rank_correlation(first: FloatArray, second: FloatArray) -> float:
     table = np.stack([ranks(first), ranks(second)])
     if np.any(table.std(axis=1) == 0):
         return 0.0
-    return float(np.corrcoef(table)[0, 1])
+    return float(np.asarray(np.corrcoef(table))[0, 1])
 
 
 def randomization_check(

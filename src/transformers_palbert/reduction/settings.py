@@ -180,11 +180,11 @@ def as_reducer(value: Any, tokenizer: Any | None = None) -> Reducer:
     """
     if isinstance(value, Reducer):
         return value
-    given = {"scorers": value} if isinstance(value, str) else value
+    given: Any = {"scorers": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"`reduce` must be a Reducer, names of scorers or a mapping, got {value!r}.")
-    limits = {name: given[name] for name in ("threshold", "max_tokens", "share") if name in given}
-    rest = {name: value for name, value in given.items() if name not in limits}
+    limits: dict[str, Any] = {name: given[name] for name in ("threshold", "max_tokens", "share") if name in given}
+    rest: dict[str, Any] = {name: value for name, value in given.items() if name not in limits}
     if isinstance(rest.get("scorers"), str):
         rest["scorers"] = tuple(name.strip() for name in rest["scorers"].split(","))
     known = ReductionSettings.__dataclass_fields__

@@ -57,10 +57,12 @@ class DprScorer:
         Such as ``facebook/dpr-question_encoder-single-nq-base`` and ``facebook/dpr-ctx_encoder-single-nq-base``.
         """
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        asking: Any = DPRQuestionEncoder.from_pretrained(question_model)
+        answering: Any = DPRContextEncoder.from_pretrained(passage_model)
         return cls(
-            DPRQuestionEncoder.from_pretrained(question_model).to(where).eval(),
+            asking.to(where).eval(),
             AutoTokenizer.from_pretrained(question_model),
-            DPRContextEncoder.from_pretrained(passage_model).to(where).eval(),
+            answering.to(where).eval(),
             AutoTokenizer.from_pretrained(passage_model),
             batch_size,
         )

@@ -149,11 +149,12 @@ class IntegratedGradientsScorer:
 
     def attribute(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Attributions]:
         """Attributions of the tokens of each context."""
-        windows = encode_windows(self.tokenizer, questions, contexts, **dict(self.windows))
+        lengths: dict[str, Any] = dict(self.windows)
+        windows = encode_windows(self.tokenizer, questions, contexts, **lengths)
         values: list[FloatArray] = [np.zeros(0)] * len(windows)
         deltas, errors = np.zeros(len(windows)), np.zeros(len(windows))
-        lengths = [len(ids) for ids in windows.inputs["input_ids"]]
-        for batch in window_batches(lengths, max(self.batch_size // self.steps, 1)):
+        tokens_of = [len(ids) for ids in windows.inputs["input_ids"]]
+        for batch in window_batches(tokens_of, max(self.batch_size // self.steps, 1)):
             tokens, deltas[batch], errors[batch] = self._attribute(windows, batch)
             for window, row in zip(batch.tolist(), tokens, strict=True):
                 start = int(windows.context_start[window])
