@@ -23,16 +23,18 @@ from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.reduction.building import ScoredDataset, score_dataset
 from transformers_palbert.reduction.fusion import Fusion, fit_weights
 from transformers_palbert.reduction.limits import Share, choose
+from transformers_palbert.reduction.passages import Passages
 from transformers_palbert.reduction.records import answer_spans, holds_answer, keeps_answer
 from transformers_palbert.reduction.settings import ReductionSettings
 
 FloatArray = npt.NDArray[np.float64]
+Row = tuple[dict[str, Any], Passages, dict[str, FloatArray]]
 
 
-def kept(scored: ScoredDataset, fusion: Fusion, share: float) -> tuple[FloatArray, float]:
+def kept(rows: list[Row], fusion: Fusion, share: float) -> tuple[FloatArray, float]:
     """Whether each question with an answer keeps one, 0 or 1; and the share of the tokens that is kept."""
     answers, before, after = [], 0, 0
-    for record, row, scores in scored:
+    for record, row, scores in rows:
         spans = answer_spans(record["answers"])
         if not spans:
             continue
@@ -115,9 +117,9 @@ def main() -> None:
     if args.fit_on:
         fitted_on = score_dataset(part(args.fit_on, args.fit_questions, training=True), settings, **options)
     ways = fusions(settings, fitted_on)
-    points = []
+    points, rows = [], list(scored)
     for share in args.shares:
-        found = {name: kept(scored, fusion, share) for name, fusion in ways.items()}
+        found = {name: kept(rows, fusion, share) for name, fusion in ways.items()}
         tokens = {name: 100 * after for name, (_, after) in found.items()}
         result = compared({name: answers for name, (answers, _) in found.items()}, args.seed)
         points.append({"share": share, "tokens_percent": tokens, **result})
