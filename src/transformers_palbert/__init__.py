@@ -54,14 +54,20 @@ if TYPE_CHECKING:
         pruning_plan,
         schedule_progress,
     )
-    from .pruning.removal import remove_units
+    from .pruning.removal import drop_layers, remove_units
     from .qa.datasets import load_qa_dataset
     from .qa.metrics import compute_metric, load_metric
     from .sizes import pruning_report
     from .storage.config import StorageConfig
     from .storage.saving import disable_sparse_saving, enable_sparse_saving
     from .training.checkpoints import last_whole_checkpoint
-    from .training.distillation import with_teacher, without_teacher
+    from .training.distillation import (
+        DistillationCallback,
+        TeacherLogitsCollator,
+        cache_teacher,
+        with_teacher,
+        without_teacher,
+    )
 
 __version__ = "0.1.0"
 
@@ -70,6 +76,7 @@ __all__ = [
     "BiLstmForQuestionAnswering",
     "ConfigurationError",
     "DatasetFormatError",
+    "DistillationCallback",
     "KeptUnits",
     "MissingExtraError",
     "ModelCardCallback",
@@ -93,6 +100,7 @@ __all__ = [
     "QuestionAnsweringPipeline",
     "StorageConfig",
     "StorageError",
+    "TeacherLogitsCollator",
     "TextCnnConfig",
     "TextCnnForQuestionAnswering",
     "TokenizerError",
@@ -101,10 +109,12 @@ __all__ = [
     "__version__",
     "apply_density",
     "bake_masks",
+    "cache_teacher",
     "check_tokenizer",
     "compute_metric",
     "density_at",
     "disable_sparse_saving",
+    "drop_layers",
     "enable_sparse_saving",
     "last_whole_checkpoint",
     "load_albert_tokenizer",
@@ -124,6 +134,7 @@ __all__ = [
 _LAZY = {
     "BiLstmConfig": "baselines.configuration",
     "BiLstmForQuestionAnswering": "baselines.modeling",
+    "DistillationCallback": "training.distillation",
     "KeptUnits": "model.removal",
     "ModelCardCallback": "hub",
     "MovementPruningCallback": "pruning",
@@ -142,15 +153,18 @@ _LAZY = {
     "PruningPlan": "pruning",
     "QuestionAnsweringPipeline": "pipelines.question_answering",
     "StorageConfig": "storage.config",
+    "TeacherLogitsCollator": "training.distillation",
     "TextCnnConfig": "baselines.configuration",
     "TextCnnForQuestionAnswering": "baselines.modeling",
     "WordTokenizer": "baselines.tokenization",
     "apply_density": "pruning",
     "bake_masks": "pruning",
+    "cache_teacher": "training.distillation",
     "check_tokenizer": "model.tokenization_palbert",
     "compute_metric": "qa.metrics",
     "density_at": "pruning",
     "disable_sparse_saving": "storage.saving",
+    "drop_layers": "pruning.removal",
     "enable_sparse_saving": "storage.saving",
     "last_whole_checkpoint": "training.checkpoints",
     "load_albert_tokenizer": "model.tokenization_palbert",

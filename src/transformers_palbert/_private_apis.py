@@ -39,7 +39,12 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="datasets",
         name="datasets.arrow_dataset:_fingerprint",
-        used_in=("qa/datasets.py", "qa/features.py", "reduction/shortened_datasets.py"),
+        used_in=(
+            "qa/datasets.py",
+            "qa/features.py",
+            "reduction/shortened_datasets.py",
+            "training/distillation/cached_logits.py",
+        ),
         what_for=(
             "The keys of the cached records and windows depend on the data that they were made from. A data set"
             " publishes no other key that follows its transformations."
@@ -49,7 +54,7 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="standard library",
         name="types.FrameType.f_back",
-        used_in=("pruning/callback.py",),
+        used_in=("trainer_callback.py",),
         what_for=(
             "The pruning callback looks at the caller of its first event to find the handler of the callbacks."
             " Python documents the attribute. What it is used for, nobody promises: see f_locals."
@@ -59,7 +64,7 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="standard library",
         name="types.FrameType.f_locals",
-        used_in=("pruning/callback.py",),
+        used_in=("trainer_callback.py",),
         what_for=(
             "The local variable self of CallbackHandler.call_event is the handler, in which the pruning callback"
             " moves itself before the reporters, so that they see what it adds to the logs. There is no public way:"
@@ -111,10 +116,17 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.PreTrainedConfig._attn_implementation",
-        used_in=("model/modeling_palbert.py",),
+        used_in=(
+            "model/conversion.py",
+            "model/headless.py",
+            "model/modeling_palbert.py",
+            "speed/latency_cache.py",
+        ),
         what_for=(
             "PAL-BERT's encoder tells its implementation of attention in an attribute, as ALBERT's does;"
-            " transformers itself does not read it there. The configuration publishes it under no other name."
+            " transformers itself does not read it there. Attention without heads returns weights where this"
+            " implementation does, an ALBERT that becomes a PAL-BERT keeps it, and measured times depend on it. The"
+            " configuration publishes it under no other name."
         ),
         test="tests/model/test_modeling_palbert.py::test_hidden_states_and_attentions_equal_stock_alberts",
     ),
@@ -496,7 +508,7 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.trainer_callback.CallbackHandler",
-        used_in=("pruning/callback.py",),
+        used_in=("trainer_callback.py",),
         what_for=(
             "The manual calls it internal. The pruning callback checks that what it found in the frame of its caller"
             " is one."
@@ -516,7 +528,7 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="transformers",
         name="transformers.trainer_callback:callbacks",
-        used_in=("pruning/callback.py",),
+        used_in=("trainer_callback.py", "training/trainer.py"),
         what_for="The order of this list is the order in which callbacks run.",
         test="tests/pruning/test_callback.py::TestLogs::test_the_callback_runs_before_the_reporters",
     ),
@@ -751,6 +763,16 @@ OVERRIDDEN_HOOKS: tuple[PrivateApi, ...] = (
         used_in=("training/pushing.py",),
         what_for="It pushes a checkpoint in one commit and without pickles.",
         test="tests/hub/test_push.py::test_strategies",
+    ),
+    PrivateApi(
+        library="transformers",
+        name="transformers.Trainer._set_signature_columns_if_needed",
+        used_in=("training/trainer.py",),
+        what_for=(
+            "It decides which columns of the training data reach the collator: those that the model's forward names. A"
+            " teacher's cached logits are read beside the forward, so that it does not name them."
+        ),
+        test="tests/training/distillation/test_cached_logits.py::test_a_trainer_learns_from_cached_logits",
     ),
     PrivateApi(
         library="transformers",

@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoModelForQuestionAnswering
 
 from tests.compaction.test_shrinking import clock
+from transformers_palbert.compaction import shrinking
 from transformers_palbert.model.removal import layer_sizes
 
 __all__ = ["clock"]
@@ -38,6 +39,28 @@ def test_a_drawing_of_the_layers(palbert, saved_model, answerable, tmp_path, ter
     assert "●" in result.stdout
     assert "times as fast" in result.stdout
     assert max(map(len, result.stdout.splitlines()[:3])) <= 80
+
+
+def test_a_uniform_result_is_a_stock_file(palbert, saved_model, answerable, tmp_path):
+    out = tmp_path / "fast"
+    result = palbert("shrink", saved_model, out, "--data", answerable, *OPTIONS, "--uniform", "--json")
+    assert result.exit_code == 0, result.output
+    layers = json.loads(result.stdout)["layers"].values()
+    assert {layer["heads"] for layer in layers} == {2}
+    assert len({layer["units"] for layer in layers}) == 1
+    config = json.loads((out / "config.json").read_text())
+    assert not {"layer_sizes", "quantization_config"} & config.keys()
+
+
+def test_measuring_again_is_passed_on(palbert, saved_model, answerable, tmp_path, monkeypatch):
+    asked = []
+    table = shrinking.cached_latency(None)
+    monkeypatch.setattr(shrinking, "cached_latency", lambda *_, remeasure, **__: asked.append(remeasure) or table)
+    for number, options in enumerate([(), ("--remeasure",)]):
+        out = tmp_path / str(number)
+        result = palbert("shrink", saved_model, out, "--data", answerable, *OPTIONS, *options)
+        assert result.exit_code == 0, result.output
+    assert asked == [False, True]
 
 
 def test_nothing_is_overwritten(palbert, saved_model, answerable, tmp_path):

@@ -9,34 +9,11 @@ import pytest
 import torch
 
 from tests.pruning.helpers import qa_batch, tiny_model
-from tests.references.compaction import naive_order
-from transformers_palbert.compaction.costs import removal_costs, removal_order
+from transformers_palbert.compaction.costs import application_costs, removal_costs
 from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.model.structure import encoder_layers
-
-
-@pytest.mark.parametrize(("units", "width"), [(7, 1), (4, 3), (1, 2)])
-def test_order_and_costs_are_those_of_least_squares(units: int, width: int) -> None:
-    torch.manual_seed(units)
-    inputs = torch.randn(50, units * width, dtype=torch.float64) @ torch.randn(units * width, units * width).double()
-    weight = torch.randn(5, units * width, dtype=torch.float64)
-    moments = inputs.T @ inputs + 0.1 * torch.eye(units * width, dtype=torch.float64)
-    order, costs = removal_order(weight, moments, units)
-    expected_order, totals = naive_order(weight, inputs, units, 0.1)
-    assert order == expected_order
-    np.testing.assert_allclose(np.cumsum(costs), totals, rtol=1e-8)
-
-
-def test_a_unit_that_another_one_repeats_costs_nothing() -> None:
-    torch.manual_seed(0)
-    inputs = torch.randn(100, 5, dtype=torch.float64)
-    inputs[:, 3] = 2 * inputs[:, 1]
-    moments = inputs.T @ inputs + 1e-9 * torch.eye(5, dtype=torch.float64)
-    order, costs = removal_order(torch.randn(4, 5, dtype=torch.float64), moments, 5)
-    assert order[0] in (1, 3)
-    assert costs[0] == pytest.approx(0, abs=1e-6)
-    assert costs[1] > 1
 
 
 def batches() -> list[dict[str, torch.Tensor]]:
@@ -109,3 +86,38 @@ def test_examples_are_needed() -> None:
     inputs = {name: tensor for name, tensor in qa_batch().items() if "positions" not in name}
     with pytest.raises(ConfigurationError, match=r"no loss for inputs called input_ids, .*need labels"):
         removal_costs(tiny_model("bert"), [inputs])
+
+
+class TestApplications:
+    def test_they_have_costs_of_their_own(self) -> None:
+        model = tiny_model("palbert")
+        costs = application_costs(model, batches())
+        path = next(iter(layer_sizes(model)))
+        assert list(costs) == [(path, number) for number in range(3)]
+        assert len({float(units.losses[-1]) for _, units in costs.values()}) == 3
+        for pair in costs.values():
+            for found, count in zip(pair, (2, 32), strict=True):
+                assert sorted(found.order.tolist()) == list(range(count))
+                assert found.losses[0] == 0
+                assert (np.diff(found.losses) >= 0).all()
+
+    def test_one_application_alone_is_a_layer_that_nothing_makes_up_for(self) -> None:
+        """Removing all units of a layer leaves nothing that could make up for them."""
+        model = tiny_model("palbert", layers=1)
+        ((heads, units),) = removal_costs(model, batches()).values()
+        ((applied_heads, applied_units),) = application_costs(model, batches()).values()
+        assert applied_heads.losses[-1] == pytest.approx(heads.losses[-1], rel=0.1)  # the other is damped
+        assert applied_units.losses[-1] == pytest.approx(units.losses[-1], rel=0.1)
+
+    def test_units_that_an_application_lost_before_are_no_more(self) -> None:
+        heads = [[True, False], [False, True], [False, False]]
+        units = [[unit % 3 == number for unit in range(32)] for number in range(2)] + [[False] * 32]
+        masks = {
+            "application_heads": [mask_to_text(mask) for mask in heads],
+            "application_units": [mask_to_text(mask) for mask in units],
+        }
+        costs = application_costs(tiny_model("palbert", **masks), batches())
+        for pair, head, unit in zip(costs.values(), heads, units, strict=True):
+            for found, mask in zip(pair, (head, unit), strict=True):
+                assert sorted(found.order.tolist()) == [index for index, left in enumerate(mask) if left]
+                assert len(found.losses) == sum(mask) + 1

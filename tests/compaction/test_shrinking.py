@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForQuestionAnswering
+from transformers import AutoModelForQuestionAnswering, Trainer
 
-from tests.pruning.helpers import qa_batch, tiny_model
+from tests.pruning.helpers import qa_batch, qa_rows, tiny_model, training_arguments
+from transformers_palbert import PalBertForQuestionAnswering, remove_units
 from transformers_palbert.compaction import shrinking
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
 from transformers_palbert.model.applications import mask_to_text
-from transformers_palbert.model.removal import layer_sizes
+from transformers_palbert.model.removal import KeptUnits
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
 from transformers_palbert.speed.latency import LatencyTable, applied_sizes
 
@@ -27,13 +30,13 @@ BATCHES = [qa_batch(count=8, seed=seed) for seed in range(4)]
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A machine that takes one second for a feed-forward unit and eight for a head, times the factor in the list."""
     factors = [1.0]
-    table = LatencyTable((1, 2), np.array([0.0, 8.0]), (0, 32), np.array([8.0, 40.0]), 4.0)
+    table = LatencyTable((0, 2), np.array([0.0, 16.0]), (0, 32), np.array([0.0, 32.0]), 4.0)
 
     def measured(models: list[nn.Module], *_: int) -> list[float]:
         whole, small = (table.model(applied_sizes(model)) for model in models)
         return [whole, whole - (whole - small) * factors[0]]
 
-    monkeypatch.setattr(shrinking, "measure_latency", lambda *_, **__: table)
+    monkeypatch.setattr(shrinking, "cached_latency", lambda *_, **__: table)
     monkeypatch.setattr(shrinking, "fastest_seconds", measured)
     return factors
 
@@ -47,15 +50,69 @@ def test_shrinking(kind: str, tmp_path: Path) -> None:
     assert torch.equal(model(**qa_batch()).start_logits, before)
     assert result.speedup == pytest.approx(result.expected)
     assert result.speedup >= 1.6 * 0.98
-    assert result.sizes == layer_sizes(result.model)
+    assert [(size.heads, size.units) for size in result.sizes.values()] == applied_sizes(result.model)
     assert (result.batch_size, result.length) == (8, 16)  # ten tokens, rounded up to eights
     small = result.model.eval()
     small.save_pretrained(tmp_path)
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
-    assert layer_sizes(loaded) == result.sizes
+    assert applied_sizes(loaded) == applied_sizes(small)
     assert torch.equal(loaded(**qa_batch()).start_logits, small(**qa_batch()).start_logits)
     again = shrink(loaded, BATCHES, speedup=1.2)
     assert again.speedup >= 1.2 * 0.98
+    again.model.save_pretrained(tmp_path / "again")
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "again").eval()
+    assert torch.equal(loaded(**qa_batch()).start_logits, again.model.eval()(**qa_batch()).start_logits)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_model_that_was_shrunk_is_fine_tuned_and_shrunk_again(tmp_path: Path) -> None:
+    for kind in ("albert", "bert"):
+        small = shrink(tiny_model(kind), BATCHES, speedup=1.5, multiple_of=4).model
+        arguments = training_arguments(tmp_path / kind, max_steps=4)
+        trainer = Trainer(model=small, args=arguments, train_dataset=qa_rows(16))
+        before = applied_sizes(small)
+        trainer.train()
+        trainer.save_model()
+        loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / kind)
+        assert applied_sizes(loaded) == before
+        again = shrink(loaded, BATCHES, speedup=1.3, multiple_of=4)
+        assert again.speedup >= 1.3 * 0.98
+        assert all(new <= old for new, old in zip(applied_sizes(again.model), before, strict=True))
+
+
+class TestApplications:
+    @pytest.mark.parametrize("kind", ["albert", "palbert"])
+    @pytest.mark.usefixtures("clock")
+    def test_each_keeps_its_own(self, kind: str) -> None:
+        result = shrink(tiny_model(kind), BATCHES, speedup=1.6, multiple_of=4)
+        assert isinstance(result.model, PalBertForQuestionAnswering)
+        assert len(result.sizes) == 3
+        assert list(result.sizes)[1].endswith("(application 1)")
+        masks = result.model.config.application_units or result.model.config.application_heads
+        assert len(set(masks)) > 1
+
+    @pytest.mark.parametrize("kind", ["albert", "palbert"])
+    @pytest.mark.usefixtures("clock")
+    def test_all_keep_the_same(self, kind: str) -> None:
+        result = shrink(tiny_model(kind), BATCHES, speedup=1.6, multiple_of=4, applications="shared")
+        assert type(result.model) is type(tiny_model(kind))
+        assert len(result.sizes) == 1
+
+
+@pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+@pytest.mark.usefixtures("clock")
+def test_uniform_layers_load_without_the_package(kind: str, tmp_path: Path) -> None:
+    model = tiny_model(kind)
+    result = shrink(model, BATCHES, speedup=1.3, multiple_of=4, uniform=True)
+    assert result.speedup >= 1.3 * 0.98
+    assert type(result.model) is type(model)
+    result.model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert not {"layer_sizes", "quantization_config"} & config.keys()
+    plain = type(model)(type(model.config).from_pretrained(tmp_path))
+    plain.load_state_dict(result.model.state_dict())
+    assert len({units for _, units in applied_sizes(plain)}) == 1
+    assert torch.equal(plain.eval()(**qa_batch()).start_logits, result.model.eval()(**qa_batch()).start_logits)
 
 
 def test_more_is_removed_where_the_table_promised_too_much(
@@ -99,10 +156,25 @@ class TestFailsLoudly:
         with pytest.raises(PruningError, match="before shrinking"):
             shrink(model, BATCHES, speedup=1.5)
 
-    def test_applications_with_units_of_their_own(self) -> None:
+    @pytest.mark.parametrize("options", [{"uniform": True}, {"applications": "shared"}])
+    def test_applications_with_units_of_their_own(self, options: Any) -> None:
         model = tiny_model("palbert", application_units=[mask_to_text([True] * 32)] * 3)
         with pytest.raises(ConfigurationError, match="shared weights must stay whole"):
-            shrink(model, BATCHES, speedup=1.5)
+            shrink(model, BATCHES, speedup=1.5, **options)
+
+    @pytest.mark.parametrize(("kind", "options", "message"), [
+        ("bert", {"applications": "each"}, "needs an ALBERT or PAL-BERT"),
+        ("albert", {"applications": "each", "uniform": True}, "as many units everywhere"),
+        ("albert", {"applications": "all"}, "choose 'each', 'shared' or None"),
+    ])  # fmt: skip
+    def test_what_does_not_go_together(self, kind: str, options: Any, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            shrink(tiny_model(kind), BATCHES, speedup=1.5, **options)
+
+    def test_uniform_where_layers_differ(self) -> None:
+        model = remove_units(tiny_model("bert"), {"encoder.layer.0": KeptUnits([0], range(9))})
+        with pytest.raises(ConfigurationError, match="differ already"):
+            shrink(model, BATCHES, speedup=1.5, uniform=True)
 
     @pytest.mark.usefixtures("clock")
     def test_faster_than_removal_can_make_it(self) -> None:

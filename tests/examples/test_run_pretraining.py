@@ -147,6 +147,7 @@ def test_bad_arguments_are_explained(scripts: Any) -> None:
     for arguments, message in (
         (flags("out", "--train_file", "a.txt"), "There is nothing to do"),
         (flags("out", "--do_train"), "tokens holds no tokenized corpus"),
+        (flags("out", "--do_train", "--push_logs"), "push_logs has nothing to add to without --push_to_hub"),
         (
             flags("out", "--train_file", "a.txt", "--do_train", max_seq_length=513),
             "more than the model's 512 positions",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from tests.model.test_structure import DEPTH, HEADS, KINDS, UNITS, small_model
@@ -39,11 +41,11 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 
 
 def random_kept(model: PreTrainedModel, seed: int = 0) -> dict[str, KeptUnits]:
-    """One or two heads and about half of the units of each layer, other ones in each."""
+    """Two, one or no heads and about half of the units of each layer, other ones in each."""
     generator = torch.Generator().manual_seed(seed)
     kept = {}
     for number, path in enumerate(layer_sizes(model)):
-        heads = torch.randperm(HEADS, generator=generator)[: 1 + number % 2].sort().values
+        heads = torch.randperm(HEADS, generator=generator)[: 2 - number % 3].sort().values
         units = (torch.rand(UNITS, generator=generator) < 0.5).nonzero()[:, 0]
         kept[path] = KeptUnits(heads.tolist(), units.tolist())
     return kept
@@ -173,22 +175,98 @@ def test_dead_units_are_found_and_their_constants_folded() -> None:
     assert fold_dead_units(model) == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_that_lost_everything_keeps_a_head(kind: str) -> None:
-    model = random_model(kind)
-    layer = encoder_layers(model)[0]
-    with torch.no_grad():
-        layer.attention_output.weight.zero_()
-        layer.ffn_out.weight.zero_()
-    expected = logits(model)
-    keep_units(model, fold_dead_units(model))
-    assert layer_sizes(model)[layer_path(model, layer)] == LayerSize(1, 0)
-    torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)
+class TestBlocksThatLostEverything:
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_their_constants_stay(self, kind: str, attention: str) -> None:
+        model = random_model(kind, attn_implementation=attention)
+        layer = encoder_layers(model)[-1]
+        with torch.no_grad():
+            layer.attention_output.weight[:, : 2 * WIDTH] = 0
+            layer.value.weight[2 * WIDTH :] = 0  # the last head gives the bias of its values
+            layer.ffn_out.weight[:, :-1] = 0
+            layer.ffn_in.weight[-1] = 0
+        expected = logits(model)
+        keep_units(model, fold_dead_units(model))
+        assert layer_sizes(model)[layer_path(model, layer)] == LayerSize(0, 0)
+        torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)
+        assert logits(model.bfloat16()).isfinite().all()
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_removing_live_heads_is_zeroing_their_way_out(self, kind: str) -> None:
+        model = random_model(kind)
+        kept = dict.fromkeys(layer_sizes(model), KeptUnits([], []))
+        expected = logits(naive_removed(model, kept))
+        keep_units(model, kept)
+        torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)
+        keep_units(model, kept)  # twice is once
+        torch.testing.assert_close(logits(model), expected, rtol=1e-5, atol=1e-5)
+        assert fold_dead_units(model) == {}
+
+    @pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+    def test_nothing_is_multiplied_there(self, kind: str) -> None:
+        model = random_model(kind)
+        keep_units(model, dict.fromkeys(layer_sizes(model), KeptUnits([], [])))
+        with FlopCounterMode(display=False) as counter:
+            logits(model)
+        spent = sum(counter.get_flop_counts()["Global"].values())
+        outside = sum(
+            2 * module.weight.numel() * INPUTS["input_ids"].numel()
+            for module in model.modules()
+            if isinstance(module, nn.Linear)
+        )
+        assert spent == outside  # of the head, and the projection of embeddings
+
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_attention_weights_are_of_no_head(self, kind: str, attention: str) -> None:
+        model = random_model(kind, attn_implementation=attention).eval()
+        path = list(layer_sizes(model))[-1]
+        model(**INPUTS, output_attentions=True)  # transformers puts its hooks in place
+        keep_units(model, {path: KeptUnits([])})
+        found = model(**INPUTS, output_attentions=True).attentions
+        if attention == "eager":
+            shared = STRUCTURES[kind].shared
+            assert [len(weights[0]) for weights in found] == [0 if shared else HEADS] * (DEPTH - 1) + [0]
+        else:
+            assert not found
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_copies_and_pickles(self, kind: str) -> None:
+        model = random_model(kind)
+        keep_units(model, dict.fromkeys(layer_sizes(model), KeptUnits([])))
+        expected = logits(model)
+        for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert type(copied.base_model) is type(model.base_model)
+            assert type(encoder_layers(copied)[0].attention) is type(encoder_layers(model)[0].attention)
+            with torch.no_grad():
+                for parameter in copied.parameters():
+                    parameter.zero_()
+            assert not torch.equal(logits(copied), expected)
+            assert torch.equal(logits(model), expected)
+
+    @pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "distilbert"])
+    def test_training_reaches_every_parameter(self, kind: str) -> None:
+        """A distributed training waits for the gradient of each; empty ones are no exception."""
+        model = random_model(kind)
+        keep_units(model, {list(layer_sizes(model))[-1]: KeptUnits([], [])})
+        model.train()(
+            **INPUTS, start_positions=torch.tensor([1, 2]), end_positions=torch.tensor([3, 4])
+        ).loss.backward()
+        lacking = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+        assert not {name for name in lacking if "pooler" not in name}
+
+    @pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+    def test_compiles_in_one_graph(self, kind: str) -> None:
+        model = random_model(kind)
+        keep_units(model, dict.fromkeys(layer_sizes(model), KeptUnits([], [])))
+        with torch.no_grad():
+            found = torch.compile(model.eval(), backend="eager", fullgraph=True)(**INPUTS).start_logits
+        torch.testing.assert_close(found, logits(model).unflatten(-1, (2, -1))[:, 0])
 
 
 class TestFailsLoudly:
     @pytest.mark.parametrize(("kept", "message"), [
-        (KeptUnits([]), "No head of .* would stay"),
         (KeptUnits([0, HEADS]), r"in \[0, 3\)"),
         (KeptUnits(None, [1, 1]), "different, ascending"),
         (KeptUnits(None, [2, 1]), "different, ascending"),
@@ -207,7 +285,7 @@ class TestFailsLoudly:
         with pytest.raises(ConfigurationError, match="do not have the same layers"):
             resize_layers(random_model("bert"), {"encoder.layer.0": LayerSize(1, 1)})
 
-    @pytest.mark.parametrize("size", [LayerSize(0, 4), LayerSize(HEADS + 1, 4), LayerSize(1, UNITS + 1)])
+    @pytest.mark.parametrize("size", [LayerSize(-1, 4), LayerSize(HEADS + 1, 4), LayerSize(1, UNITS + 1)])
     def test_sizes_that_the_architecture_does_not_have(self, size: LayerSize) -> None:
         model = random_model("bert")
         with pytest.raises(ConfigurationError, match="at most 3 and 40"):

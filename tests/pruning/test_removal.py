@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,24 @@ from transformers import AutoModel, AutoModelForQuestionAnswering, PreTrainedMod
 from tests.model.test_removal import WIDTH, logits, naive_removed, random_kept, random_model
 from tests.model.test_structure import KINDS
 from tests.pruning.helpers import make_trainer, qa_batch, tiny_model
-from transformers_palbert import bake_masks, disable_sparse_saving, enable_sparse_saving, prepare_pruning, remove_units
-from transformers_palbert.errors import PalBertError, PruningError, StorageError
+from transformers_palbert import (
+    bake_masks,
+    disable_sparse_saving,
+    drop_layers,
+    enable_sparse_saving,
+    prepare_pruning,
+    remove_units,
+)
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning, PalBertError, PruningError, StorageError
 from transformers_palbert.export.stock import export_stock
-from transformers_palbert.model.removal import KeptUnits, layer_sizes, read_layer_sizes, resize_layers
+from transformers_palbert.model.removal import (
+    KeptUnits,
+    LayerSize,
+    keep_units,
+    layer_sizes,
+    read_layer_sizes,
+    resize_layers,
+)
 from transformers_palbert.model.structure import encoder_layers
 from transformers_palbert.pruning import MovementPruningCallback, PruningConfig
 from transformers_palbert.storage.config import StorageConfig
@@ -26,8 +41,10 @@ from transformers_palbert.storage.folders import compress_folder, decompress_fol
 
 
 def removed(kind: str) -> PreTrainedModel:
+    """Layers with different numbers of heads and units; one without heads, one with nothing at all."""
     model = random_model(kind)
-    return remove_units(model, random_kept(model))
+    *paths, last = layer_sizes(model)
+    return remove_units(model, random_kept(model) | ({last: KeptUnits([], [])} if paths else {}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,6 +61,35 @@ def test_it_loads_as_it_was_saved(kind: str, tmp_path: Path) -> None:
     loaded.save_pretrained(tmp_path / "again")
     for file in ("model.safetensors", "config.json"):
         assert (tmp_path / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_any_block_it_loads_as_it_was_saved(kind: str, tmp_path: Path) -> None:
+    model = random_model(kind)
+    remove_units(model, dict.fromkeys(layer_sizes(model), KeptUnits([], [])))
+    for name, switch in (("packed", enable_sparse_saving), ("dense", disable_sparse_saving)):
+        switch(model)  # type: ignore[operator]
+        model.save_pretrained(tmp_path / name)
+        loaded, info = AutoModelForQuestionAnswering.from_pretrained(tmp_path / name, output_loading_info=True)
+        assert not any(info.values())
+        assert layer_sizes(loaded) == layer_sizes(model) == dict.fromkeys(layer_sizes(model), LayerSize(0, 0))
+        assert torch.equal(logits(loaded), logits(model))
+
+
+@pytest.mark.parametrize("granularity", ["head", "ffn_unit", "element", "row"])
+def test_what_lost_a_block_is_pruned_further(granularity: str, tmp_path: Path) -> None:
+    model = tiny_model("bert")
+    first, second, third = layer_sizes(model)
+    remove_units(model, {first: KeptUnits([], None), second: KeptUnits(None, []), third: KeptUnits([0], [1, 2])})
+    callback = MovementPruningCallback(0.5, method="magnitude", granularity=granularity)
+    trainer = make_trainer(tmp_path, model=model, callback=callback, max_steps=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoEffectWarning)  # what is gone is not left out
+        trainer.train()
+    trainer.save_model()
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    assert layer_sizes(loaded) == layer_sizes(model)
+    assert torch.equal(loaded.eval()(**qa_batch()).start_logits, trainer.model.eval()(**qa_batch()).start_logits)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
@@ -73,12 +119,26 @@ def test_dense_saving_keeps_the_sizes(tmp_path: Path) -> None:
     assert torch.equal(logits(AutoModelForQuestionAnswering.from_pretrained(tmp_path)), logits(model))
 
 
-@pytest.mark.parametrize("packs", [True, False])
-def test_a_new_model_of_its_config_needs_the_sizes(packs: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["albert", "bert", "distilbert"])
+def test_sizes_are_saved_whoever_cut_the_layers(kind: str, tmp_path: Path) -> None:
+    model = random_model(kind)
+    keep_units(model, random_kept(model))
+    model.save_pretrained(tmp_path / "one")
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "one")
+    assert torch.equal(logits(loaded), logits(model))
+    loaded.dequantize()
+    loaded.save_pretrained(tmp_path / "two")
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "two")
+    assert torch.equal(logits(again), logits(model))
+
+
+@pytest.mark.parametrize("packs", [True, False, None])
+def test_a_new_model_of_its_config_needs_the_sizes(packs: bool | None, tmp_path: Path) -> None:
     """A class knows nothing of them; what it makes could be saved, and not be loaded."""
     config = removed("bert").config
     model = AutoModelForQuestionAnswering.from_config(config)
-    (enable_sparse_saving if packs else disable_sparse_saving)(model)
+    if packs is not None:
+        (enable_sparse_saving if packs else disable_sparse_saving)(model)
     with pytest.raises(StorageError, match=r"layer_sizes .* gives encoder\.layer\.\d LayerSize.*resize_layers"):
         model.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -177,6 +237,25 @@ def test_the_values_of_the_weights_stay(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_fewer_layers_are_a_stock_file(kind: str, tmp_path: Path) -> None:
+    model = random_model(kind)
+    assert drop_layers(model, [1, 3]) is model
+    model.save_pretrained(tmp_path)
+    assert "quantization_config" not in json.loads((tmp_path / "config.json").read_text())
+    loaded, info = AutoModelForQuestionAnswering.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    assert torch.equal(logits(loaded), logits(model))
+
+
+def test_fewer_layers_of_different_sizes(tmp_path: Path) -> None:
+    model = drop_layers(removed("bert"), [0, 1])
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
+    assert layer_sizes(loaded) == layer_sizes(model)
+    assert torch.equal(logits(loaded), logits(model))
+
+
 class TestFailsLoudly:
     @pytest.mark.parametrize("entries", [("quantization_config",), ("quantization_config", "transformers_weights")])
     def test_without_the_entries_that_lead_to_the_sizes(self, entries: tuple[str, ...], tmp_path: Path) -> None:
@@ -189,12 +268,21 @@ class TestFailsLoudly:
         with pytest.raises((PalBertError, ValueError), match=r"sizes that the config's|packed by transformers-palbert"):
             AutoModelForQuestionAnswering.from_pretrained(tmp_path)
 
+    def test_layers_that_cannot_be_dropped(self) -> None:
+        model = random_model("bert")
+        with pytest.raises(ConfigurationError, match=r"layers to keep"):
+            drop_layers(model, [4])
+        prepare_pruning(model, PruningConfig(0.5))
+        with pytest.raises(PruningError, match="is being pruned"):
+            drop_layers(model, [0])
+
     def test_stock_export(self, tmp_path: Path) -> None:
         with pytest.raises(PalBertError, match="layers of different sizes"):
             export_stock(removed("bert"), tmp_path)
 
     @pytest.mark.parametrize("damage", [
-        {"encoder.layer.0": [99, 4]}, {"encoder.layer.0": [1, 4]}, "nonsense", {"encoder.layer.0": ["1", 4]},
+        {"encoder.layer.0": [99, 4]}, {"encoder.layer.0": [1, 4]}, {"encoder.layer.0": [0, 4]}, "nonsense",
+        {"encoder.layer.0": ["1", 4]},
     ])  # fmt: skip
     def test_a_damaged_configuration(self, damage: object, tmp_path: Path) -> None:
         removed("bert").save_pretrained(tmp_path)

@@ -44,7 +44,7 @@ def naive_order(weight: Tensor, inputs: Tensor, units: int, damping: float) -> t
 def naive_choice(costs: Mapping[str, Any], table: Any, applied: Sequence[str], seconds: float) -> float:
     """The least loss of all choices of counts that are fast enough."""
     paths = list(costs)
-    sizes = [(range(1, len(costs[path][0].order) + 1), range(len(costs[path][1].order) + 1)) for path in paths]
+    sizes = [(range(len(costs[path][0].order) + 1), range(len(costs[path][1].order) + 1)) for path in paths]
     best = np.inf
     for choice in product(*(product(heads, units) for heads, units in sizes)):
         by_path = dict(zip(paths, choice, strict=True))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.pruning.helpers import tiny_model
+from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import KeptUnits, keep_units
 from transformers_palbert.qa import kernels
 from transformers_palbert.speed.latency import (
@@ -19,10 +20,10 @@ from transformers_palbert.speed.latency import (
 
 
 def test_sums_and_interpolation() -> None:
-    table = LatencyTable((1, 3), np.array([0.0, 4.0]), (0, 8), np.array([1.0, 9.0]), 5.0)
-    assert table.layer(1, 0) == 1.0
-    assert table.layer(2, 4) == 2.0 + 5.0
-    assert table.model([(3, 8), (1, 0)]) == 5.0 + 13.0 + 1.0
+    table = LatencyTable((0, 1, 3), np.array([0.0, 2.0, 4.0]), (0, 8), np.array([1.0, 9.0]), 5.0)
+    assert table.layer(0, 0) == 1.0
+    assert table.layer(2, 4) == 3.0 + 5.0
+    assert table.model([(3, 8), (1, 0), (0, 0)]) == 5.0 + 13.0 + 3.0 + 1.0
 
 
 @pytest.mark.parametrize("kind", ["albert", "palbert", "bert", "roberta", "distilbert"])
@@ -32,8 +33,8 @@ def test_measuring(kind: str) -> None:
     table = measure_latency(model, batch_size=2, length=8, steps=4)
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert table.heads == (1, 2)
-    assert table.units == (0, 8, 16, 24, 32)
+    assert table.heads == (0, 1, 2)
+    assert table.units == (0, 8, 14, 20, 26, 32)
     assert table.head_seconds[0] == 0
     for seconds in (table.head_seconds, table.unit_seconds):
         assert (np.diff(seconds) >= 0).all()
@@ -47,13 +48,13 @@ def test_of_a_model_with_smaller_layers() -> None:
     model = tiny_model("bert")
     keep_units(model, {"encoder.layer.0": KeptUnits([1], range(5)), "encoder.layer.2": KeptUnits(None, range(9))})
     assert applied_sizes(model) == [(1, 5), (2, 32), (2, 9)]
-    assert measure_latency(model, batch_size=1, length=4, steps=2).units == (0, 16, 32)
+    assert measure_latency(model, batch_size=1, length=4, steps=2).units == (0, 8, 20, 32)
 
 
 def test_every_size_is_measured_on_a_layer_that_has_it() -> None:
     model = tiny_model("bert")
     keep_units(model, {"encoder.layer.0": KeptUnits(None, range(3)), "encoder.layer.1": KeptUnits([0])})
-    for heads, units in ((2, 0), (1, 0), (1, 3), (1, 32)):
+    for heads, units in ((2, 0), (1, 0), (0, 0), (0, 3), (0, 32)):
         layer = _layer_of(model, heads, units)
         assert layer.attention.self.num_attention_heads == heads
         assert layer.intermediate.dense.out_features == units
@@ -72,3 +73,14 @@ def test_models_in_turns() -> None:
     assert len(seconds) == 2
     assert min(seconds) > 0
     assert [model.training for model in models] == [True, False]
+
+
+def test_of_applications_with_units_of_their_own() -> None:
+    heads, units = [[True, False], [False, False], [True, True]], [[False] * 32, [True] * 32, [True] * 9 + [False] * 23]
+    masks = {
+        "application_heads": [mask_to_text(mask) for mask in heads],
+        "application_units": [mask_to_text(mask) for mask in units],
+    }
+    model = tiny_model("palbert", **masks)
+    assert applied_sizes(model) == [(1, 0), (0, 32), (2, 9)]
+    assert measure_latency(model, batch_size=1, length=4, steps=1).heads == (0, 1, 2)

@@ -16,10 +16,23 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    BertConfig,
+    BertForQuestionAnswering,
+    PreTrainedModel,
+)
 
 from tests.storage.helpers import change_json, pruned_model, read_json, save_packed
-from transformers_palbert import ConfigurationError, StorageError, enable_sparse_saving
+from transformers_palbert import (
+    ConfigurationError,
+    PalBertConfig,
+    PalBertForQuestionAnswering,
+    StorageError,
+    enable_sparse_saving,
+)
+from transformers_palbert.model.pruning_state import PruningState
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.whole_saves import replaced_model
 
@@ -80,11 +93,11 @@ real_rmtree = shutil.rmtree
 @pytest.mark.parametrize(
     ("before", "after"), [(WHOLE, WHOLE), (WHOLE, SHARDS), (SHARDS, WHOLE), (SHARDS, SHARDS)], ids=str
 )
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "dense"])
 def test_a_save_that_ends_anywhere_leaves_the_old_model_or_the_new_one(
-    before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    before: str, after: str, packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = pruned_model()
-    enable_sparse_saving(model)
+    model = saved_as(packed)
     numbered(model, 1).save_pretrained(tmp_path / "start", max_shard_size=before)
     numbered(model, 2).save_pretrained(tmp_path / "end", max_shard_size=after)
     assert [len(weight_files(tmp_path / name)) > 1 for name in ("start", "end")] == [before == SHARDS, after == SHARDS]
@@ -103,6 +116,15 @@ def test_a_save_that_ends_anywhere_leaves_the_old_model_or_the_new_one(
     assert found == sorted(found)
     assert {1, 2} == set(found)
     assert len(found) > 3
+
+
+def saved_as(packed: bool) -> PreTrainedModel:
+    """A pruned model whose saves are packed, or dense."""
+    model = pruned_model()
+    model.config.pruning = PruningState(("encoder",), 0.3).to_dict()
+    if packed:
+        enable_sparse_saving(model)
+    return model
 
 
 def weights_and_config(folder: Path) -> list[Path]:
@@ -156,10 +178,10 @@ def test_nothing_else_in_the_folder_is_touched(tmp_path: Path, monkeypatch: pyte
     }  # fmt: skip
 
 
-def test_shards_over_a_single_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "dense"])
+def test_shards_over_a_single_file(packed: bool, tmp_path: Path) -> None:
     """transformers reads model.safetensors first, so an old one would hide the new shards."""
-    model = pruned_model()
-    enable_sparse_saving(model)
+    model = saved_as(packed)
     numbered(model, 1).save_pretrained(tmp_path)
     numbered(model, 2).save_pretrained(tmp_path, max_shard_size=SHARDS)
     assert not (tmp_path / "model.safetensors").exists()
@@ -182,10 +204,10 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path: Path, monkeypatch: pyte
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "dense"])
+def test_a_file_is_no_folder(packed: bool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
-    model = pruned_model()
-    enable_sparse_saving(model)
+    model = saved_as(packed)
     with pytest.raises(StorageError, match="file is a file"):
         model.save_pretrained(tmp_path / "file")
 
@@ -220,6 +242,25 @@ def test_variants_are_refused(tmp_path: Path) -> None:
     enable_sparse_saving(model)
     with pytest.raises(ConfigurationError, match=r"variant='fp16'.*folder of its own"):
         model.save_pretrained(tmp_path, variant="fp16")
+
+
+def test_a_dense_variant_stands_beside_the_model(tmp_path: Path) -> None:
+    """It is another set of weights under names of its own, which transformers reads when it is asked for."""
+    model = saved_as(packed=False)
+    numbered(model, 1).save_pretrained(tmp_path)
+    numbered(model, 2).save_pretrained(tmp_path, variant="fp16")
+    assert load(tmp_path).qa_outputs.weight.max() == 1
+    assert load(tmp_path, variant="fp16").qa_outputs.weight.max() == 2
+
+
+def test_other_models_are_saved_as_they_always_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("asked for")))
+    BertForQuestionAnswering(BertConfig(**TINY)).save_pretrained(tmp_path / "stock")
+    with pytest.raises(OSError, match="asked for"):
+        PalBertForQuestionAnswering(PalBertConfig(**TINY, embedding_size=8)).save_pretrained(tmp_path / "own")
+
+
+TINY: dict[str, int] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 class TestConfigs:

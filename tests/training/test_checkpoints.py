@@ -11,10 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from tests.pruning.helpers import make_trainer, tiny_model
-from transformers_palbert.errors import PruningError
+from tests.pruning.helpers import make_trainer, qa_rows, tiny_model, training_arguments
+from tests.storage.helpers import pruned_model
+from transformers_palbert import enable_sparse_saving
+from transformers_palbert.errors import PruningError, StorageError
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
 from transformers_palbert.training.checkpoints import (
     ResumingMixin,
@@ -146,3 +148,25 @@ def test_from_the_middle_of_pruning_only_with_masks() -> None:
         require_masks_kept(checkpoint, prepare_pruning(tiny_model(), PruningConfig(0.5)))
     (checkpoint / "config.json").unlink()
     require_masks_kept(checkpoint, tiny_model())
+
+
+def test_a_packed_checkpoint_with_a_flipped_bit_is_not_gone_on_from(tmp_path: Path) -> None:
+    """``Trainer`` reads the file of the weights alone, and no plain tensor in it has a checksum."""
+
+    class Ours(ResumingMixin, Trainer):
+        pass
+
+    def trainer() -> Trainer:
+        model = pruned_model()
+        enable_sparse_saving(model)
+        args = training_arguments(tmp_path, max_steps=4, save_strategy="steps", save_steps=2, learning_rate=0.0)
+        return Ours(model=model, args=args, train_dataset=qa_rows(32))
+
+    trainer().train()
+    trainer().train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    file = tmp_path / "checkpoint-2" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(StorageError, match="not as they were saved"):
+        trainer().train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))

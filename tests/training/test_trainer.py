@@ -10,7 +10,12 @@ from datasets import Dataset
 from transformers import AutoConfig, BertTokenizer, DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from tests.pruning.helpers import tiny_config, training_arguments
-from transformers_palbert import MovementPruningCallback, PalBertForQuestionAnswering
+from transformers_palbert import (
+    DistillationCallback,
+    MovementPruningCallback,
+    PalBertForQuestionAnswering,
+    with_teacher,
+)
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.qa.features import build_features
 from transformers_palbert.qa.metrics import compute_metric
@@ -302,3 +307,34 @@ def test_a_teacher_joins_in_the_loss(through_init: bool, tmp_path: Path, tokeniz
     trainer.save_model()
     kept = PalBertForQuestionAnswering.from_pretrained(tmp_path)
     assert sum(p.numel() for p in kept.parameters()) == sum(p.numel() for p in teacher.parameters())
+
+
+def test_a_student_with_a_projection_goes_on_from_a_checkpoint_anywhere(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    def make(folder: str) -> QuestionAnsweringTrainer:
+        torch.manual_seed(0)
+        sizes = {"layers": 2, "vocab_size": len(tokenizer), "max_position_embeddings": 64}
+        teacher = PalBertForQuestionAnswering(tiny_config("palbert", **sizes, hidden_size=24, num_attention_heads=3))
+        student = PalBertForQuestionAnswering(tiny_config("palbert", **sizes))
+        return QuestionAnsweringTrainer(
+            model=with_teacher(student, teacher, hidden_states=1.0),
+            args=training_arguments(tmp_path / folder, max_steps=4, save_strategy="steps", save_steps=2),
+            train_dataset=build_features(questions(), tokenizer, training=True, max_seq_length=32, doc_stride=8),
+            data_collator=DataCollatorWithPadding(tokenizer),
+        )
+
+    whole, resumed = make("whole"), make("resumed")
+    whole.train()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
+    state = dict(whole.model.named_parameters())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in resumed.model.named_parameters())
+    assert [log["loss_hidden"] for log in resumed.state.log_history if "loss" in log][-2:] == [
+        log["loss_hidden"] for log in whole.state.log_history if "loss" in log
+    ][-2:]
+
+
+def test_a_callback_for_distillation_is_not_doubled(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    for given in ([], [DistillationCallback()]):
+        trainer = make_trainer(tmp_path, tokenizer, questions(), callbacks=given)
+        assert sum(isinstance(one, DistillationCallback) for one in trainer.callback_handler.callbacks) == 1

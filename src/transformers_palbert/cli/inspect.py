@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .layers import draw_layers, layer_facts
 from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..sizes import MatrixReport, PruningReport, Totals
+
+_SIZES = ("layer_sizes", "application_heads", "application_units")
+"""Fields of a configuration whose layers, or applications of layers, have sizes of their own."""
 
 COLUMNS = ("matrix", "shape", "parameters", "density", "dense", "stored")
 
@@ -23,22 +27,40 @@ def inspect(
     model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a saved model.")],
     json: JsonOption = False,
 ) -> None:
-    """Show density, parameters and bytes of a checkpoint.
+    """Show density, parameters and bytes of a checkpoint, and what each layer kept.
 
-    Counted by matrix, for the encoder, in total, and of the file.
+    Counted by matrix, for the encoder, in total, and of the file. Where heads or feed-forward units were removed, a
+    drawing shows those that each layer, or each application of a shared layer, kept.
 
-    Reads the safetensors files alone, without building the model. Bytes are counted twice: dense, as in memory, and as
-    stored in the file, where a packed matrix takes less.
+    Reads config.json and the safetensors files alone, without building the model. Bytes are counted twice: dense, as in
+    memory, and as stored in the file, where a packed matrix takes less.
 
     Example: palbert inspect ./my-model
     """
+    from ..model.described_sizes import described_sizes
     from ..sizes import inspect_checkpoint
 
     report = inspect_checkpoint(model)
+    config = _config(model)
+    sizes = {} if config is None else described_sizes(config)
     if json:
-        write_json(report.to_dict())
+        write_json({**report.to_dict(), "layers": layer_facts(sizes)})
     else:
-        show(*_tables(report))
+        cut = any(getattr(config, field, None) is not None for field in _SIZES)
+        show(*_tables(report), *(["", draw_layers(sizes)] if cut else []))
+
+
+def _config(folder: Path) -> Any:
+    """The configuration; None for weights without one, or of an architecture whose layers are not known."""
+    from transformers import AutoConfig
+
+    from ..model.structure import known_structure
+    from ..storage.files import CONFIG_FILE, read_json
+
+    if not (folder / CONFIG_FILE).is_file():
+        return None
+    known = known_structure(str(read_json(folder / CONFIG_FILE).get("model_type")))
+    return None if known is None else AutoConfig.from_pretrained(folder)
 
 
 def _tables(report: PruningReport) -> list[Table | str]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigurationError
+from .layers import draw_layers, layer_facts
 from .models import DeviceOption
-from .output import JsonOption, make_table, show, write_json
+from .output import JsonOption, show, write_json
 
 if TYPE_CHECKING:
     from ..compaction.shrinking import Shrunk
@@ -43,6 +44,18 @@ def shrink(
         ),
     ] = None,
     multiple_of: Annotated[int, typer.Option(min=1, help="Layers keep a multiple of so many feed-forward units.")] = 8,
+    uniform: Annotated[
+        bool,
+        typer.Option(
+            "--uniform",
+            help="Keep all heads and as many feed-forward units in every layer, so that the result loads without this"
+            " package; it loses more at the same speed.",
+        ),
+    ] = False,
+    remeasure: Annotated[
+        bool,
+        typer.Option("--remeasure", help="Measure layers again, although this machine has measured them before."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random choice of questions.")] = 42,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -50,8 +63,13 @@ def shrink(
     """Make a trained model faster by removing attention heads and feed-forward units, without training it.
 
     How long layers take is measured on this machine, in float32, and what removals cost is estimated on some hundred
-    questions, never those that the model will be judged by. The result loads with from_pretrained after
-    `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+    questions, never those that the model will be judged by. Layers may lose their whole attention or feed-forward
+    block; of an ALBERT, each application of the shared layer keeps heads and units of its own. The result loads with
+    from_pretrained after `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+
+    What was measured is kept for the next time, in $HF_HOME/transformers_palbert/latency or in the folder that
+    $PALBERT_LATENCY_CACHE names. Models of other tasks are shrunk from Python, by
+    transformers_palbert.compaction.shrinking.shrink(model, batches, speedup=…).
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
     """
@@ -78,7 +96,14 @@ def shrink(
         for batch in question_batches(chosen, tokenizer, settings)
     ]
     result = shrink_model(
-        reader, batches, speedup=speedup, batch_size=batch_size, length=length, multiple_of=multiple_of
+        reader,
+        batches,
+        speedup=speedup,
+        batch_size=batch_size,
+        length=length,
+        multiple_of=multiple_of,
+        uniform=uniform,
+        remeasure=remeasure,
     )
     result.model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -86,7 +111,7 @@ def shrink(
     if json:
         write_json(_facts(result, scores))
     else:
-        show(_sizes(result), _summary(result, scores, out))
+        show(draw_layers(result.sizes), _summary(result, scores, out))
 
 
 def _score(model: str | Path, test: Path) -> dict[str, float]:
@@ -102,19 +127,14 @@ def _score(model: str | Path, test: Path) -> dict[str, float]:
 
 
 def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any]:
-    sizes = {path: {"heads": size.heads, "units": size.units} for path, size in result.sizes.items()}
     timed = {"batch_size": result.batch_size, "length": result.length}
-    return {"asked": result.asked, "speedup": result.speedup, "timed": timed, "layers": sizes, "scores": scores}
-
-
-def _sizes(result: Shrunk) -> Any:
-    """A drawing of what each layer kept."""
-    most = max(size.units for size in result.sizes.values()) or 1
-    rows = [
-        (path, str(size.heads), "●" * size.heads, str(size.units), "█" * round(24 * size.units / most))
-        for path, size in result.sizes.items()
-    ]
-    return make_table(["layer", "heads", "", "units", ""], rows)
+    return {
+        "asked": result.asked,
+        "speedup": result.speedup,
+        "timed": timed,
+        "layers": layer_facts(result.sizes),
+        "scores": scores,
+    }
 
 
 def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
+from ..model.applications import SlicedLinear
 from ..model.modes import evaluating
 from ..model.removal import layer_path, layer_sizes
-from ..model.structure import encoder_layers
+from ..model.structure import encoder_layers, layer_applications
+from .orders import plain_order, removal_order
 
-__all__ = ["DAMPING", "LABELS", "RemovalCosts", "removal_costs", "removal_order"]
+__all__ = ["DAMPING", "LABELS", "RemovalCosts", "application_costs", "removal_costs"]
 
 LABELS = frozenset({"labels", "start_positions", "end_positions"})
 """Names of the inputs that a loss needs, beside those that a prediction needs."""
@@ -40,66 +44,6 @@ class RemovalCosts:
     losses: npt.NDArray[np.float64]
 
 
-def removal_order(weight: Tensor, moments: Tensor, units: int) -> tuple[list[int], list[float]]:
-    """Remove the units that meet the columns of ``weight`` one after the other, each time the cheapest.
-
-    When unit ``u`` goes, the other columns change so that the output changes least over the inputs ``x``. With
-    ``H = Σ x xᵀ`` and its inverse taken over the units that are left, that costs, and changes::
-
-        cost_u = tr(W_u · ([H⁻¹]_uu)⁻¹ · W_uᵀ)            = Σ ‖change of the output‖²
-        W ← W - W_u · ([H⁻¹]_uu)⁻¹ · [H⁻¹]_u
-
-    Source: the optimal brain surgeon (Hassibi and Stork, 1992) on structures, as in ZipLM (Kurtic et al., NeurIPS 2023,
-    arXiv 2302.04089), Eq. 2 and 3.
-
-    Args:
-        weight: ``[out, in]``, float; not changed.
-        moments: ``H``, ``[in, in]``, positive definite.
-        units: Number of units; they divide the inputs evenly, in their order.
-
-    Returns:
-        The units in the order in which they go, and the cost of each step.
-    """
-    width = weight.size(1) // units
-    weight, inverse = weight.clone(), torch.linalg.inv(moments)
-    numbers = torch.arange(units, device=weight.device)  # of the units that the two still hold
-    left = torch.ones_like(numbers, dtype=torch.bool)
-    order, costs = [], []
-    for gone in range(units):
-        if 2 * (units - gone) <= len(numbers):  # half of what is held is gone: hold it no longer
-            places = left.repeat_interleave(width)
-            weight, inverse = weight[:, places], inverse[places][:, places]
-            numbers, left = numbers[left], left[left]
-        blocks = _diagonal_blocks(inverse, width)
-        cost = _step_costs(weight, blocks, width).masked_fill(~left, torch.inf)
-        unit = int(cost.argmin())
-        order.append(int(numbers[unit]))
-        costs.append(float(cost[unit].clamp_min(0.0)))
-        left[unit] = False
-        columns = slice(unit * width, (unit + 1) * width)
-        solved = torch.linalg.solve(blocks[unit], inverse[columns])
-        weight.addmm_(weight[:, columns].clone(), solved, alpha=-1)
-        inverse.addmm_(inverse[:, columns].clone(), solved, alpha=-1)
-        weight[:, columns] = 0.0
-        inverse[columns] = inverse[:, columns] = 0.0
-        inverse[columns, columns] = torch.eye(width, dtype=inverse.dtype, device=inverse.device)
-    return order, costs
-
-
-def _diagonal_blocks(matrix: Tensor, width: int) -> Tensor:
-    """``[units, width, width]``."""
-    if width == 1:
-        return matrix.diagonal()[:, None, None]
-    return torch.stack([matrix[at : at + width, at : at + width] for at in range(0, matrix.size(0), width)])
-
-
-def _step_costs(weight: Tensor, blocks: Tensor, width: int) -> Tensor:
-    if width == 1:
-        return weight.square().sum(0) / blocks[:, 0, 0]
-    columns = weight.T.unflatten(0, (-1, width))  # [units, width, out]
-    return (columns * torch.linalg.solve(blocks, columns)).sum((1, 2))
-
-
 def removal_costs(
     model: nn.Module, batches: Iterable[Mapping[str, Tensor]]
 ) -> dict[str, tuple[RemovalCosts, RemovalCosts]]:
@@ -119,15 +63,50 @@ def removal_costs(
     Raises:
         ConfigurationError: if there is no batch, or the model gives no loss for one.
     """
-    sizes = layer_sizes(model)
-    seen, found = _statistics(model, batches)
     costs = {}
-    for layer in encoder_layers(model):
-        path = layer_path(model, layer)
-        blocks = ((layer.attention_output, sizes[path].heads), (layer.ffn_out, sizes[path].units))
-        pairs = [_block_costs(linear, units, found[linear], seen) for linear, units in blocks]
+    for path, layer, blocks in _measured_layers(model, batches, each=False):
+        size = layer_sizes(model)[path]
+        counts = {layer.attention_output: size.heads, layer.ffn_out: size.units}
+        pairs = [_block_costs(linear, counts[linear], found[0], examples) for linear, found, examples in blocks]
         costs[path] = (pairs[0], pairs[1])
     return costs
+
+
+def application_costs(
+    model: nn.Module, batches: Iterable[Mapping[str, Tensor]]
+) -> dict[tuple[str, int], tuple[RemovalCosts, RemovalCosts]]:
+    """Costs of removing heads, and of removing feed-forward units, from every application of shared layers.
+
+    As :func:`removal_costs`, but nothing makes up for what is removed: the weights of the others serve every other
+    application as well.
+
+    Args:
+        model: As in :func:`removal_costs`; a PAL-BERT whose applications keep units of their own may lose more.
+        batches: Likewise.
+
+    Returns:
+        Path of a layer and number of its application -> costs of its heads and of its units, which are numbered as in
+        the whole layer. Those that an application lost before are not among them.
+
+    Raises:
+        ConfigurationError: as :func:`removal_costs`.
+    """
+    costs = {}
+    for path, layer, blocks in _measured_layers(model, batches, each=True):
+        size = layer_sizes(model)[path]
+        counts = {layer.attention_output: size.heads, layer.ffn_out: size.units}
+        for number in range(len(blocks[0][1])):
+            pairs = [_applied_costs(linear, counts[linear], number, *rest) for linear, *rest in blocks]
+            costs[path, number] = (pairs[0], pairs[1])
+    return costs
+
+
+def _measured_layers(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *, each: bool) -> Iterator[Any]:
+    """Path and modules of each layer, and of its two blocks: projection, statistics of applications, examples."""
+    seen, found = _statistics(model, batches, each=each)
+    for layer in encoder_layers(model):
+        blocks = [(linear, found[linear], seen) for linear in (layer.attention_output, layer.ffn_out)]
+        yield layer_path(model, layer), layer, blocks
 
 
 def _block_costs(linear: nn.Linear, units: int, statistics: _Statistics, examples: int) -> RemovalCosts:
@@ -136,7 +115,26 @@ def _block_costs(linear: nn.Linear, units: int, statistics: _Statistics, example
     moments = statistics.moments
     moments = moments + DAMPING * moments.diagonal().mean().clamp_min(1e-12) * torch.eye(len(moments)).to(moments)
     weighted = linear.weight.detach().float() * statistics.sensitivity.sqrt()[:, None]
-    order, steps = removal_order(weighted, moments, units)
+    return _summed(linear, *removal_order(weighted, moments, units), examples)
+
+
+def _applied_costs(
+    linear: nn.Linear, units: int, number: int, statistics: Sequence[_Statistics], examples: int
+) -> RemovalCosts:
+    """Costs of one application of a block, of which ``units`` is the number in the whole layer."""
+    kept = linear.kept[number] if isinstance(linear, SlicedLinear) else torch.arange(linear.in_features)
+    width = linear.in_features // max(1, units)
+    left = kept[::width] // width if width else kept
+    if not len(left):
+        return RemovalCosts(np.zeros(0, dtype=np.int64), np.zeros(1))
+    weighted = linear.weight.detach().float() * statistics[number].sensitivity.sqrt()[:, None]
+    columns = kept.to(weighted.device)
+    order, steps = plain_order(weighted[:, columns], statistics[number].moments, len(left))
+    found = _summed(linear, order, steps, examples)
+    return RemovalCosts(left.numpy()[found.order], found.losses)
+
+
+def _summed(linear: nn.Linear, order: list[int], steps: list[float], examples: int) -> RemovalCosts:
     if not np.isfinite(steps).all():
         raise ConfigurationError(
             f"What removals cost is not a finite number for a projection of {linear.in_features} inputs: gradients or"
@@ -148,9 +146,9 @@ def _block_costs(linear: nn.Linear, units: int, statistics: _Statistics, example
 class _Statistics:
     """Of one block: second moments of the projection's inputs, and mean square gradient of the sum it adds to."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, inputs: int) -> None:
         kind: dict[str, Any] = {"dtype": torch.float32, "device": linear.weight.device}
-        self.moments = torch.zeros(linear.in_features, linear.in_features, **kind)
+        self.moments = torch.zeros(inputs, inputs, **kind)
         self.squares, self.tokens = torch.zeros(linear.out_features, **kind), 0
 
     @property
@@ -159,11 +157,17 @@ class _Statistics:
         return self.squares / max(1, self.tokens)
 
 
-def _statistics(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> tuple[int, dict[nn.Linear, _Statistics]]:
+_Found = dict[nn.Linear, list[_Statistics]]
+
+
+def _statistics(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *, each: bool) -> tuple[int, _Found]:
+    """Number of examples, and statistics of every block: of all its applications together, or of each of them."""
     layers = encoder_layers(model)
     blocks = [(layer.attention_output, layer.attention_norm) for layer in layers]
     blocks += [(layer.ffn_out, layer.ffn_norm) for layer in layers]
-    found = {linear: _Statistics(linear) for linear, _ in blocks}
+    applied = layer_applications(model.config)
+    times = [applied.count(layer_path(model, layer)) if each else 1 for layer in layers] * 2
+    found = {linear: _empty(linear, count) for (linear, _), count in zip(blocks, times, strict=True)}
     seen = 0
     with evaluating(model), _frozen(model):
         for batch in batches:
@@ -173,7 +177,13 @@ def _statistics(model: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -> tu
     return seen, found
 
 
-def _watch(model: nn.Module, batch: Mapping[str, Tensor], blocks: Any, found: Mapping[nn.Linear, _Statistics]) -> int:
+def _empty(linear: nn.Linear, applications: int) -> list[_Statistics]:
+    if isinstance(linear, SlicedLinear) and applications > 1:
+        return [_Statistics(linear, len(kept)) for kept in linear.kept]
+    return [_Statistics(linear, linear.in_features) for _ in range(applications)]
+
+
+def _watch(model: nn.Module, batch: Mapping[str, Tensor], blocks: Any, found: _Found) -> int:
     """Add what one batch shows; the number of its examples."""
     count = len(next(iter(batch.values())))
     mask = batch.get("attention_mask")
@@ -202,23 +212,27 @@ def _begin_graph(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return (args[0] if args[0].requires_grad else args[0].detach().requires_grad_(True), *args[1:])
 
 
-def _note_moments(statistics: _Statistics, real: Tensor | None) -> Any:
+def _note_moments(statistics: Sequence[_Statistics], real: Tensor | None) -> Any:
+    turns = cycle(statistics)
+
     def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         rows = args[0].detach()
         rows = (rows.flatten(0, -2) if real is None else rows[real]).float()
-        statistics.moments += rows.T @ rows
+        next(turns).moments += rows.T @ rows
 
     return hook
 
 
-def _note_gradients(statistics: _Statistics, real: Tensor | None, count: int) -> Any:
-    def note(gradient: Tensor) -> None:
+def _note_gradients(statistics: Sequence[_Statistics], real: Tensor | None, count: int) -> Any:
+    turns = cycle(statistics)
+
+    def note(gradient: Tensor, of: _Statistics) -> None:
         rows = gradient.flatten(0, -2) if real is None else gradient[real]
-        statistics.squares += (rows.float() * count).square().sum(0)
-        statistics.tokens += len(rows)
+        of.squares += (rows.float() * count).square().sum(0)
+        of.tokens += len(rows)
 
     def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        args[0].register_hook(note)
+        args[0].register_hook(partial(note, of=next(turns)))
 
     return hook
 

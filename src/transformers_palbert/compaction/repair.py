@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..model.applications import SlicedLinear
 from ..model.modes import evaluating
 from ..model.removal import layer_path
 from ..model.structure import encoder_layers, layer_applications, structure_of
@@ -33,7 +34,8 @@ def repair_projections(
         min over W, b of  Σ ‖x Wᵀ + b + r - t‖² + ridge · mean(Σ x²) · ‖W - W₀‖²
 
     Each block is solved after those below it have been, so it also mends what they could not. A shared layer has no
-    order of below and above: there all blocks are solved in turns, several times. Source: the least squares
+    order of below and above: there all blocks are solved in turns, several times, and where applications keep units of
+    their own, one projection is fitted to all of them. Source: the least squares
     of Kwon et al. (arXiv 2204.09656), section 4.3, with all weights of the projection instead of one per unit.
 
     Args:
@@ -68,8 +70,17 @@ def _rows_and_errors(
         with _recorded(norms[1], times) as wanted:
             _run_until_recorded(whole, batch)
         real = batch["attention_mask"].bool() if "attention_mask" in batch else None
-        for x, present, target in zip(given, found, wanted, strict=True):
-            yield _real_rows(x, real), _real_rows(target - present, real)
+        for number, (x, present, target) in enumerate(zip(given, found, wanted, strict=True)):
+            yield _real_rows(_whole_inputs(linear, x, number), real), _real_rows(target - present, real)
+
+
+def _whole_inputs(linear: nn.Linear, inputs: Tensor, application: int) -> Tensor:
+    """Inputs of the whole weight, ``[…, in]``, with zeros for what this application of it does not use."""
+    if not isinstance(linear, SlicedLinear):
+        return inputs
+    whole = inputs.new_zeros(*inputs.shape[:-1], linear.in_features)
+    whole[..., linear.kept[application].to(inputs.device)] = inputs
+    return whole
 
 
 def _solve(linear: nn.Linear, rows_and_errors: Iterator[tuple[Tensor, Tensor]], ridge: float) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,45 @@ from ..model.removal import KeptUnits
 from ..speed.latency import LatencyTable
 from .costs import RemovalCosts
 
-__all__ = ["choose_units"]
+__all__ = ["choose_uniformly", "choose_units"]
 
 FloatArray = npt.NDArray[np.float64]
+Layer = TypeVar("Layer", bound=Hashable)
 _STEPS = 200
+
+
+def choose_uniformly(
+    costs: Mapping[Layer, tuple[RemovalCosts, RemovalCosts]],
+    table: LatencyTable,
+    applied: Sequence[Layer],
+    seconds: float,
+    *,
+    multiple_of: int = 1,
+) -> dict[Layer, KeptUnits]:
+    """The feed-forward units to keep, as many in every layer, so that the model takes at most ``seconds``.
+
+    All heads stay, and at least ``multiple_of`` units: that is what the fields of every architecture's configuration
+    can say. The arguments are those of :func:`choose_units`; the layers must have equally many units.
+
+    Raises:
+        ConfigurationError: if the model cannot become that fast in this way.
+    """
+    blocks = {
+        layer: _block(units, multiple_of, applied.count(layer), table.units, table.unit_seconds)
+        for layer, (_, units) in costs.items()
+    }
+    heads = sum(float(np.interp(len(costs[layer][0].order), table.heads, table.head_seconds)) for layer in applied)
+    budget = seconds - table.rest_seconds - heads
+    totals = np.sum([block.seconds for block in blocks.values()], axis=0)[1:]  # none at all, no configuration says
+    if budget < totals[0]:
+        rest = table.rest_seconds + heads
+        raise ConfigurationError(
+            f"With all heads and {multiple_of} feed-forward units in every layer the model takes"
+            f" {(rest + totals[-1]) / (rest + totals[0]):.2f} times less, and not the"
+            f" {(rest + totals[-1]) / seconds:.2f} times less that were asked for. Ask for less, or let layers differ."
+        )
+    which = 1 + int(np.flatnonzero(totals <= budget)[-1])
+    return {layer: KeptUnits(None, block.kept(which)) for layer, block in blocks.items()}
 
 
 @dataclass(frozen=True)
@@ -45,22 +81,24 @@ class _Block:
 
 
 def choose_units(
-    costs: Mapping[str, tuple[RemovalCosts, RemovalCosts]],
+    costs: Mapping[Layer, tuple[RemovalCosts, RemovalCosts]],
     table: LatencyTable,
-    applied: Sequence[str],
+    applied: Sequence[Layer],
     seconds: float,
     *,
     multiple_of: int = 1,
-) -> dict[str, KeptUnits]:
+) -> dict[Layer, KeptUnits]:
     """The units to keep, so that the model takes at most ``seconds`` by ``table``.
 
-    Minimises the estimated rise of the loss. For a price of a second, every block chooses for itself how many of its
-    units are worth their time; the lowest price at which the whole is fast enough is found by bisection.
+    Minimises the estimated rise of the loss. A block may lose all of its units, and then takes no time. For a price of
+    a second, every block chooses for itself how many of its units are worth their time; the lowest price at which the
+    whole is fast enough is found by bisection. Time that is left then goes where it lowers the loss most.
 
     Args:
-        costs: Path of a layer -> costs of removing its heads, and its feed-forward units.
+        costs: Path of a layer, or whatever else names it -> costs of removing its heads, and its feed-forward units.
         table: Measured times.
-        applied: Paths of the layers in the order in which they are applied; a shared layer stands there several times.
+        applied: The layers in the order in which they are applied; a shared layer stands there several times, unless
+            each of its applications counts as a layer.
         seconds: What the model may take.
         multiple_of: Numbers of feed-forward units that may stay, beside all and none: multiples of it.
 
@@ -68,11 +106,11 @@ def choose_units(
         ConfigurationError: if the model cannot become that fast by removing heads and units.
     """
     blocks = {
-        path: (
-            _block(heads, 1, 1, applied.count(path), table.heads, table.head_seconds),
-            _block(units, 0, multiple_of, applied.count(path), table.units, table.unit_seconds),
+        layer: (
+            _block(heads, 1, applied.count(layer), table.heads, table.head_seconds),
+            _block(units, multiple_of, applied.count(layer), table.units, table.unit_seconds),
         )
-        for path, (heads, units) in costs.items()
+        for layer, (heads, units) in costs.items()
     }
     budget = seconds - table.rest_seconds
     every = [block for both in blocks.values() for block in both]
@@ -80,20 +118,18 @@ def choose_units(
     if budget < fastest:
         best = (slowest + table.rest_seconds) / (fastest + table.rest_seconds)
         raise ConfigurationError(
-            f"Without nearly all of its heads and feed-forward units the model takes {best:.2f} times less, and not the"
+            f"Without any of its heads and feed-forward units the model takes {best:.2f} times less, and not the"
             f" {(slowest + table.rest_seconds) / seconds:.2f} times less that were asked for: the rest of the time is"
             " embeddings, norms and the head. Ask for less, or start from a model with fewer layers."
         )
     price = _lowest_price(every, budget)
-    chosen = {path: [block.kept(block.best(price)) for block in both] for path, both in blocks.items()}
-    return {path: KeptUnits(heads, units) for path, (heads, units) in chosen.items()}
+    chosen = iter(_spend_the_rest(every, [block.best(price) for block in every], budget))
+    return {layer: KeptUnits(*(block.kept(next(chosen)) for block in both)) for layer, both in blocks.items()}
 
 
-def _block(
-    costs: RemovalCosts, lowest: int, multiple: int, times: int, measured: Sequence[int], seconds: FloatArray
-) -> _Block:
+def _block(costs: RemovalCosts, multiple: int, times: int, measured: Sequence[int], seconds: FloatArray) -> _Block:
     size = len(costs.order)
-    counts = np.array(sorted({lowest, *range(multiple, size, multiple), size}), dtype=np.int64)
+    counts = np.array(sorted({0, *range(multiple, size, multiple), size}), dtype=np.int64)
     return _Block(costs.order, counts, costs.losses[size - counts], times * np.interp(counts, measured, seconds))
 
 
@@ -112,3 +148,22 @@ def _lowest_price(blocks: Sequence[_Block], budget: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if total(middle) <= budget else (middle, high)
     return high
+
+
+def _spend_the_rest(blocks: Sequence[_Block], chosen: list[int], budget: float) -> list[int]:
+    """The choice with more units where that still fits into the budget: a price alone leaves gaps between choices."""
+    chosen = list(chosen)
+    while True:
+        left = budget - sum(float(block.seconds[which]) for block, which in zip(blocks, chosen, strict=True))
+        gains = [_best_gain(block, which, left) for block, which in zip(blocks, chosen, strict=True)]
+        best = max(range(len(blocks)), key=lambda number: gains[number][0])
+        if gains[best][0] <= 0:
+            return chosen
+        chosen[best] = gains[best][1]
+
+
+def _best_gain(block: _Block, which: int, left: float) -> tuple[float, int]:
+    """By how much more units of ``block`` lower the loss within ``left`` seconds more, and which count that is."""
+    fits = block.seconds <= block.seconds[which] + left
+    losses = np.where(fits, block.losses, np.inf)
+    return float(block.losses[which] - losses.min()), int(losses.argmin())

@@ -5,22 +5,28 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, PruningError, PruningWarning
 from ..model.applications import require_whole_applications
-from ..model.removal import LayerSize, keep_units, layer_sizes
-from ..model.structure import layer_applications
+from ..model.conversion import has_palbert_form, palbert_of
+from ..model.described_sizes import described_sizes
+from ..model.removal import KeptUnits, LayerSize, keep_units, read_layer_sizes
+from ..model.structure import layer_applications, structure_of
 from ..pruning.convert import is_prepared
 from ..pruning.removal import remove_units
-from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
-from .costs import RemovalCosts, removal_costs
+from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds
+from ..speed.latency_cache import cached_latency
+from .applications import keep_applied_units
+from .costs import RemovalCosts, application_costs, removal_costs
 from .repair import repair_projections
-from .search import choose_units
+from .search import choose_uniformly, choose_units
 
 __all__ = ["REPAIR_EXAMPLES", "Shrunk", "shrink"]
 
@@ -40,7 +46,8 @@ class Shrunk:
 
     Attributes:
         model: The smaller model; the one that was given is as it was.
-        sizes: Path of each layer -> its size.
+        sizes: Path of each layer -> its size; where applications of shared layers keep units of their own, one row for
+            each of them, as in ``"… (application 3)"``.
         asked: The speed-up that was asked for.
         expected: What the latency table says of the sizes.
         speedup: What was measured: seconds of the whole model over those of the smaller one, in turns.
@@ -64,14 +71,21 @@ def shrink(
     batch_size: int = 8,
     length: int | None = None,
     multiple_of: int = 8,
+    uniform: bool = False,
+    applications: Literal["each", "shared"] | None = None,
+    remeasure: bool = False,
 ) -> Shrunk:
     """Remove attention heads and feed-forward units until ``model`` is ``speedup`` times as fast on this machine.
 
-    Times of layers of all sizes are measured (:func:`~transformers_palbert.speed.latency.measure_latency`); what each
-    removal costs is estimated on the examples (:func:`~.costs.removal_costs`); the cheapest removals that make the
-    model fast enough are chosen (:func:`~.search.choose_units`) and made; what is left is fitted to give what the whole
-    model gave (:func:`~.repair.repair_projections`). The speed-up is measured on the way; where it falls short, more is
-    removed.
+    Times of layers of all sizes are measured, once on each machine
+    (:func:`~transformers_palbert.speed.latency_cache.cached_latency`); what each removal costs is estimated on the
+    examples (:func:`~.costs.removal_costs`); the cheapest removals that make the model fast enough are chosen
+    (:func:`~.search.choose_units`) and made; what is left is fitted to give what the whole model gave
+    (:func:`~.repair.repair_projections`). A layer may lose its whole attention, or its whole feed-forward block. The
+    speed-up is measured on the way; where it falls short, more is removed.
+
+    ALBERT applies one layer many times, and what its layer loses it loses at every depth. So each application keeps
+    heads and units of its own, which a PAL-BERT can say: that is what an ALBERT becomes here.
 
     Args:
         model: Any trained model of an architecture in the table that returns a loss; on its device, and not changed.
@@ -80,6 +94,11 @@ def shrink(
         batch_size: Examples in the batch that speed counts for.
         length: Tokens of each of them; None: the mean of the examples.
         multiple_of: Layers keep a multiple of this many feed-forward units; 8 suits the kernels of most machines.
+        uniform: Keep all heads, and as many feed-forward units in every layer, so that whoever loads the model needs
+            not this package. It loses more at the same speed.
+        applications: ``"each"`` lets each application of a shared layer keep units of its own, ``"shared"`` makes them
+            keep the same; None: the first where the model can say it.
+        remeasure: Measure the times of layers again, although this machine has measured them before.
 
     Raises:
         ConfigurationError: if the model cannot become that fast by removing heads and units, or a value is not allowed.
@@ -95,41 +114,91 @@ def shrink(
         raise PruningError(
             "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
         )
-    require_whole_applications(model)
     length = length or _mean_length(batches)
-    logger.info("Measuring layers with %d × %d tokens.", batch_size, length)
-    table = measure_latency(model, batch_size=batch_size, length=length)
-    logger.info("Estimating what removals cost, on %d batches.", len(batches))
-    costs = removal_costs(model, batches)
+    each = _each_application(model, applications, uniform)
+    whole: PreTrainedModel = palbert_of(model) if each else model
     shape = batch_size, length
-    small, found = _fast_enough(model, costs, table, speedup, multiple_of, shape)
-    logger.info("Repairing %d layers.", len(costs))
-    repair_projections(small, model, _spread(batches, REPAIR_EXAMPLES))
-    remove_units(small, {})  # nothing more: how a model with such layers is saved
-    expected = table.model(applied_sizes(model)) / table.model(applied_sizes(small))
-    return Shrunk(small, layer_sizes(small), speedup, expected, found, *shape)
+    table = cached_latency(whole, batch_size=batch_size, length=length, remeasure=remeasure)
+    logger.info("Estimating what removals cost, on %d batches.", len(batches))
+    plan = _plan(whole, batches, each=each, uniform=uniform, multiple_of=multiple_of)
+    small, found = _fast_enough(plan, table, speedup, shape)
+    logger.info("Repairing %d blocks.", 2 * len(plan.costs))
+    repair_projections(small, whole, _spread(batches, REPAIR_EXAMPLES))
+    if not each:
+        remove_units(small, {})  # nothing more: how a model with such layers is saved
+    expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
+    return Shrunk(small, described_sizes(small.config), speedup, expected, found, *shape)
+
+
+def _each_application(model: PreTrainedModel, applications: str | None, uniform: bool) -> bool:
+    """Whether applications of shared layers keep units of their own.
+
+    Raises:
+        ConfigurationError: if they should and cannot, or the model is not one that can lose units in the way asked for.
+    """
+    if applications not in (None, "each", "shared"):
+        raise ConfigurationError(f"applications={applications!r} is not allowed; choose 'each', 'shared' or None.")
+    if uniform and applications == "each":
+        raise ConfigurationError("uniform=True keeps as many units everywhere, so applications='each' is not possible.")
+    if uniform and (read_layer_sizes(model.config) is not None):
+        raise ConfigurationError("uniform=True needs layers of one size, and those of this model differ already.")
+    can = structure_of(model).shared and has_palbert_form(model) and read_layer_sizes(model.config) is None
+    if applications == "each" and not can:
+        raise ConfigurationError(
+            f"applications='each' needs an ALBERT or PAL-BERT with layers as large as its configuration says, and this"
+            f" {type(model).__name__} is none. Leave the argument out."
+        )
+    if uniform or applications == "shared" or not can:
+        require_whole_applications(model)
+        return False
+    return len(layer_applications(model.config)) > 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What may be removed from a model, what that costs, and how it is chosen and done.
+
+    Attributes:
+        whole: The model.
+        costs: Layer, or layer and number of its application -> costs of its heads and of its units.
+        applied: The keys of ``costs`` in the order in which a forward pass applies them.
+        choose: From costs, latency table, ``applied`` and seconds to the units that stay.
+        remove: Removes all others from a model.
+    """
+
+    whole: PreTrainedModel
+    costs: Mapping[Any, tuple[RemovalCosts, RemovalCosts]]
+    applied: Sequence[Any]
+    choose: Callable[..., Mapping[Any, KeptUnits]]
+    remove: Callable[[Any, Mapping[Any, KeptUnits]], None]
+
+
+def _plan(
+    model: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]], *, each: bool, uniform: bool, multiple_of: int
+) -> _Plan:
+    choose = partial(choose_uniformly if uniform else choose_units, multiple_of=multiple_of)
+    applied = layer_applications(model.config)
+    if not each:
+        return _Plan(model, removal_costs(model, batches), applied, choose, keep_units)
+    numbered = [(path, applied[:place].count(path)) for place, path in enumerate(applied)]
+    return _Plan(model, application_costs(model, batches), numbered, choose, keep_applied_units)
 
 
 def _fast_enough(
-    model: PreTrainedModel,
-    costs: Mapping[str, tuple[RemovalCosts, RemovalCosts]],
-    table: LatencyTable,
-    speedup: float,
-    multiple_of: int,
-    shape: tuple[int, int],
+    plan: _Plan, table: LatencyTable, speedup: float, shape: tuple[int, int]
 ) -> tuple[PreTrainedModel, float]:
     """The model without the cheapest units that is just fast enough, and its measured speed-up.
 
     What the table says of whole models is a little off. So the aim moves, up or down, by what was measured of the last.
     """
-    whole, applied = table.model(applied_sizes(model)), layer_applications(model.config)
+    seconds_before = table.model(applied_sizes(plan.whole))
     aim, tried = speedup, list[tuple[float, PreTrainedModel]]()
     for _ in range(_ATTEMPTS):
-        if tried and whole / aim < table.model([(1, 0)] * len(applied)):
+        if tried and seconds_before / aim < table.model([(0, 0)] * len(plan.applied)):
             break  # no model is that fast; the fastest so far must do
-        small = copy.deepcopy(model)
-        keep_units(small, choose_units(costs, table, applied, whole / aim, multiple_of=multiple_of))
-        seconds = fastest_seconds([model, small], *shape)
+        small = copy.deepcopy(plan.whole)
+        plan.remove(small, plan.choose(plan.costs, table, plan.applied, seconds_before / aim))
+        seconds = fastest_seconds([plan.whole, small], *shape)
         found = seconds[0] / seconds[1]
         logger.info("Aimed at %.2f times the speed, measured %.2f.", aim, found)
         tried.append((found, small))

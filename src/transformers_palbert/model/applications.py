@@ -25,6 +25,7 @@ __all__ = [
     "mask_to_text",
     "require_whole_applications",
     "run_application",
+    "uncut_applications",
     "write_applications",
 ]
 
@@ -79,6 +80,10 @@ class SlicedLinear(nn.Linear):
     def width(self) -> int:
         """Number of rows or columns that the running application uses."""
         return self.kept[self.application].numel()
+
+    def keep(self, applications: Sequence[int]) -> None:
+        """Know only these of the applications from now on."""
+        self.kept, self._cuts = [self.kept[index] for index in applications], {}
 
     def train(self, mode: bool = True) -> SlicedLinear:
         """As any module; what was cut is forgotten, since optimizers may change weights without a trace."""
@@ -147,6 +152,15 @@ def cut_applications(model: nn.Module) -> None:
             kept = [torch.tensor(mask, device="cpu").nonzero()[:, 0] for mask in units]
             _replace(layer, layer.ffn_in, SlicedLinear(layer.ffn_in, kept, rows=True))
             _replace(layer, layer.ffn_out, SlicedLinear(layer.ffn_out, kept, rows=False))
+
+
+def uncut_applications(module: nn.Module) -> None:
+    """Put plain Linears with the whole weights back into ``module``; its configuration stays as it is."""
+    sliced = [(name, linear) for name, linear in module.named_modules() if isinstance(linear, SlicedLinear)]
+    for name, linear in sliced:
+        plain = nn.Linear(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
+        plain.weight, plain.bias = linear.weight, linear.bias
+        module.set_submodule(name, plain.train(linear.training))
 
 
 def _replace(layer: EncoderLayer, old: nn.Module, new: nn.Module) -> None:

@@ -37,6 +37,7 @@ from transformers.utils.generic import can_return_tuple
 from ..errors import ConfigurationError
 from .applications import SlicedLinear, cut_applications, run_application
 from .configuration_palbert import PalBertConfig
+from .headless import constant_states, no_weights
 from .layers import LayerPool, scale_gradient
 
 __all__ = [
@@ -69,8 +70,8 @@ class PalBertAttention(AlbertAttention):
         """ALBERT's, where a loss on the attention weights (distillation) is scaled like every other."""
         gradient_scale = kwargs.pop("gradient_scale", 1.0)
         if isinstance(self.dense, SlicedLinear) and self.dense.width == 0:  # what no head adds to, the bias does
-            output = self.dense(hidden_states[..., :0])
-            return self.LayerNorm(hidden_states + self.output_dropout(output)), None
+            output = self.dense(constant_states(hidden_states, [self.query, self.key, self.value]))
+            return self.LayerNorm(hidden_states + self.output_dropout(output)), no_weights(hidden_states, self.config)
         result: Any = super().forward(hidden_states, attention_mask, **kwargs)
         output, weights = result  # no weights where the implementation of the attention does not return them
         return output, None if weights is None else scale_gradient(weights, gradient_scale)

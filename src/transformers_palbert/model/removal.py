@@ -2,7 +2,8 @@
 
 Layers may end with different sizes. The modules stay those of the architecture, whose ``forward`` takes the number of
 heads from the projections, so whatever ran before runs after; only the configuration cannot say it in its own fields.
-``config.layer_sizes`` does, for the classes here and for whoever loads the model.
+``config.layer_sizes`` does, for the classes here and for whoever loads the model. A block may lose all of its units:
+then it adds a constant, the bias of its output projection, and takes no time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError
-from .applications import require_whole_applications
+from .applications import require_whole_applications, uncut_applications
+from .headless import take_heads_off
 from .structure import EncoderLayer, encoder_layer, encoder_layers, structure_of
 
 __all__ = [
@@ -43,7 +45,7 @@ class LayerSize:
 
 @dataclass(frozen=True)
 class KeptUnits:
-    """Indices of the heads and units of one layer that stay, ascending; None: all of them."""
+    """Indices of the heads and units of one layer that stay, ascending; None: all of them; empty: none of them."""
 
     heads: Sequence[int] | None = None
     units: Sequence[int] | None = None
@@ -71,7 +73,7 @@ def keep_units(model: nn.Module, kept: Mapping[str, KeptUnits]) -> None:
         kept: Path of a layer below the base model -> what stays of it; layers that are not named stay whole.
 
     Raises:
-        ConfigurationError: if a layer does not exist, an index is not one of its units, or no head would stay.
+        ConfigurationError: if a layer does not exist, or an index is not one of its units.
     """
     require_whole_applications(model)
     layers = {layer_path(model, layer): layer for layer in encoder_layers(model)}
@@ -81,10 +83,6 @@ def keep_units(model: nn.Module, kept: Mapping[str, KeptUnits]) -> None:
         size = _size(model, layers[path])
         _require_indices(f"heads of {path}", stays.heads, size.heads)
         _require_indices(f"feed-forward units of {path}", stays.units, size.units)
-        if stays.heads is not None and not len(stays.heads):
-            raise ConfigurationError(
-                f"No head of {path} would stay, and attention needs one; keep one of {size.heads}."
-            )
     for path, stays in kept.items():
         _cut(model, layers[path], stays)
     write_layer_sizes(model)
@@ -92,7 +90,9 @@ def keep_units(model: nn.Module, kept: Mapping[str, KeptUnits]) -> None:
 
 def cut_copy(model: nn.Module, layer: EncoderLayer, kept: KeptUnits) -> nn.Module:
     """A copy of one ``layer`` of ``model``, cut down to ``kept``; the model stays as it is."""
-    copied = encoder_layer(layer.name, copy.deepcopy(layer.module), structure_of(model))
+    module = copy.deepcopy(layer.module)
+    uncut_applications(module)
+    copied = encoder_layer(layer.name, module, structure_of(model))
     _cut(model, copied, kept)
     return copied.module
 
@@ -105,8 +105,8 @@ def _require_indices(what: str, indices: Sequence[int] | None, count: int) -> No
 
 
 def _cut(model: nn.Module, layer: EncoderLayer, kept: KeptUnits) -> None:
-    if kept.heads is not None:
-        width = layer.query.out_features // _size(model, layer).heads
+    if kept.heads is not None and (heads := _size(model, layer).heads):
+        width = layer.query.out_features // heads
         index = torch.as_tensor(kept.heads, dtype=torch.long)
         places = (index[:, None] * width + torch.arange(width)).flatten()
         for linear in (layer.query, layer.key, layer.value):
@@ -121,9 +121,12 @@ def _cut(model: nn.Module, layer: EncoderLayer, kept: KeptUnits) -> None:
 
 def _note_heads(model: nn.Module, layer: EncoderLayer, heads: int) -> None:
     """Tell the attention how many heads it has, where it keeps count."""
-    setattr(layer.attention, structure_of(model).heads, heads)
+    structure = structure_of(model)
+    setattr(layer.attention, structure.heads, heads)
     if hasattr(layer.attention, "all_head_size"):
         layer.attention.all_head_size = layer.query.out_features  # type: ignore[assignment] # modules hold numbers too
+    if heads == 0:
+        take_heads_off(layer.attention, structure)
 
 
 def _keep_rows(linear: nn.Linear, rows: Tensor) -> None:
@@ -156,10 +159,10 @@ def resize_layers(model: nn.Module, sizes: Mapping[str, LayerSize]) -> None:
         raise ConfigurationError(f"layer_sizes and {type(model).__name__} do not have the same layers: {wrong[0]!r}.")
     for path, size in sizes.items():
         full = _size(model, layers[path])
-        if not (1 <= size.heads <= full.heads and 0 <= size.units <= full.units):
+        if not (0 <= size.heads <= full.heads and 0 <= size.units <= full.units):
             raise ConfigurationError(
                 f"layer_sizes gives {path} {size.heads} heads and {size.units} units, where the architecture has at"
-                f" most {full.heads} and {full.units}, and at least one head."
+                f" most {full.heads} and {full.units}."
             )
     for path, size in sizes.items():
         _cut(model, layers[path], KeptUnits(range(size.heads), range(size.units)))
@@ -175,7 +178,8 @@ def write_layer_sizes(model: nn.Module) -> None:
     structure, sizes = structure_of(model), layer_sizes(model)
     if len(units := {size.units for size in sizes.values()}) == 1 and min(units) > 0:
         setattr(config, structure.units, units.pop())
-    if len(heads := {size.heads for size in sizes.values()}) == 1 and hasattr(config, "attention_head_size"):
+    heads = {size.heads for size in sizes.values()}
+    if len(heads) == 1 and min(heads) > 0 and hasattr(config, "attention_head_size"):
         config.attention_head_size = config.head_size
         config.num_attention_heads = heads.pop()
     plain = LayerSize(getattr(config, structure.heads), getattr(config, structure.units))
@@ -230,7 +234,7 @@ def fold_dead_units(model: nn.Module) -> dict[str, KeptUnits]:
         activation = _activation(model)
         _fold(layer.value, layer.attention_output, size.heads, lambda bias: bias)
         _fold(layer.ffn_in, layer.ffn_out, size.units, activation)
-        heads = _alive(layer.attention_output, size.heads) or [0]  # attention needs one
+        heads = _alive(layer.attention_output, size.heads)
         units = _alive(layer.ffn_out, size.units)
         if (len(heads), len(units)) != (size.heads, size.units):
             found[layer_path(model, layer)] = KeptUnits(heads, units)

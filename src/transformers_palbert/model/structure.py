@@ -60,6 +60,7 @@ class Structure:
         ffn_out: Back, ``[hidden, units]``.
         attention_norm, ffn_norm: LayerNorms behind the two blocks.
         attention: The module that knows the number of heads.
+        attention_dropout: The dropout behind ``attention_output``, where ``attention`` contains both; else empty.
         embeddings: What comes before the layers, below the base model; projections of embeddings included.
         pooler: What comes after them there; empty for an architecture without one.
         heads: The config's name for the number of attention heads.
@@ -80,6 +81,7 @@ class Structure:
     attention_norm: str = "attention.output.LayerNorm"
     ffn_norm: str = "output.LayerNorm"
     attention: str = "attention.self"
+    attention_dropout: str = ""
     embeddings: tuple[str, ...] = ("embeddings",)
     pooler: tuple[str, ...] = ("pooler",)
     heads: str = "num_attention_heads"
@@ -107,6 +109,7 @@ _ALBERT = Structure(
     attention_norm="attention.LayerNorm",
     ffn_norm="full_layer_layer_norm",
     attention="attention",
+    attention_dropout="attention.output_dropout",
     embeddings=("embeddings", "encoder.embedding_hidden_mapping_in"),
     pooler=("pooler",),
     shared=True,
@@ -139,9 +142,7 @@ STRUCTURES: dict[str, Structure] = {
         _BERT,
         replace(_BERT, model_type="camembert", base="roberta"),
         _DISTILBERT,
-        replace(
-            _BERT, model_type="electra", base="electra", embeddings=("embeddings", "embeddings_project"), pooler=()
-        ),
+        _ELECTRA,
         replace(_BERT, model_type="roberta", base="roberta"),
         replace(_BERT, model_type="xlm-roberta", base="roberta"),
     )

@@ -16,14 +16,14 @@ from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import CallbackHandler, ExportableState
+from transformers.trainer_callback import ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
 from ..model.structure import known_structure, part_of
 from ..sizes import pruning_report
 from ..storage.config import StorageConfig
 from ..storage.saving import enable_sparse_saving
-from ..trainer_callback import PalBertCallback
+from ..trainer_callback import PalBertCallback, put_first
 from .collapse import Collapse, LossWatch
 from .config import PruningConfig
 from .convert import (
@@ -469,13 +469,7 @@ def _count(model: nn.Module, matrices: Sequence[str]) -> tuple[int, int, int]:
 
 
 def _put_first(callback: PalBertCallback, event: FrameType | None) -> None:
-    """Let ``callback`` run before the reporters, so that what it adds to the logs reaches TensorBoard and the others.
-
-    Trainer appends a user's callbacks behind its reporters and gives a callback no other way to log. It does not hand
-    out the handler that calls them either: that is the ``self`` of whoever called ``event``.
-    """
-    handler = event.f_back.f_locals.get("self") if event is not None and event.f_back is not None else None
-    if isinstance(handler, CallbackHandler):
-        if sum(isinstance(other, MovementPruningCallback) for other in handler.callbacks) > 1:
-            raise ConfigurationError("Two MovementPruningCallbacks would fight over the masks; leave one of them out.")
-        handler.callbacks = [callback, *(other for other in handler.callbacks if other is not callback)]
+    """As :func:`put_first`; a second callback that prunes is refused."""
+    others = put_first(callback, event)
+    if any(isinstance(other, MovementPruningCallback) for other in others):
+        raise ConfigurationError("Two MovementPruningCallbacks would fight over the masks; leave one of them out.")

@@ -219,6 +219,8 @@ class Spanning:
                 " Name all of them in targets=[…], or none."
             )
         count, applications = self.count(model, layer), self._applications(model, layer)
+        if count == 0:  # the block lost all of its units before
+            return None
         slices = [_row_groups(names[parts[part]], parts[part].weight, count) for part in self.rows]
         slices.append(_column_groups(names[parts[self.columns]], parts[self.columns].weight, count))
         size = sum(linear.weight.numel() for linear in parts.values()) // count

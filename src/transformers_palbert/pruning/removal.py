@@ -1,18 +1,19 @@
-"""Removal of heads and feed-forward units from a model that is saved and loaded again: :func:`remove_units`."""
+"""Removal from a model that is saved and loaded again: of heads and feed-forward units, and of whole layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedModel
 
 from ..errors import PruningError
+from ..model.depth import keep_layers
 from ..model.removal import KeptUnits, fold_dead_units, keep_units, read_layer_sizes
 from ..storage.quantizer import SparseQuantizer
 from ..storage.saving import enable_sparse_saving
 from .convert import is_prepared
 
-__all__ = ["remove_units"]
+__all__ = ["drop_layers", "remove_units"]
 
 
 def remove_units(model: PreTrainedModel, kept: Mapping[str, KeptUnits] | None = None) -> PreTrainedModel:
@@ -39,12 +40,54 @@ def remove_units(model: PreTrainedModel, kept: Mapping[str, KeptUnits] | None = 
         >>> remove_units(model, {"encoder.layer.0": KeptUnits(heads=[0, 3, 5], units=range(512))})
         >>> model.save_pretrained("smaller")
     """
+    _require_finished(model)
+    keep_units(model, fold_dead_units(model) if kept is None else kept)
+    _let_it_be_saved(model)
+    return model
+
+
+def drop_layers(model: PreTrainedModel, kept_layers: Sequence[int]) -> PreTrainedModel:
+    """Leave whole layers out of ``model``: a smaller model of the same architecture, whose file is a stock one.
+
+    The layers that stay are renumbered, and the configuration says how many they are. ALBERT and PAL-BERT apply shared
+    layers several times: of these, applications are left out, and only a PAL-BERT whose applications keep heads and
+    units of their own cares which.
+
+    Nothing makes up for what is left out, so train the model again.
+
+    Args:
+        model: A model of an architecture in :data:`~transformers_palbert.model.structure.STRUCTURES`, not in the middle
+            of being pruned; changed in place. An optimizer made before knows parameters that are no longer there.
+        kept_layers: Which layers stay, counted from 0 at the bottom, ascending; at least one.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        PruningError: if the model is in the middle of being pruned.
+        ConfigurationError: if a layer does not exist, the question-answering head reads one that would go, or the
+            configuration cannot say how often each of several groups of shared layers would be applied.
+
+    Example:
+        >>> drop_layers(model, range(0, 12, 2))
+        >>> model.config.num_hidden_layers
+        6
+    """
+    _require_finished(model)
+    keep_layers(model, kept_layers)
+    _let_it_be_saved(model)
+    return model
+
+
+def _require_finished(model: PreTrainedModel) -> None:
     if is_prepared(model):
         raise PruningError(
             "The model is being pruned; finish the training, or call bake_masks(model), before removing."
         )
-    keep_units(model, fold_dead_units(model) if kept is None else kept)
+
+
+def _let_it_be_saved(model: PreTrainedModel) -> None:
+    """Have the model saved with the sizes of its layers where its own fields cannot say them."""
     packed = isinstance(getattr(model, "hf_quantizer", None), SparseQuantizer)
     if read_layer_sizes(model.config) is not None and not packed:
         enable_sparse_saving(model)
-    return model

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ def prunable_layers(model: nn.Module, config: PruningConfig) -> dict[str, nn.Lin
         PruningError: if no Linear is selected, if one is that cannot be masked, or if nothing says which Linears of
             the model are task heads.
     """
-    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    linears = {name: module for name, module in model.named_modules() if _has_weights(module)}
     chosen = _chosen(model, config, linears)
     found = {name: linears[name] for name in chosen if not _matches(name, config.exclude or ())}
     unfit = _unfit(model, found)
@@ -42,6 +43,11 @@ def prunable_layers(model: nn.Module, config: PruningConfig) -> dict[str, nn.Lin
     if not fit:
         raise PruningError(_why_none(model, config, list(linears), unfit))
     return fit
+
+
+def _has_weights(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a Linear, and not one of a block that lost all of its heads or units."""
+    return isinstance(module, nn.Linear) and min(module.in_features, module.out_features) > 0
 
 
 def _chosen(model: nn.Module, config: PruningConfig, linears: Iterable[str]) -> list[str]:
@@ -108,7 +114,7 @@ def _other_matrices(model: nn.Module, targets: Iterable[str]) -> dict[str, Tenso
     return {
         name: parameter
         for name, parameter in _parameters(model).items()
-        if parameter.dim() > 1 and name not in pruned and _part(model, name, bases) == "encoder"
+        if parameter.dim() > 1 and parameter.numel() and name not in pruned and _part(model, name, bases) == "encoder"
     }
 
 

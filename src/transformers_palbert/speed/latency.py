@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..model.applications import SlicedLinear
 from ..model.modes import evaluating
 from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
@@ -19,6 +21,7 @@ from ..qa.kernels import fast_linear
 __all__ = ["LatencyTable", "applied_sizes", "fastest_seconds", "measure_latency"]
 
 _ROUNDS = 7
+_FEWEST_UNITS = 8
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,10 @@ class LatencyTable:
     """Seconds that a layer takes, by what it kept; the two blocks of a layer add up.
 
     Attributes:
-        heads: Numbers of heads that were measured, ascending.
-        head_seconds: Time of a layer with that many heads and no feed-forward units, less that with the fewest heads.
-        units: Numbers of feed-forward units that were measured, ascending.
-        unit_seconds: Time of a layer with that many units and the fewest heads.
+        heads: Numbers of heads that were measured, ascending from 0.
+        head_seconds: Time of a layer with that many heads and no feed-forward units, less that of one with neither.
+        units: Numbers of feed-forward units that were measured, ascending from 0.
+        unit_seconds: Time of a layer with that many units and no heads; the first is that of norms and sums alone.
         rest_seconds: Time of the model outside its layers: embeddings, head.
     """
 
@@ -50,7 +53,7 @@ class LatencyTable:
 
 
 def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: int = 8) -> LatencyTable:
-    """Measure layers of ``model``'s shape with fewer and fewer heads and units.
+    """Measure layers of ``model``'s shape with fewer and fewer heads and units, down to none.
 
     All sizes take turns, several rounds, and the fastest round of each counts: what else the machine does slows some
     rounds and makes none faster. Times that do not rise with the size are those of the next larger one.
@@ -59,13 +62,13 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
         model: A model of an architecture in the table, on the device and in the precision that count.
         batch_size: Examples in a batch.
         length: Tokens of each.
-        steps: Numbers of heads and of units that are measured, beside the smallest.
+        steps: Numbers of heads and of units that are measured, beside none and the fewest: the first of them costs
+            more than the others.
     """
     largest = _largest(model)
-    heads = _grid(1, largest[0], steps)
-    units = _grid(0, largest[1], steps)
+    heads, units = _grid(1, largest[0], steps), _grid(_FEWEST_UNITS, largest[1], steps)
     hidden = torch.zeros(batch_size, length, _hidden_size(model), dtype=_dtype(model), device=_device(model))
-    kinds = [(count, 0) for count in heads] + [(1, count) for count in units]
+    kinds = [(count, 0) for count in heads] + [(0, count) for count in units]
     layers = [_layer_of(model, *kind) for kind in kinds]
     calls: list[Callable[[], object]] = [lambda layer=layer: layer(hidden, attention_mask=None) for layer in layers]  # type: ignore[misc]
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(model))
@@ -80,12 +83,25 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
 
 def applied_sizes(model: nn.Module) -> list[tuple[int, int]]:
     """Numbers of heads and units of the layers in the order in which they are applied."""
-    sizes = layer_sizes(model)
-    return [(sizes[path].heads, sizes[path].units) for path in layer_applications(model.config)]
+    layers = {layer_path(model, layer): layer for layer in encoder_layers(model)}
+    sizes, seen = layer_sizes(model), Counter[str]()
+    found = []
+    for path in layer_applications(model.config):
+        heads = _share(layers[path].attention_output, seen[path]) * sizes[path].heads
+        units = _share(layers[path].ffn_out, seen[path]) * sizes[path].units
+        found.append((round(heads), round(units)))
+        seen[path] += 1
+    return found
 
 
-def _grid(lowest: int, highest: int, steps: int) -> tuple[int, ...]:
-    return tuple(sorted({round(value) for value in np.linspace(lowest, highest, steps + 1)}))
+def _share(linear: nn.Linear, application: int) -> float:
+    """The share of the inputs of ``linear`` that one of its applications uses."""
+    return linear.kept[application].numel() / linear.in_features if isinstance(linear, SlicedLinear) else 1.0
+
+
+def _grid(fewest: int, highest: int, steps: int) -> tuple[int, ...]:
+    """None, the fewest, and evenly from there."""
+    return tuple(sorted({0, *(round(value) for value in np.linspace(min(fewest, highest), highest, steps + 1))}))
 
 
 def _largest(model: nn.Module) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""``save_pretrained`` of a model whose weights are packed, and the description of what it wrote."""
+"""``save_pretrained`` as a whole or not at all; of packed weights also the description of what it wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from .integrity import digests_of
 from .sparse_config import NEEDS_PACKAGE, SparseConfig
 from .whole_saves import replaced_model, write_json
 
-__all__ = ["describe_packed", "described_settings", "save_packed"]
+__all__ = ["describe_packed", "described_settings", "save_packed", "save_whole"]
 
 HUB_OPTIONS = ("repo_id", "commit_message", "commit_description", "private", "token", "revision", "create_pr", "tags")
 """Arguments of ``save_pretrained`` that ``push_to_hub`` takes."""
@@ -38,14 +38,37 @@ def save_packed(
             f"variant={options['variant']!r} is not possible for packed weights: config.json describes one set of"
             " weights. Save this one to a folder of its own."
         )
+
+    def save(folder: str | Path, *args: Any, **kwargs: Any) -> None:
+        type(model).save_pretrained(model, folder, *args, **kwargs)
+        if is_main_process:
+            describe_packed(Path(folder), model.hf_quantizer.quantization_config.storage)
+
+    save_whole(save, model, save_directory, is_main_process, state_dict, push_to_hub, **options)
+
+
+def save_whole(
+    save: Callable[..., None],
+    model: Any,
+    save_directory: str | Path,
+    is_main_process: bool = True,
+    state_dict: dict[str, Any] | None = None,
+    push_to_hub: bool = False,
+    *args: Any,
+    **options: Any,
+) -> None:
+    """``save(folder, …)`` of ``model`` as a whole or not at all; the arguments are those of ``save_pretrained``.
+
+    Raises:
+        StorageError: if ``save_directory`` is a file.
+    """
     if not is_main_process:  # it writes nothing, and takes part in what the processes gather
-        type(model).save_pretrained(model, save_directory, is_main_process, state_dict, **options)
+        save(save_directory, is_main_process, state_dict, False, *args, **options)
         return
     folder = Path(save_directory)
     hub = {name: options.pop(name) for name in HUB_OPTIONS if name in options} if push_to_hub else {}
     with replaced_model(folder) as staging:
-        type(model).save_pretrained(model, staging, is_main_process, state_dict, **options)
-        describe_packed(staging, model.hf_quantizer.quantization_config.storage)
+        save(staging, is_main_process, state_dict, False, *args, **options)
     if push_to_hub:
         model.push_to_hub(hub.pop("repo_id", folder.name), **hub)
 

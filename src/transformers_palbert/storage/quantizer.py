@@ -21,6 +21,7 @@ from transformers.quantizers.base import HfQuantizer
 from ..errors import ConfigurationError, StorageError
 from ..model.pruning_state import PruningState
 from ..model.removal import layer_sizes, read_layer_sizes, resize_layers
+from .config import LOSSLESS
 from .embeddings import tables_of
 from .files import POINTER, StoredTensor, named_weights, read_headers, require_inside
 from .integrity import require_as_described
@@ -28,7 +29,7 @@ from .packed_saves import save_packed
 from .sparse_config import SparseConfig
 from .state import NOT_WHOLE, load_packed_state, restore, store_state
 
-__all__ = ["SparseConfig", "SparseQuantizer", "note_density"]
+__all__ = ["SparseConfig", "SparseQuantizer", "dense_quantizer", "note_density"]
 
 _PROGRESS = "_palbert_loading"
 """Attribute of a model that is being loaded; the loader copies converters, so they cannot remember anything."""
@@ -171,7 +172,8 @@ class SparseQuantizer(HfQuantizer):
         state = _whole_state(model)
         if self.packs:
             note_density(model, state)
-            state = store_state(state, self.quantization_config.storage, tables_of(model))
+            empty = {f"{name}.bias" for name, module in model.named_modules() if _has_no_rows(module)}
+            state = store_state(state, self.quantization_config.storage, tables_of(model), empty)
         return remove_tied_weights_from_state_dict(state, model), {}
 
     def is_serializable(self) -> bool:
@@ -187,6 +189,18 @@ class SparseQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
         return model  # its weights are dense; the caller detaches the quantizer
+
+
+def dense_quantizer() -> SparseQuantizer:
+    """One that packs nothing: the file is dense, and says how large the layers are."""
+    quantizer = SparseQuantizer(SparseConfig.of(LOSSLESS), pre_quantized=True)
+    quantizer.packs = False
+    return quantizer
+
+
+def _has_no_rows(module: nn.Module) -> bool:
+    """Whether it is a projection of a block that lost all of its heads or units."""
+    return isinstance(module, nn.Linear) and module.out_features == 0
 
 
 def _require_sizes(model: Any) -> None:

@@ -14,7 +14,7 @@ from ..model.pruning_state import PRUNED_WEIGHT_KEY, SCORES_KEY
 from ..model.removal import read_layer_sizes
 from .config import LOSSLESS, StorageConfig
 from .embeddings import tables_of
-from .quantizer import SparseQuantizer
+from .quantizer import SparseQuantizer, dense_quantizer
 from .sparse_config import SparseConfig, is_packed_config
 from .state import round_tensor
 
@@ -80,9 +80,7 @@ def disable_sparse_saving(model: PreTrainedModel) -> None:
     """
     quantizer = getattr(model, "hf_quantizer", None)
     if read_layer_sizes(model.config) is not None:
-        dense = SparseQuantizer(SparseConfig.of(LOSSLESS), pre_quantized=True)
-        dense.packs = False
-        dense.attach(model)
+        dense_quantizer().attach(model)
     elif isinstance(quantizer, SparseQuantizer):
         quantizer.remove_quantization_config(model)
     if is_packed_config(vars(model.config)):

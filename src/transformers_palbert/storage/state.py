@@ -26,10 +26,12 @@ NOT_WHOLE = (
 _INTEGER_VIEWS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def store_state(state: Mapping[str, Tensor], config: StorageConfig, tables: Collection[str] = ()) -> dict[str, Tensor]:
+def store_state(
+    state: Mapping[str, Tensor], config: StorageConfig, tables: Collection[str] = (), empty: Collection[str] = ()
+) -> dict[str, Tensor]:
     """What a file holds for ``state``; tensors that share their memory share their packed form too.
 
-    ``tables`` are the names of the embedding tables.
+    ``tables`` are the names of the embedding tables, ``empty`` those of vectors that rightly have no entries.
 
     Raises:
         StorageError: if a tensor is not whole on this process, as under FSDP or DeepSpeed.
@@ -37,7 +39,8 @@ def store_state(state: Mapping[str, Tensor], config: StorageConfig, tables: Coll
     packed: dict[tuple[Any, ...], Tensor] = {}
     stored = {}
     for name, tensor in state.items():
-        _require_whole(name, tensor)
+        if name not in empty:
+            _require_whole(name, tensor)
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         if key not in packed:
             packed[key] = store_tensor(tensor, config, name in tables)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..errors import StorageError
 from ..model.pruning_state import PruningState, is_training_key
+from ..model.structure import known_structure
 from .files import read_headers
-from .quantizer import SparseQuantizer, note_density
+from .packed_saves import save_whole
+from .quantizer import SparseQuantizer, dense_quantizer, note_density
 from .sparse_config import is_packed_config
 from .tensors import is_packed
 
@@ -29,20 +32,63 @@ _CURE = (
 def save_plain(save: Callable[..., None], model: Any, *args: Any, **kwargs: Any) -> None:
     """``model.save_pretrained`` with a config that is true: of the density now, and silent of other packed weights.
 
-    A packed save describes its own weights afterwards.
+    A packed save describes its own weights afterwards. So does that of a model with layers of sizes of their own, which
+    nobody could load otherwise. Models that this package defines, prunes or cuts are saved as a whole or not at all,
+    dense ones too; any other model is saved as it always was.
+
+    Raises:
+        StorageError: if layers have sizes of their own, and the config gives others, or the model is quantized.
     """
+    if _has_sizes(model) and not isinstance(getattr(model, "hf_quantizer", None), SparseQuantizer):
+        _describe_sizes(model)
+        model.save_pretrained(*args, **kwargs)
+        return
     if _is_finished(model):
         weights = kwargs.get("state_dict") or dict(model.named_parameters(remove_duplicate=False))
         if all(map(_is_whole, weights.values())):
             note_density(model, weights)
+    save_model = partial(save, model)
     with _without_description(model.config):
-        save(model, *args, **kwargs)
+        if _is_of_this_package(model) and not _is_part_of_a_save(model) and not kwargs.get("variant"):
+            save_whole(save_model, model, *args, **kwargs)
+        else:
+            save_model(*args, **kwargs)
+
+
+def _is_of_this_package(model: Any) -> bool:
+    defined = type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return defined or _pruning_of(model) is not None
+
+
+def _pruning_of(model: Any) -> Mapping[str, Any] | None:
+    values = getattr(model.config, "pruning", None)
+    ours = isinstance(values, Mapping) and "targets" in values  # configs of others may have a field of this name
+    return values if ours else None
+
+
+def _is_part_of_a_save(model: Any) -> bool:
+    """Whether a save of packed weights is under way, which is made whole by itself."""
+    return "save_pretrained" in vars(model)
+
+
+def _has_sizes(model: Any) -> bool:
+    """Whether the config gives layers sizes of their own; those of others may have a field of this name."""
+    return known_structure(model) is not None and isinstance(getattr(model.config, "layer_sizes", None), Mapping)
+
+
+def _describe_sizes(model: Any) -> None:
+    """Let ``model`` be saved dense, in a file that says how it is read."""
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
+        raise StorageError(
+            f"The layers of {type(model).__name__} have sizes of their own, and it is quantized with"
+            f" {quantizer.quantization_config.quant_method}: no file can say both. Save it before it is quantized."
+        )
+    dense_quantizer().attach(model)
 
 
 def _is_finished(model: Any) -> bool:
     """Whether ``model`` was pruned to the end, and is saved dense. On the way there the callback keeps count."""
-    values = getattr(model.config, "pruning", None)
-    if not isinstance(values, Mapping) or "targets" not in values:  # configs of others may have a field of this name
+    if (values := _pruning_of(model)) is None:
         return False
     quantizer = getattr(model, "hf_quantizer", None)
     dense = quantizer is None or (isinstance(quantizer, SparseQuantizer) and not quantizer.packs)

@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from ..json_text import parse_json
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..storage.config import StorageConfig
+from .distillation.layer_maps import parse_layer_map
 from .old_options import refuse_old_options
 from .recipe_files import find_recipe
 from .reduction_arguments import ReductionArguments
@@ -138,13 +139,63 @@ class DataArguments(ReductionArguments):
 
 @dataclass
 class DistillationArguments:
-    """A larger or dense model whose answers the model learns from, beside those of the data."""
+    """A larger or dense model that the model learns from, beside the answers of the data (knowledge distillation)."""
 
     teacher_name_or_path: str | None = _option(
-        None, "Folder or Hub id of a question-answering model with the same tokenizer, whose logits are imitated."
+        None,
+        "Folder or Hub id of a question-answering model with the same tokenizer. The model that is trained, its"
+        " student, learns to score starts and ends of answers as this one does, which says more of each question than"
+        " its one answer. Pruned models lose less with one.",
     )
-    distillation_weight: float = _option(0.5, "Share of the teacher in the loss, above 0 and at most 1.")
-    distillation_temperature: float = _option(2.0, "Softens both distributions; 1 leaves them as they are.")
+    distillation_weight: float = _option(
+        0.5,
+        "Share of the teacher's scores in the loss, from 0 to 1; the rest is the loss on the answers of the data. At 1"
+        " the data's own answers play no part; 0 is allowed where layers are compared.",
+    )
+    distillation_temperature: float = _option(
+        2.0,
+        "Divides the scores of student and teacher before they are compared: above 1, the student learns more of the"
+        " positions that the teacher holds for unlikely; 1 leaves the scores as they are.",
+    )
+    distill_hidden_states: float = _option(
+        0.0,
+        "Weight of a further loss: the mean squared error between the hidden states of student and teacher, layer by"
+        " layer, padding left out. Where their widths differ, a projection between them is learnt as well, and thrown"
+        " away in the end. 0 leaves it out.",
+    )
+    distill_attention: float = _option(
+        0.0,
+        "Weight of a further loss: how far the student's attention probabilities are from the teacher's, layer by"
+        " layer. It takes memory that grows with the square of --max_seq_length. 0 leaves it out.",
+    )
+    distill_attention_loss: str = _option(
+        "mse", "How attention is compared: mse (mean squared error) or kl (Kullback-Leibler divergence)."
+    )
+    distillation_layer_map: str | None = _option(
+        None,
+        "Which layers are compared, student:teacher, as in 2:4,4:8,6:12 (1 is the first, -1 the last, 0 the"
+        " embeddings); applications of a shared layer count. By default all of the student's, spread evenly over the"
+        " teacher's.",
+    )
+    teacher_cache: str | None = _option(
+        None,
+        "Folder that keeps the teacher's scores of the training data. They are computed once, before the training, and"
+        " again whenever data or teacher change; during the training the teacher neither runs nor takes memory. Only"
+        " its scores can be kept: not with --distill_hidden_states or --distill_attention.",
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options of :func:`~transformers_palbert.training.distillation.with_teacher`, as it names them."""
+        layers = None if self.distillation_layer_map is None else parse_layer_map(self.distillation_layer_map)
+        return {
+            "temperature": self.distillation_temperature,
+            "weight": self.distillation_weight,
+            "hidden_states": self.distill_hidden_states,
+            "attention": self.distill_attention,
+            "attention_loss": self.distill_attention_loss,
+            "layer_map": layers,
+        }
 
 
 @dataclass

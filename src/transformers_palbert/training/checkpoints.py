@@ -16,6 +16,8 @@ from ..json_text import parse_json
 from ..model.pruning_state import PruningState
 from ..pruning.convert import is_prepared
 from ..storage.files import INDEX_FILE, WEIGHTS_FILE
+from ..storage.integrity import read_checked_headers
+from ..storage.sparse_config import is_packed_config
 
 __all__ = ["ResumingMixin", "find_damage", "last_whole_checkpoint", "require_masks_kept", "resume_point"]
 
@@ -41,14 +43,25 @@ class ResumingMixin(_Base):
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As ``Trainer`` does; ``resume_from_checkpoint=True`` passes over checkpoints that were cut off.
 
+        Packed weights are compared with the digests in the checkpoint's config: ``Trainer`` reads the weights file
+        alone.
+
         Raises:
             PruningError: see :func:`require_masks_kept`.
+            StorageError: if a packed checkpoint is damaged.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = _last_whole(self.args) or True  # Trainer says that there is none
         if isinstance(resume_from_checkpoint, str | Path) and self.model is not None:
             require_masks_kept(Path(resume_from_checkpoint), self.model)
+            _require_undamaged(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+
+def _require_undamaged(checkpoint: Path) -> None:
+    settings, _ = _read_json(checkpoint / CONFIG_NAME)
+    if is_packed_config(settings):
+        read_checked_headers(checkpoint)
 
 
 def require_masks_kept(checkpoint: Path, model: nn.Module) -> None:

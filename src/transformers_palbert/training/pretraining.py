@@ -65,6 +65,11 @@ class PreTrainingArguments:
         None,
         "Save and stop at the first step after so many seconds since the start of the script; run it again to go on.",
     )
+    push_logs: bool = _option(
+        False,
+        "Let --push_to_hub push TensorBoard's logs as well. They name the host and hold absolute paths, so they stay at"
+        " home without this.",
+    )
 
     def __post_init__(self) -> None:
         self.train_file = _as_list(self.train_file)

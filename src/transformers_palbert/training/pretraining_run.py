@@ -40,6 +40,7 @@ from ..model.configuration_palbert import PalBertConfig
 from ..pretraining.tokens import TokenCorpus
 from .arguments import ModelArguments, parse_arguments
 from .pretraining import PreTrainingArguments, PreTrainingTrainer, make_collator, split_corpus
+from .pushing import require_push
 from .setup import load_config, load_model, load_tokenizer
 from .steps import report_metrics, set_up_logging, train_and_save
 from .time_limit import StopInTime
@@ -117,6 +118,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     arguments = PreTrainingCommandLine(*parse_arguments(types, argv, description=description, prog=prog))
     if not (arguments.training.do_train or arguments.training.do_eval or arguments.data.prepare):
         raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --prepare.")
+    require_push(arguments.data.push_logs, arguments.training)
     return arguments
 
 
@@ -152,6 +154,7 @@ def prepare(arguments: PreTrainingCommandLine) -> PreTrainingRun:
         data_collator=make_collator(corpus, tokenizer, data),
         processing_class=tokenizer,
         callbacks=None if stop is None else [stop],
+        push_logs=data.push_logs,
     )
     trainer.model_card.training_data = "text of {documents:,} documents, {tokens:,} tokens".format(**_facts(corpus))
     return PreTrainingRun(arguments, trainer, stop)

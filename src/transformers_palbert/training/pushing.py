@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import CommitInfo, HfApi
+from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 from transformers.utils.hub import PushInProgress
 
+from ..errors import ConfigurationError
 from ..hub.callback import ModelCardCallback
 from ..hub.card import PalBertCard
 from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
 from ..storage.model_files import LOGS, PUSHED
 
-__all__ = ["PushingMixin"]
+__all__ = ["PushingMixin", "require_push"]
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     _Base = Trainer
 else:
     _Base = object
+
+
+def require_push(push_logs: bool, args: TrainingArguments) -> None:
+    """Check that ``--push_logs`` has a push to add to.
+
+    Raises:
+        ConfigurationError: if nothing is pushed.
+    """
+    if push_logs and not args.push_to_hub:
+        raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
 
 
 class PushingMixin(_Base):

@@ -27,7 +27,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -46,6 +46,7 @@ from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
+from .pushing import require_push
 from .run_arguments import RunArguments, further_scores
 from .setup import (
     answering_settings,
@@ -53,11 +54,11 @@ from .setup import (
     load_config,
     load_model,
     load_questions,
-    load_teacher,
     load_tokenizer,
     make_features,
 )
 from .steps import report_metrics, set_up_logging, train_and_save
+from .teachers import load_teacher, teach
 from .trainer import QuestionAnsweringTrainer
 
 __all__ = [
@@ -155,8 +156,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
-    if arguments.run.push_logs and not args.push_to_hub:
-        raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
+    require_push(arguments.run.push_logs, args)
     if arguments.run.memory_limit_gb is not None:
         limit_memory(arguments.run.memory_limit_gb, args.device)
     set_seed(args.seed)
@@ -174,7 +174,9 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
     }
-    load_teacher(arguments.distillation, arguments.model, model)
+    collate: Any = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+    teacher = load_teacher(arguments.distillation, arguments.model, tokenizer)
+    collate = teach(model, teacher, arguments.distillation, features, collate, args)
     callback = arguments.pruning.callback()
     trainer = QuestionAnsweringTrainer(
         model=model,
@@ -185,7 +187,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         metric=data.metric_name,
         decoding=answering_settings(data),
         processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
+        data_collator=collate,
         callbacks=[callback] if callback else None,
         push_logs=arguments.run.push_logs,
     )

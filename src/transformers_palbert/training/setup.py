@@ -37,10 +37,9 @@ from ..qa.datasets import load_qa_dataset
 from ..qa.features import build_features
 from ..qa.settings import AnsweringSettings
 from ..storage.saving import disable_sparse_saving
-from .arguments import DataArguments, DistillationArguments, ModelArguments
+from .arguments import DataArguments, ModelArguments
 from .baseline_arguments import BaselineArguments
 from .config_overrides import override_fields, parse_fields
-from .distillation import with_teacher
 from .lookup_initialization import initialize_for_lookup
 from .reduction_arguments import shorten_questions
 
@@ -50,7 +49,6 @@ __all__ = [
     "load_config",
     "load_model",
     "load_questions",
-    "load_teacher",
     "load_tokenizer",
     "make_features",
     "prepare_questions",
@@ -129,25 +127,6 @@ def load_model(
     if options.lookup_initialization:
         initialize_for_lookup(model)
     return model
-
-
-def load_teacher(options: DistillationArguments, of_model: ModelArguments, student: PreTrainedModel) -> None:
-    """Let ``student`` learn from the teacher of the options, if they name one.
-
-    Raises:
-        ConfigurationError: if an option has no effect, or the teacher does not suit the student.
-    """
-    defaults = DistillationArguments()
-    if options.teacher_name_or_path is None:
-        if options != defaults:
-            raise ConfigurationError(
-                "--distillation_weight and --distillation_temperature change nothing without a teacher; name one with"
-                " --teacher_name_or_path."
-            )
-        return
-    hub = {name: value for name, value in of_model.hub_options.items() if name != "revision"}  # that of the student
-    teacher = AutoModelForQuestionAnswering.from_pretrained(options.teacher_name_or_path, **hub)
-    with_teacher(student, teacher, temperature=options.distillation_temperature, weight=options.distillation_weight)
 
 
 def load_baseline(

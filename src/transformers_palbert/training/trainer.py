@@ -22,7 +22,8 @@ from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
 from .checkpoints import ResumingMixin
-from .distillation import with_teacher
+from .distillation import DistillationCallback, with_teacher
+from .distillation.cached_logits import COLUMNS
 from .optimizer import parameter_groups
 from .pushing import PushingMixin
 
@@ -46,7 +47,8 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
             defaults, which are then not saved, since nobody said how the windows were cut.
         teacher: A model whose logits are imitated while training, with the defaults of
             :func:`~transformers_palbert.training.distillation.with_teacher`; for others, pass
-            ``model=with_teacher(model, teacher, …)``.
+            ``model=with_teacher(model, teacher, …)``. Either way the parts of the loss are logged, and a run goes on
+            as it was, see :class:`~transformers_palbert.training.distillation.DistillationCallback`.
         args, kwargs: As for ``Trainer``.
     """
 
@@ -66,12 +68,21 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
                 " decoding=AnsweringSettings(max_seq_length=384, doc_stride=128)."
             )
         super().__init__(*args, **kwargs)
+        self._distillation = self._take_distillation_callback()
         student: Any = self.model
         if teacher is not None and self.model_init is None:
             with_teacher(student, teacher)
         self.eval_examples, self.metric = eval_examples, metric
         self._given = decoding
         self._note_settings()
+
+    def _take_distillation_callback(self) -> DistillationCallback:
+        """The one that was given, or one of our own, before the reporters, so that these see what it logs."""
+        callbacks = self.callback_handler.callbacks
+        if (given := next((one for one in callbacks if isinstance(one, DistillationCallback)), None)) is not None:
+            return given
+        callbacks.insert(0, own := DistillationCallback())
+        return own
 
     def call_model_init(self, trial: Any = None) -> Any:
         """As ``Trainer`` does; the model that is made learns from the teacher, if there is one."""
@@ -97,6 +108,18 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
         if saved not in (None, self._given):
             logger.warning("The model was saved with %s; it is now used with %s.", saved, self._given)
         write_settings(config, self._given)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As ``Trainer`` does; what a student with a teacher has beside its checkpoints is found where they are."""
+        if isinstance(resume_from_checkpoint, str | Path):
+            self._distillation.resume_from = resume_from_checkpoint
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """As ``Trainer`` does; columns with a teacher's logits are for the student, although its forward names none."""
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns = [*(self._signature_columns or ()), *COLUMNS]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""
