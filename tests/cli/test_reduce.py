@@ -85,7 +85,7 @@ def test_a_question_limit(palbert, data, tmp_path):
         (("--shares", "2"), 1, "above 0 and at most 1"),
         (("--shares", "0.5", "--scorers", "tfidf"), 1, "no scorer tfidf"),
         (("--shares", "0.5", "--scorers", "sbert"), 1, "needs a model"),
-        (("--shares", "0.5", "--weights", "bm25"), 2, "must be numbers"),
+        (("--shares", "0.5", "--weights", "bm25"), 1, "must be of the form bm25=1"),
         (("--shares", "0.5", "--weights", "ig=1"), 1, "weights for ig"),
     ],
 )

@@ -71,7 +71,8 @@ def test_limits_and_weights() -> None:
         ({"reduce": "bm25", "reduce_curriculum": "9,long"}, "not 'long'"),
         ({"reduce": "bm25", "reduce_share": 0.5, "reduce_parts": "dev"}, "names dev"),
         ({"reduce": "sbert", "reduce_share": 0.5}, "needs a model"),
-        ({"reduce": "bm25", "reduce_share": 0.5, "reduce_weights": "bm25"}, "must be like"),
+        ({"reduce": "bm25", "reduce_share": 0.5, "reduce_weights": "bm25"}, "must be of the form"),
+        ({"reduce": "bm25", "reduce_curriculum": "9", "reduce_parts": "test"}, "reduce_curriculum has no effect"),
     ],
 )
 def test_what_cannot_be(options: dict[str, object], message: str) -> None:

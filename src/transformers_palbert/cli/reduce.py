@@ -111,13 +111,13 @@ def reduce(
     from ..qa.datasets import load_qa_dataset
     from ..reduction.building import PLOT, Plan, build
     from ..reduction.plots import plot_curves
-    from ..reduction.settings import ReductionSettings
+    from ..reduction.settings import ReductionSettings, parse_unit, parse_weights, split_names
 
     settings = ReductionSettings(
-        scorers=tuple(_names(scorers)),
+        scorers=split_names(scorers),
         fusion=fusion,
-        weights=_parse_weights(weights),
-        passages=int(passages) if passages.isdigit() else passages,
+        weights=parse_weights(weights or ""),
+        passages=parse_unit(passages),
         neighbours=neighbours,
         sbert_model=sbert_model,
         dpr_question_model=dpr_question_model,
@@ -152,19 +152,9 @@ def reduce(
 def _parse_numbers(text: str, kind: Callable[[str], Any], option: str) -> list[Any]:
     """The numbers of an option, separated by commas."""
     try:
-        return [kind(part) for part in _names(text)]
+        return [kind(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise typer.BadParameter(f"{option} {text!r} must be numbers with commas between them: {error}") from error
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _parse_weights(text: str | None) -> dict[str, float]:
-    pairs = [part.partition("=") for part in _names(text or "")]
-    values = _parse_numbers(",".join(value or "?" for _, _, value in pairs), float, "--weights")
-    return {name.strip(): value for (name, _, _), value in zip(pairs, values, strict=True)}
 
 
 def _limits(thresholds: str | None, max_tokens: str | None, shares: str | None) -> list[Limit]:

@@ -16,7 +16,17 @@ from .scorers.bm25 import Bm25Scorer
 from .scorers.lead import LeadScorer
 from .scorers.sbert import SbertScorer
 
-__all__ = ["DEFAULT_MAX_TOKENS", "SCORERS", "ReductionSettings", "as_reducer", "limit_of", "load_scorer"]
+__all__ = [
+    "DEFAULT_MAX_TOKENS",
+    "SCORERS",
+    "ReductionSettings",
+    "as_reducer",
+    "limit_of",
+    "load_scorer",
+    "parse_unit",
+    "parse_weights",
+    "split_names",
+]
 
 DEFAULT_MAX_TOKENS = 512
 """Tokens of a long text that are read where nothing else is said: two or three windows."""
@@ -165,6 +175,29 @@ def limit_of(
     return given[0][2](given[0][1]) if given else None
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, as in ``bm25,sbert``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Weights of scorers, as in ``bm25=1,sbert=2``.
+
+    Raises:
+        ConfigurationError: if the text is of another form.
+    """
+    pairs = [part.partition("=") for part in split_names(text)]
+    try:
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError as error:
+        raise ConfigurationError(f"The weights {text!r} must be of the form bm25=1,sbert=2: {error}.") from error
+
+
+def parse_unit(text: str) -> str | int:
+    """What a passage is: ``sentence``, or a number of tokens."""
+    return int(text) if text.isdigit() else text
+
+
 def as_reducer(value: Any, tokenizer: Any | None = None) -> Reducer:
     """Turn what a caller says into a reducer.
 
@@ -186,7 +219,7 @@ def as_reducer(value: Any, tokenizer: Any | None = None) -> Reducer:
     limits: dict[str, Any] = {name: given[name] for name in ("threshold", "max_tokens", "share") if name in given}
     rest: dict[str, Any] = {name: value for name, value in given.items() if name not in limits}
     if isinstance(rest.get("scorers"), str):
-        rest["scorers"] = tuple(name.strip() for name in rest["scorers"].split(","))
+        rest["scorers"] = split_names(rest["scorers"])
     known = ReductionSettings.__dataclass_fields__
     if unknown := sorted(set(rest) - set(known)):
         raise ConfigurationError(f"`reduce` knows no {', '.join(unknown)}. Known are {', '.join(known)}.")

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ..errors import ConfigurationError
 from ..reduction.building import score_dataset
 from ..reduction.limits import Limit, MaxTokens
-from ..reduction.settings import ReductionSettings, limit_of
+from ..reduction.settings import ReductionSettings, limit_of, parse_unit, parse_weights, split_names
 from ..reduction.shortened_datasets import curriculum, shorten_dataset
 
 __all__ = ["ReductionArguments", "shorten_questions"]
@@ -72,11 +72,13 @@ class ReductionArguments:
                 "--reduce needs one of --reduce_max_tokens, --reduce_share, --reduce_threshold and --reduce_curriculum,"
                 " which say how much is kept."
             )
+        if self.curriculum_stages and "train" not in self.reduced_parts:
+            raise ConfigurationError("--reduce_curriculum has no effect: train is not among the --reduce_parts.")
 
     @property
     def reduced_parts(self) -> list[str]:
         """The parts whose contexts are shortened."""
-        return _names(self.reduce_parts) if self.reduce else []
+        return list(split_names(self.reduce_parts)) if self.reduce else []
 
     @property
     def reduction_limit(self) -> Limit | None:
@@ -90,7 +92,7 @@ class ReductionArguments:
         Raises:
             ConfigurationError: if a stage is no number of tokens.
         """
-        stages = _names(self.reduce_curriculum or "")
+        stages = split_names(self.reduce_curriculum or "")
         if wrong := [stage for stage in stages if stage != WHOLE and not stage.isdigit()]:
             raise ConfigurationError(
                 f"reduce_curriculum={self.reduce_curriculum!r} may hold numbers and {WHOLE!r}, not {wrong[0]!r}."
@@ -104,10 +106,10 @@ class ReductionArguments:
             ConfigurationError: if a value is not allowed, or a scorer lacks its model.
         """
         return ReductionSettings(
-            scorers=tuple(_names(self.reduce or "")),
+            scorers=split_names(self.reduce or ""),
             fusion=self.reduce_fusion,
-            weights=_weights(self.reduce_weights),
-            passages=int(self.reduce_passages) if self.reduce_passages.isdigit() else self.reduce_passages,
+            weights=parse_weights(self.reduce_weights or ""),
+            passages=parse_unit(self.reduce_passages),
             neighbours=self.reduce_neighbours,
             sbert_model=self.reduce_sbert_model,
             dpr_question_model=self.reduce_dpr_question_model,
@@ -148,14 +150,3 @@ def shorten_questions(
     if training:
         return curriculum([shorter(stage) for stage in stages], seed)
     return shorter(stages[-1])
-
-
-def _names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _weights(text: str | None) -> dict[str, float]:
-    try:
-        return {name.strip(): float(value) for name, _, value in (part.partition("=") for part in _names(text or ""))}
-    except ValueError as error:
-        raise ConfigurationError(f"reduce_weights={text!r} must be like bm25=1,sbert=2: {error}.") from error
