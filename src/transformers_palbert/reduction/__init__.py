@@ -10,12 +10,14 @@ scores are fused, and passages are kept by falling score.
 ``fusion``                several scores made one: weighted sums with given or fitted weights, reciprocal ranks
 ``limits``                which passages are kept: those above a threshold, or as many as fit
 ``shortened``             the shorter text, and where its characters stood
+``answers``               answers found in the shorter text, back at their places in the whole one
 ``reducer``               all of it in one object, for batches of questions
 ``settings``              the same from names and numbers, as commands and scripts give them
 ``score_files``           scores of a large data set, on disk, by several processes
 ``records``               questions of the SQuAD schema made shorter, and what that cost in answers
 ``squad_files``           a large data set written as one SQuAD file
-``building``              D1 … Dn, the manifest and the picture
+``building``              D1 … Dn and the manifest; ``plots``: the picture
+``shortened_datasets``    the same for a training that makes them on its way, and the curriculum
 ``sanity``                whether attributions depend on what the model has learnt
 ========================  ============================================================================================
 """

@@ -14,6 +14,10 @@ Local files, from scratch:
     palbert train --tokenizer_name vocab.txt --config_overrides hidden_size=256,num_hidden_layers=6 \
         --train_file train.json --validation_file dev.json --do_train --do_eval --output_dir outputs/scratch
 
+Contexts shortened to the sentences that matter for their questions, the shortest first:
+
+    palbert train paper_cmrc2018.yaml --reduce bm25 --reduce_curriculum 64,128,256
+
 Several processes:
 
     accelerate launch --num_processes 2 -m transformers_palbert train paper_cmrc2018.yaml
