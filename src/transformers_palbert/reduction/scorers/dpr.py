@@ -5,8 +5,8 @@ Karpukhin et al. 2020, arXiv 2004.04906::
     D(q, p) = e_Q(q) · e_P(p)
 
 ``e_Q`` and ``e_P`` are the vectors that the question encoder and the passage encoder give for ``[CLS]``. A question is
-compared with the passages of its own context, some dozens: one product of matrices. An index such as faiss pays from
-some hundred thousand passages on, and is not used.
+compared with the passages of its own context, some dozens: one product of matrices. An index such as faiss finds some
+passages among very many without comparing all; here all are wanted, and none is used.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ score of the span that the model predicts there: its start logit plus its end lo
 sum over ``steps`` points. Completeness, ``Σ_i IG_i = F(x) - F(x')``, says how exact that sum is: what is missing is
 measured for every window.
 
-Reading a context costs ``steps`` times as much this way, and the gradients as much again: it is for preparing training
-data, not for answering.
+A context costs ``steps`` passes through the model, forward and backward: this is for preparing training data, not for
+answering.
 """
 
 from __future__ import annotations

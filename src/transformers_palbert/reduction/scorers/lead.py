@@ -2,7 +2,7 @@
 
     score(i-th passage) = -i
 
-Beside other scorers, it shows what they are worth more than cutting off; in news and encyclopedias that is not little.
+Beside other scorers, it shows what they are worth more than cutting off.
 """
 
 from __future__ import annotations
