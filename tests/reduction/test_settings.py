@@ -28,7 +28,7 @@ def test_a_mapping_becomes_a_reducer() -> None:
         (7, "must be a Reducer, names of scorers or a mapping"),
         ("tfidf", "no scorer tfidf. Known are bm25, sbert, dpr, ig, lead"),
         ({"scorers": "bm25,bm25"}, "must be different ones"),
-        ({"scorers": ""}, "no scorer"),
+        ({"scorers": ""}, "one at least"),
         ({"scorer": "bm25"}, "knows no scorer"),
         ({"max_tokens": 9, "share": 0.5}, "max_tokens and share contradict"),
         ("sbert", "needs a model: give sbert_model"),
