@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=32, help="texts that pass through a model at once")
     parser.add_argument("--work", type=Path, default=Path("outputs/reduction"), help="folder for scores")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -110,6 +111,7 @@ def main() -> None:
         ig_model=args.ig_model,
         ig_steps=args.ig_steps,
         device=args.device,
+        batch_size=args.batch_size,
     )
     options = {"folder": args.work, "processes": args.processes}
     scored = score_dataset(part(args.data, args.questions), settings, **options)
