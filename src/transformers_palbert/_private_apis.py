@@ -601,6 +601,31 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
         what_for="A configuration of quantization must derive from it.",
         test="tests/storage/test_loading.py::test_the_config_says_what_is_packed",
     ),
+    *(
+        PrivateApi(
+            library="transformers",
+            name=f"transformers.exporters.{name}",
+            used_in=("export/graphs.py",),
+            what_for=(
+                "They trace a model and convert it for ONNX Runtime and OpenVINO, in float32 or int8. transformers"
+                " calls its exporters experimental, and there is no other way from its models to these runtimes that"
+                " its present releases support."
+            ),
+            test="tests/export/test_exporting.py::test_logits_are_those_of_the_model_for_batches_of_any_shape",
+        )
+        for name in (
+            "NNCFOpenVINOQuantizer",
+            "NNCFQuantizationConfig",
+            "NNCFWeightCompressionConfig",
+            "OnnxConfig",
+            "OnnxExporter",
+            "OnnxRuntimeDynamicConfig",
+            "OnnxRuntimeQuantizer",
+            "OnnxRuntimeStaticConfig",
+            "OpenVINOConfig",
+            "OpenVINOExporter",
+        )
+    ),
 )
 """Names without an underscore that no manual describes, or that it describes for another use than ours."""
 

@@ -12,6 +12,7 @@ from types import ModuleType
 __all__ = [
     "ConfigurationError",
     "DatasetFormatError",
+    "ExportError",
     "MissingExtraError",
     "NoEffectWarning",
     "PalBertError",
@@ -34,6 +35,10 @@ class ConfigurationError(PalBertError, ValueError):
 
 class DatasetFormatError(PalBertError, ValueError):
     """A question-answering file cannot be read; the message names file, record and field."""
+
+
+class ExportError(PalBertError, RuntimeError):
+    """An exported model does not compute what the model does that it was made from."""
 
 
 class MissingExtraError(PalBertError, ImportError):

@@ -27,6 +27,8 @@ TOKENIZER_CLASS = "PalBertTokenizer"
 TASK = "question-answering"
 PIPELINE_MODULE = "transformers_palbert.pipelines.question_answering"
 PIPELINE_CLASS = "QuestionAnsweringPipeline"
+EXPORTED_MODULE = "transformers_palbert.export.loaded"
+EXPORTED_CLASS = "ExportedForQuestionAnswering"
 QUANT_METHOD = "palbert_sparse"
 QUANTIZER_MODULE = "transformers_palbert.storage.quantizer"
 STOCK_MODULE = "transformers_palbert.storage.stock_models"
@@ -109,11 +111,20 @@ def _register_pipeline(module: Any) -> None:
         return
     module.SUPPORTED_TASKS[TASK] = {
         "impl": _pipeline_class(module),
-        "pt": (module.AutoModelForQuestionAnswering,),
+        "pt": (module.AutoModelForQuestionAnswering, _exported_models()),
         "default": {"model": ("distilbert/distilbert-base-cased-distilled-squad", "564e9b5")},
         "type": "text",
     }
     module.REMOVED_TASKS.pop(TASK, None)  # it is looked at before the registry is
+
+
+def _exported_models() -> type:
+    """What the pipeline tries where a folder holds no weights of torch; the class behind it loads when it is used."""
+
+    def from_pretrained(*args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(EXPORTED_MODULE), EXPORTED_CLASS).from_pretrained(*args, **kwargs)
+
+    return type(EXPORTED_CLASS, (), {"from_pretrained": staticmethod(from_pretrained)})
 
 
 def _register_quantizer(module: Any) -> None:

@@ -34,7 +34,10 @@ __all__ = [
     "weight_bytes",
 ]
 
-_WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
+_WEIGHT_FILES = (
+    "model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin", "model.onnx*",
+    "openvino_model.*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

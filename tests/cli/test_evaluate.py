@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.cli.conftest import ANSWERS, QUESTIONS, reseeded
+from tests.cli.conftest import ANSWERS, CONTEXT, QUESTIONS, reseeded
+from tests.qa.test_natural_questions import annotation, record, save
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.metrics import METRICS, compute_metric
 
@@ -197,7 +198,7 @@ def test_every_metric_of_the_library_is_offered():
 
     from transformers_palbert.cli.evaluate import Metric
 
-    assert sorted(get_args(Metric)) == sorted(METRICS)
+    assert sorted(get_args(Metric)) == sorted([*METRICS, "natural_questions"])
 
 
 def test_a_missing_file(palbert, references):
@@ -213,3 +214,116 @@ def test_predictions_as_csv_in_the_order_of_the_data(palbert, write, references,
     result = palbert("evaluate", "-p", predictions, "-r", references, "-m", "squad_v2", option, file)
     assert result.exit_code == 0, result.output
     assert file.read_text(encoding="utf-8") == 'ID,Answer\nq1,曹雪芹\nq2,"in ""清代"","\nq3,\n'
+
+
+@pytest.fixture
+def rivers(write):
+    """Four articles with a question that has an answer and one that has none."""
+    data = []
+    for number in range(4):
+        qas = [
+            {"id": f"{number}-{kind}", "question": "谁?", "answers": answers}
+            for kind, answers in (("has", [{"text": "清代", "answer_start": 0}]), ("no", []))
+        ]
+        data.append({"title": f"T{number}", "paragraphs": [{"context": f"清代 {number}", "qas": qas}]})
+    return write("rivers.json", {"data": data})
+
+
+class TestNullThreshold:
+    """``--null-threshold-from``: chosen on one part, judged on the other."""
+
+    def files(self, write, *, nbest):
+        ids = [f"{number}-{kind}" for number in range(4) for kind in ("has", "no")]
+        answers = {key: [{"text": "", "probability": 0.9}, {"text": "清代", "probability": 0.1}] for key in ids}
+        texts = answers if nbest else dict.fromkeys(ids, "清代")
+        odds = {key: 2.0 if key.endswith("has") else 5.0 for key in ids}
+        return "-p", write("p.json", texts), "--na-probs", write("odds.json", odds)
+
+    @pytest.mark.parametrize("nbest", [True, False])
+    def test_a_share_of_the_articles(self, palbert, write, rivers, nbest):
+        options = (*self.files(write, nbest=nbest), "-r", rivers, "-m", "squad_v2", "--null-threshold-from", 0.5)
+        result = palbert("evaluate", *options, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert (found["threshold"], found["chosen_on"], found["scored_on"]) == (3.5, 4, 4)
+        assert [found[when][name] for when in ("before", "after") for name in ("f1", "HasAns_f1", "NoAns_f1")] == [
+            *(50.0, 0.0, 100.0),
+            *(100.0, 100.0, 100.0),
+        ]
+        shown = palbert("evaluate", *options).stdout
+        assert "--null-score-diff-threshold 3.5" in shown
+        assert "threshold 0" in shown
+
+    def test_a_file(self, palbert, write, rivers):
+        palbert("data", "split", rivers)
+        first, second = (rivers.with_name(f"rivers-{number}.json") for number in (1, 2))
+        options = (*self.files(write, nbest=True), "-r", second, "-m", "squad_v2", "--null-threshold-from")
+        assert json.loads(palbert("evaluate", *options, first, "--json").stdout)["threshold"] == 3.5
+        result = palbert("evaluate", *options, rivers)
+        assert result.exit_code == 1
+        assert "share 4 ids" in result.stderr
+
+    def test_a_model(self, palbert, saved_model, rivers):
+        options = ("--model", saved_model, "-r", rivers, "-m", "squad_v2", "--null-threshold-from", 0.5)
+        result = palbert("evaluate", *options, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert (found["chosen_on"], found["scored_on"]) == (4, 4)
+        assert {"HasAns_f1", "NoAns_f1", "f1", "exact"} <= found["after"].keys()
+
+    @pytest.mark.parametrize(
+        ("options", "code", "message"),
+        [
+            (("-m", "squad", "--null-threshold-from", 0.5), 2, "belongs to --metric squad_v2"),
+            (("-m", "squad_v2", "--null-threshold-from", 0.5), 2, "needs --na-probs"),
+            (("-m", "squad_v2", "--null-threshold-from", 1.5), 1, "between 0 and 1"),
+            (("-m", "squad_v2", "--null-threshold-from", "nothing.json"), 1, "neither a share nor a file"),
+            (("-m", "squad_v2", "--null-threshold-from", 0.5, "--predictions-csv", "x.csv"), 2, "predictions-csv"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, palbert, write, rivers, options, code, message):
+        result = palbert("evaluate", "-p", write("p.json", {}), "-r", rivers, *options)
+        assert result.exit_code == code
+        assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+class TestNaturalQuestions:
+    """``--metric natural_questions``: against the annotations of a file of the release."""
+
+    @pytest.fixture
+    def pages(self, tmp_path):
+        given = [annotation((7, 8), long=(3, 10)), annotation((7, 8), long=(3, 10)), *[annotation()] * 3]
+        file = tmp_path / "nq-dev.jsonl.gz"
+        return save(file, record(*given, example_id=1), record(*[annotation()] * 5, example_id=2))
+
+    def test_predictions(self, palbert, write, pages):
+        predictions = [
+            {"example_id": 1, "short_answers": [{"start_token": 7, "end_token": 8}], "short_answers_score": 2.0},
+            {"example_id": 2, "short_answers": [{"start_token": 0, "end_token": 1}], "short_answers_score": 1.0},
+        ]
+        file = write("p.json", {"predictions": predictions})
+        result = palbert("evaluate", "-p", file, "-r", pages, "-m", "natural_questions", "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["short_f1"] == pytest.approx(200 / 3)
+        assert (found["short_best_f1"], found["short_best_threshold"], found["total"]) == (100.0, 2.0, 2)
+
+    def test_a_model(self, palbert, saved_model, tmp_path):
+        chinese = {"document_text": CONTEXT.replace("是", " 是 "), "question_text": "谁?", "long_answer_candidates": []}
+        given = annotation((1, 2), long=(0, 3))
+        file = save(tmp_path / "dev.jsonl", *(record(given, given, example_id=key, **chinese) for key in (1, 2)))
+        result = palbert("evaluate", "--model", saved_model, "-r", file, "-m", "natural_questions", "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["total"] == 2
+        assert found["short_precision"] in (0.0, 100.0)  # two equal questions
+
+    def test_one_at_a_time(self, palbert, pages):
+        result = palbert("evaluate", "--model", "a", "--model", "b", "-r", pages, "-m", "natural_questions")
+        assert result.exit_code == 2
+
+    def test_a_file_of_another_form(self, palbert, write, references):
+        file = write("p.json", {"predictions": []})
+        result = palbert("evaluate", "-p", file, "-r", references, "-m", "natural_questions")
+        assert result.exit_code == 1
+        assert "document_tokens: missing" in result.stderr

@@ -10,8 +10,8 @@ import pytest
 def test_help_teaches_every_command(palbert):
     result = palbert("--help")
     assert result.exit_code == 0
-    for command in ("answer", "compare", "compress", "data stats", "decompress", "evaluate", "inspect", "pretrain",
-                    "report", "reproduce", "train", "tune"):  # fmt: skip
+    for command in ("answer", "compare", "compress", "data stats", "decompress", "evaluate", "export", "inspect",
+                    "latency", "pretrain", "report", "reproduce", "train", "tune"):  # fmt: skip
         assert f"palbert {command}" in result.stdout
 
 
@@ -24,7 +24,9 @@ def test_help_teaches_every_command(palbert):
         ("data", "stats"),
         ("decompress",),
         ("evaluate",),
+        ("export",),
         ("inspect",),
+        ("latency",),
         ("report",),
     ],
 )

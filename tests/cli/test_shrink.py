@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from transformers import AutoModelForQuestionAnswering
+from transformers import AlbertConfig, AlbertForQuestionAnswering, AutoModelForQuestionAnswering, AutoTokenizer
 
 from tests.compaction.test_shrinking import clock
 from transformers_palbert.compaction import shrinking
@@ -83,3 +83,77 @@ def test_models_that_are_not_there(palbert, answerable, tmp_path):
     result = palbert("shrink", tmp_path / "nothing", tmp_path / "fast", "--data", answerable, *OPTIONS)
     assert result.exit_code == 1
     assert "nothing" in result.stderr
+
+
+class TestEmbeddings:
+    """``--vocabulary`` and ``--embedding-rank``, alone and together with ``--speedup``."""
+
+    def test_tokens_that_do_not_occur_go(self, palbert, saved_model, answerable, tmp_path):
+        (tmp_path / "corpus.txt").write_text("作者是曹雪芹,写于清代", encoding="utf-8")
+        options = ("--vocabulary", tmp_path / "corpus.txt", "--vocabulary", answerable, "--drop-characters")
+        out = tmp_path / "small"
+        result = palbert("shrink", saved_model, out, *options, "--test", answerable, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        vocabulary = found["vocabulary"]
+        assert vocabulary["tokens_after"] < vocabulary["tokens_before"]
+        assert vocabulary["unknown_before"] == vocabulary["unknown_after"]
+        assert found["scores"]["before"] == found["scores"]["after"]
+        assert found["file_bytes"]["after"] < found["file_bytes"]["before"]
+        assert "speedup" not in found
+        assert AutoModelForQuestionAnswering.from_pretrained(out).config.vocab_size == vocabulary["tokens_after"]
+
+    def test_a_summary(self, palbert, saved_model, answerable, tmp_path, terminal):
+        terminal(200)
+        out = tmp_path / "small"
+        result = palbert("shrink", saved_model, out, "--vocabulary", answerable, "--drop-characters")
+        assert result.exit_code == 0, result.output
+        for words in ("Tokens: ", "Parameters: ", "Unknown tokens in the corpus", "Weight files: "):
+            assert words in result.stdout
+        assert "times as fast" not in result.stdout
+
+    def test_together_with_a_speedup(self, palbert, saved_model, answerable, tmp_path):
+        out = tmp_path / "both"
+        options = ("--data", answerable, *OPTIONS, "--vocabulary", answerable, "--drop-characters")
+        result = palbert("shrink", saved_model, out, *options, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["speedup"] >= 1.3 * 0.98
+        assert found["vocabulary"]["tokens_after"] < found["vocabulary"]["tokens_before"]
+        model = AutoModelForQuestionAnswering.from_pretrained(out)
+        assert model.config.vocab_size == found["vocabulary"]["tokens_after"]
+
+    def test_a_rank_of_an_architecture_that_has_none(self, palbert, saved_model, tmp_path):
+        result = palbert("shrink", saved_model, tmp_path / "small", "--embedding-rank", 8)
+        assert result.exit_code == 1
+        assert "albert, electra, palbert" in " ".join(result.stderr.split())
+        assert not (tmp_path / "small").exists()
+
+    def test_a_rank_that_cannot_be_is_refused_before_anything_is_measured(
+        self, palbert, saved_model, answerable, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("transformers_palbert.compaction.shrinking.shrink", None)
+        options = ("--data", answerable, *OPTIONS, "--embedding-rank", 8)
+        result = palbert("shrink", saved_model, tmp_path / "small", *options)
+        assert result.exit_code == 1
+        assert "albert, electra, palbert" in " ".join(result.stderr.split())
+
+    def test_a_rank(self, palbert, saved_model, tmp_path):
+        shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20}
+        tokenizer = AutoTokenizer.from_pretrained(saved_model)
+        model = AlbertForQuestionAnswering(AlbertConfig(vocab_size=len(tokenizer), embedding_size=12, **shape))
+        model.save_pretrained(tmp_path / "albert")
+        tokenizer.save_pretrained(tmp_path / "albert")
+        out = tmp_path / "small"
+        result = palbert("shrink", tmp_path / "albert", out, "--embedding-rank", 8, "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)["embedding_rank"]
+        assert (found["before"], found["after"]) == (12, 8)
+        assert 0 < found["error"] < 1
+        assert AutoModelForQuestionAnswering.from_pretrained(out).config.embedding_size == 8
+
+    @pytest.mark.parametrize(("options", "message"), [((), "nothing to do"), (("--speedup", 1.5), "belong together")])
+    def test_options_that_are_missing(self, palbert, saved_model, tmp_path, options, message):
+        result = palbert("shrink", saved_model, tmp_path / "small", *options)
+        assert result.exit_code == 1
+        assert message in result.stderr

@@ -170,10 +170,29 @@ def test_answers_as_csv(files: dict[str, str], run_qa: Any) -> None:
         assert rows == [["ID", "Answer"], *([str(number), answers[str(number)]] for number in range(24, 36))]
 
 
+def test_formulas_are_escaped_and_a_null_threshold_is_chosen(files: dict[str, str], run_qa: Any) -> None:
+    """Every answer begins with a sign of equality, since the contexts hold nothing else."""
+    rows = [
+        {"id": f"={n}", "title": f"T{n}", "question": "?", "context": "=" * (n + 3), "answers": ["=="] * (n % 2)}
+        for n in range(6)
+    ]
+    Path("signs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    metrics = run_qa(
+        options(files, "out", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=1, metric="squad_v2",
+                validation_file="signs.jsonl", version_2_with_negative=True, null_score_diff_threshold=1e6,
+                null_threshold_fraction=0.5, predictions_csv="eval.csv", escape_formulas=True)
+    )  # fmt: skip
+    with Path("eval.csv").open(encoding="utf-8", newline="") as stream:
+        assert [[cell[:2] for cell in row] for row in csv.reader(stream)] == [["ID", "An"], *[["'=", "'="]] * 6]
+    assert metrics["eval_held_out_total"] == metrics["eval_held_out_chosen_total"] == 3
+    assert -100 < metrics["eval_chosen_null_threshold"] < 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--do_train"], "tokenizer_name"),
+        (["--do_train", "--escape_formulas"], "escape_formulas has nothing to escape without --predictions_csv"),
         (["--do_train", "--push_logs"], "push_logs has nothing to add to without --push_to_hub"),
         (["--do_train", "--predictions_csv", "answers.csv"], "predictions_csv has nothing to write"),
         (["--model_name_or_path", "bert", "--qa_layers", "0,1"], "bert"),

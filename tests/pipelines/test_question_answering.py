@@ -30,6 +30,7 @@ from tests.references.small_tokenizers import byte_level, distilbert, wordpiece
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError, TokenizerError
 from transformers_palbert.pipelines import question_answering
 from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
+from transformers_palbert.qa import asking
 
 ENGLISH = "My name is Wolfgang and I live in Berlin, where unbelievables live. "
 CHINESE = "我叫王芳，住在北京。二〇一八年出生于上海。"
@@ -427,13 +428,13 @@ class TestReduce:
         model, tokenizer, _ = albert()
         pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer, reduce="bm25", **WINDOW)
         seen: list[str] = []
-        encode = question_answering.encode_windows
+        encode = asking.encode_windows
 
         def watched(tokenizer: Any, questions: Any, contexts: Any, **options: Any) -> Any:
             seen.extend(contexts)
             return encode(tokenizer, questions, contexts, **options)
 
-        monkeypatch.setattr(question_answering, "encode_windows", watched)
+        monkeypatch.setattr(asking, "encode_windows", watched)
         pipe(QUESTION, self.BOOK)
         pipe(QUESTION, self.BOOK, reduce={"share": 1.0})
         assert "Wolfgang" in seen[0]

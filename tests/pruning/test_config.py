@@ -102,10 +102,11 @@ def test_masks_change_every_so_many_steps(value: object) -> None:
         {"method": "sensitivity", "score_start": "rank"},
         {"method": "magnitude", "score_update": "sum"},
         {"score_learning_rate": 0.1},
+        {"method": "movement", "fisher_decay": 0.5},
     ],
 )
 def test_a_setting_of_another_method_is_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=r"is a setting of method='\w+' and changes nothing"):
+    with pytest.raises(ConfigurationError, match=r"is a setting of method=.* and changes nothing"):
         PruningConfig(0.5, **settings)  # type: ignore[arg-type]
 
 

@@ -23,8 +23,8 @@ from transformers_palbert.pruning import (
     masked_linear,
     prepare_pruning,
 )
-from transformers_palbert.pruning.convert import unit_scores
 from transformers_palbert.pruning.masked_linear import MaskedLinear
+from transformers_palbert.pruning.selection import unit_scores
 
 CONFIG = PruningConfig(0.7, method="movement")
 ALL = PruningConfig(0.7, method="movement", targets=("",))

@@ -21,17 +21,17 @@ from transformers_palbert.pruning import (
     masked_layers,
     prepare_pruning,
 )
-from transformers_palbert.pruning.convert import (
+from transformers_palbert.pruning.granularity import GRANULARITIES, matrices, parse_granularity
+from transformers_palbert.pruning.selection import (
+    Selection,
     kept_weights,
     pruned_matrices,
     pruning_units,
     unit_scores,
-    weights_under_masks,
 )
-from transformers_palbert.pruning.granularity import GRANULARITIES, matrices, parse_granularity
 from transformers_palbert.pruning.targets import prunable_layers
 
-NAMES = [*GRANULARITIES, "block:4x8", "block:16x2"]
+NAMES = [*(name for name in GRANULARITIES if name != "structure"), "block:4x8", "block:16x2"]
 SPANNING = ("head", "ffn_unit")
 KINDS = ("albert", "palbert", "bert", "roberta", "distilbert")
 
@@ -119,7 +119,7 @@ def test_the_density_counts_whole_units(kind: str, granularity: str) -> None:
             assert set(shares.unique().tolist()) <= {0.0, 1.0}  # a unit lives or dies as one
             kept += int(shares.sum())
         assert kept == round(density * sum(units.count for units in sets))
-        weights = weights_under_masks(model, config)
+        weights = Selection(model, config).kept()
         assert weights == kept_weights(model, config, density)
         names = pruned_matrices(model, config)
         bake_masks(model)

@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.references.pruning import naive_rank, naive_sensitivity
 from transformers_palbert.errors import PruningError
 from transformers_palbert.pruning import PruningConfig
-from transformers_palbert.pruning.scores import SCORES, MagnitudeScore, MovementScore, SensitivityScore
+from transformers_palbert.pruning.scores import SCORES, FisherScore, MagnitudeScore, MovementScore, SensitivityScore
 
 
 @pytest.fixture
@@ -99,10 +99,37 @@ class TestSensitivity:
         assert sorted(SensitivityScore(uncertainty_decay=None).initial(weight)) == ["scores"]
 
 
-@pytest.mark.parametrize("method", ["movement", "sensitivity"])
+class TestFisher:
+    @pytest.mark.parametrize("decay", [0.95, 0.5, 0.0])
+    def test_over_steps(self, decay: float, weight: Tensor) -> None:
+        score = FisherScore(decay)
+        state, seen = score.initial(weight), gradients(12)
+        expected = torch.zeros_like(weight, dtype=torch.float64)
+        for gradient in seen:
+            score.update(state, gradient.clone(), 1.0)
+            expected = decay * expected + (1 - decay) * gradient.double() ** 2 / 2
+            found = score(weight, state)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-30)
+
+    def test_of_a_quadratic_loss_it_orders_weights_by_what_their_removal_costs(self) -> None:
+        """Where the model is right and the noise of the labels is one: there, Fisher information is the curvature."""
+        torch.manual_seed(0)
+        weight = torch.tensor([2.0, -1.0, 0.5, 0.25])
+        score = FisherScore(0.999)
+        state = score.initial(weight)
+        for _ in range(4000):
+            inputs, noise = torch.randn(4), torch.randn(())
+            score.update(state, -noise * inputs * weight, 1.0)  # G ⊙ W of ½ · (y - w x)², y = w x + noise
+        costs = weight.square() / 2  # the mean of ½ · (w_i x_i)²
+        torch.testing.assert_close(score(weight, state) / (1 - 0.999**4000), costs, rtol=0.25, atol=0.0)
+
+
+@pytest.mark.parametrize("method", ["movement", "sensitivity", "fisher", "hard_concrete"])
 def test_a_layer_that_was_prepared_for_another_method(method: str, weight: Tensor) -> None:
+    config = PruningConfig(0.5, method=method, granularity="head")
     with pytest.raises(PruningError, match="holds none: it was prepared for another method"):
-        SCORES[method](PruningConfig(0.5, method=method))(weight, {})
+        SCORES[method](config)(weight, {})
 
 
 def test_settings_reach_the_score(weight: Tensor) -> None:
@@ -110,6 +137,9 @@ def test_settings_reach_the_score(weight: Tensor) -> None:
     assert torch.equal(rank.initial(weight)["scores"], MovementScore("rank").initial(weight)["scores"])
     assert rank.by_optimizer
     assert not PruningConfig(0.5, method="movement", score_update="sum").score.by_optimizer
+    fisher = PruningConfig(0.5, method="fisher", fisher_decay=0.5).score
+    assert isinstance(fisher, FisherScore)
+    assert fisher.decay == 0.5
     plain = PruningConfig(0.5, method="sensitivity", sensitivity_decay=0.5, uncertainty_decay=None).score
     assert isinstance(plain, SensitivityScore)
     assert (plain.decay, plain.uncertainty_decay) == (0.5, None)

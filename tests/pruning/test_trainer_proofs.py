@@ -313,14 +313,14 @@ class TestDuringTraining:
 # -- accumulation and precision ----------------------------------------------------------------------------------------
 
 
-def run_accumulated(folder: Path, method: str, batch: int, accumulation: int) -> Recorder:
+def run_accumulated(folder: Path, settings: dict[str, Any], batch: int, accumulation: int) -> Recorder:
     """Eight optimizer steps of 32 samples each, in float64 so that Adam does not magnify the noise of float32."""
     recorder = Recorder()
     make_trainer(
         folder,
-        model=tiny_model().double(),
+        model=tiny_model("bert" if "granularity" in settings else "albert").double(),
         # warm-up, because Adam's first step makes all movement scores ±η: ties, to float32
-        callback=MovementPruningCallback(0.7, method=method, warmup=0.3),
+        callback=MovementPruningCallback(0.7, warmup=0.3, **settings),
         callbacks=[recorder],
         rows=128,
         per_device_train_batch_size=batch,
@@ -332,15 +332,26 @@ def run_accumulated(folder: Path, method: str, batch: int, accumulation: int) ->
     return recorder
 
 
-@pytest.mark.parametrize("method", ["movement", "sensitivity"])
-def test_accumulation_equals_one_large_batch(method: str, tmp_path: Path) -> None:
-    whole = run_accumulated(tmp_path, method, 32, 1)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "movement"},
+        {"method": "sensitivity"},
+        {"method": "fisher"},
+        {"method": "sensitivity", "granularity": "structure"},
+        {"method": "hard_concrete", "granularity": "structure"},
+    ],
+    ids=str,
+)
+def test_accumulation_equals_one_large_batch(settings: dict[str, Any], tmp_path: Path) -> None:
+    whole = run_accumulated(tmp_path, settings, 32, 1)
     for batch, accumulation in ((16, 2), (8, 4)):
-        parts = run_accumulated(tmp_path, method, batch, accumulation)
+        parts = run_accumulated(tmp_path, settings, batch, accumulation)
         for step in whole.states:
             for name, tensor in whole.states[step].items():
-                # scores are float32, weights float64
-                tolerance = 1e-5 if name.endswith(("scores", "uncertainty")) else 1e-9
+                # scores are float32, and gates that are drawn by them; weights are float64
+                of_scores = name.endswith(("scores", "uncertainty")) or settings["method"] == "hard_concrete"
+                tolerance = 1e-5 if of_scores else 1e-9
                 torch.testing.assert_close(parts.states[step][name], tensor, rtol=tolerance, atol=tolerance)
             assert_same(parts.masks[step], whole.masks[step])
 
@@ -381,14 +392,15 @@ class TestPrecision:
         assert counts[0] == counts[1]
 
     @pytest.mark.parametrize("clipped", [True, False])
-    @pytest.mark.parametrize("method", ["movement", "sensitivity"])
+    @pytest.mark.parametrize("method", ["movement", "sensitivity", "fisher", "hard_concrete"])
     def test_a_step_that_the_scaler_skips_leaves_weights_and_scores_alone(
         self, method: str, clipped: bool, tmp_path: Path
     ) -> None:
         """And what the scores receive does not depend on the scale, whether gradients are clipped or not."""
         states = []
         for scale in (4.0, 1.0):
-            callback = MovementPruningCallback(0.7, method=method)
+            units = {"granularity": "structure"} if method == "hard_concrete" else {}
+            callback = MovementPruningCallback(0.7, method=method, **units)
             trainer = make_trainer(
                 tmp_path, callback=callback, max_steps=10, weight_decay=0.1, max_grad_norm=1e9 if clipped else 0.0
             )
@@ -565,6 +577,12 @@ def assert_equal_trees(left: object, right: object) -> None:
         # units that are kept by gates, also by gates of each application
         ("sensitivity", {"granularity": "ffn_unit"}, "matrix", "bert", 5, (5,)),
         ("movement", {"granularity": "ffn_unit", "applications": "each"}, "matrix", "palbert", 5, (5, 10)),
+        # units that compete for a budget, and gates that are drawn
+        ("fisher", {}, "matrix", "bert", 5, (5,)),
+        ("fisher", {"granularity": "structure", "applications": "each"}, "matrix", "palbert", 5, (5,)),
+        ("sensitivity", {"granularity": "structure", "mask_every": 3}, "matrix", "albert", 1, (4, 6, 8)),
+        ("hard_concrete", {"granularity": "structure"}, "matrix", "bert", 2, (2, 4, 6, 10)),
+        ("hard_concrete", {"granularity": "structure", "applications": "each"}, "matrix", "palbert", 5, (5,)),
     ],
 )
 def test_stop_and_resume_is_bit_identical(

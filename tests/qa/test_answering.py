@@ -16,11 +16,9 @@ from transformers_palbert.qa.answering import (
     Reader,
     best_candidates,
     decode_answers,
-    longest_first,
     prepare_model,
-    question_blocks,
-    window_batches,
 )
+from transformers_palbert.qa.batches import longest_first, question_blocks, window_batches
 from transformers_palbert.qa.evaluation_decoding import QAPredictions
 from transformers_palbert.qa.features import build_features
 from transformers_palbert.qa.settings import AnsweringSettings

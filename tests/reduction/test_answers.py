@@ -4,7 +4,7 @@ import pytest
 
 from transformers_palbert.qa.evaluation_decoding import QAPredictions
 from transformers_palbert.reduction.answers import restore_places
-from transformers_palbert.reduction.shortened import join_passages, whole_text
+from transformers_palbert.text.shortened import join_passages, whole_text
 
 CONTEXT = "甲在家。乙在外。丙在上海。"
 READ = join_passages(CONTEXT, [(0, 4), (4, 8), (8, 13)], [True, False, True])  # 甲在家。丙在上海。

@@ -13,7 +13,7 @@ from transformers_palbert.reduction.records import (
     move_answers,
     passages_of_spans,
 )
-from transformers_palbert.reduction.shortened import join_passages
+from transformers_palbert.text.shortened import join_passages
 
 
 def passages(context: str = ENGLISH):

@@ -7,9 +7,12 @@ Slow and simple on purpose: the tests compare the package with these, and the be
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,11 +25,14 @@ __all__ = [
     "naive_apportion",
     "naive_density",
     "naive_gated_linear",
+    "naive_hard_concrete",
     "naive_masked_linear",
+    "naive_open",
     "naive_rank",
     "naive_sensitivity",
     "naive_shared_gradients",
     "naive_top_v",
+    "naive_units_within",
 ]
 
 
@@ -213,3 +219,34 @@ def naive_gated_linear(
         "weight": torch.cat(of_weight, dim=1),
         "inputs": torch.cat(of_inputs, dim=1).view(inputs.shape),
     }
+
+
+def naive_units_within(
+    scores: Sequence[npt.NDArray[np.float64]], costs: Sequence[npt.NDArray[np.float64]], budget: float
+) -> float:
+    """The most score that any choice of units keeps whose cost is within the budget: all choices are tried."""
+    best = -np.inf
+    for counts in itertools.product(*(range(len(block)) for block in costs)):
+        if sum(block[count] for block, count in zip(costs, counts, strict=True)) <= budget * (1 + 1e-12):
+            best = max(best, sum(float(block[:count].sum()) for block, count in zip(scores, counts, strict=True)))
+    return best
+
+
+def naive_hard_concrete(log_alpha: float, noise: float) -> tuple[float, float]:
+    """One gate of Louizos et al. (arXiv 1712.01312), Eq. 10-11, and its derivative by ``log α``, in plain numbers."""
+    beta, low, high = 2 / 3, -0.1, 1.1
+    s = 1 / (1 + math.exp(-(math.log(noise) - math.log(1 - noise) + log_alpha) / beta))
+    stretched = s * (high - low) + low
+    if not 0 < stretched < 1:
+        return min(1.0, max(0.0, stretched)), 0.0
+    return stretched, (high - low) * s * (1 - s) / beta
+
+
+def naive_open(log_alpha: float, draws: int = 0) -> float:
+    """The probability that a gate is not zero: by where its noise must lie; or counted over evenly spread ``draws``."""
+    if draws:
+        noises = [(place + 0.5) / draws for place in range(draws)]
+        return sum(naive_hard_concrete(log_alpha, noise)[0] > 0 for noise in noises) / draws
+    edge = 0.1 / 1.2  # s must be above it
+    at_edge = math.log(edge) - math.log(1 - edge)
+    return 1 - 1 / (1 + math.exp(-(at_edge * 2 / 3 - log_alpha)))

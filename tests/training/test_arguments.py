@@ -158,6 +158,26 @@ class TestPruningArguments:
         )
         assert (callback.guard.max_drop, callback.guard.metric) == (2.0, "eval_em")
 
+    @pytest.mark.parametrize(
+        ("options", "settings"),
+        [
+            ({"target_flops": 0.5, "latency_length": 128}, {"target_flops": 0.5, "latency_length": 128}),
+            ({"target_speedup": 2.0, "latency_batch_size": 1}, {"target_speedup": 2.0, "latency_batch_size": 1}),
+        ],
+    )
+    def test_targets_of_work_and_speed(self, options: dict[str, Any], settings: dict[str, Any]) -> None:
+        given = PruningArguments(
+            **options, pruning_granularity="structure", pruning_method="fisher", pruning_fisher_decay=0.5
+        )
+        expected = PruningConfig(granularity="structure", method="fisher", fisher_decay=0.5, **settings)
+        assert given.prunes
+        assert given.callback().config == expected
+        assert given.storage == StorageConfig()
+
+    def test_two_targets(self) -> None:
+        with pytest.raises(ConfigurationError, match="target_sparsity and target_flops given"):
+            PruningArguments(target_sparsity=0.5, target_flops=0.5, pruning_granularity="structure").callback()
+
     def test_a_wrong_value_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match="method='random'"):
             PruningArguments(target_sparsity=0.5, pruning_method="random").callback()

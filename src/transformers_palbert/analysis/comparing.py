@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from ..errors import ConfigurationError
-from ..qa.answering import Reader, question_blocks
+from ..qa.answering import Reader
+from ..qa.batches import question_blocks
 from ..qa.evaluation_decoding import QAPredictions
 from ..qa.settings import AnsweringSettings
 from .bootstrap import RESAMPLES, SMALL_SAMPLE, Difference, Estimate, bootstrap_means, difference_of, estimate_of

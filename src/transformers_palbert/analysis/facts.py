@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from ..export.loaded import ExportedForQuestionAnswering
 from ..sizes import pruning_report, weight_bytes
 
 __all__ = ["MatrixPicture", "ModelFacts", "density_pictures", "model_facts", "weights_on_disk"]
@@ -67,18 +68,31 @@ class MatrixPicture:
 
 
 def model_facts(model: Any) -> ModelFacts:
-    """Facts of a model of transformers, its parameters counted as they are in memory."""
-    report, config = pruning_report(model), model.config
+    """Facts of a model of transformers, its parameters counted as they are in memory, or as they were exported."""
+    counted, config = _counted(model), model.config
     sizes = {label: next((v for n in names if (v := getattr(config, n, None)) is not None), None)
              for label, names in _SIZES.items()}  # fmt: skip
     return ModelFacts(
-        architecture=type(model).__name__,
         sizes={label: value for label, value in sizes.items() if value is not None},
-        parameters=report.total.numel,
-        nonzero=report.total.nonzero,
-        encoder_density=report.encoder.density,
+        **counted,
         file_bytes=weights_on_disk(getattr(model, "name_or_path", "")),
     )
+
+
+def _counted(model: Any) -> dict[str, Any]:
+    """Architecture and parameters; a graph in a runtime cannot be counted, and says what it was made from."""
+    if isinstance(model, ExportedForQuestionAnswering):
+        said = model.description
+        names = ("parameters", "nonzero", "encoder_density")
+        architecture = f"{said.architecture} ({said.format}, {said.precision})"
+        return {"architecture": architecture, **{name: getattr(said, name) for name in names}}
+    report = pruning_report(model)
+    return {
+        "architecture": type(model).__name__,
+        "parameters": report.total.numel,
+        "nonzero": report.total.nonzero,
+        "encoder_density": report.encoder.density,
+    }
 
 
 def weights_on_disk(name_or_path: str) -> int | None:

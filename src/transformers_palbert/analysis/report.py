@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from ..qa.answering import Reader, best_candidates, question_blocks
+from ..qa.answering import Reader, best_candidates
+from ..qa.batches import question_blocks
 from .bootstrap import estimates
 from .breakdown import Breakdown, breakdowns
 from .facts import MatrixPicture, density_pictures, model_facts

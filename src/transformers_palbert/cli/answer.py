@@ -25,7 +25,7 @@ from .reduce import DprPassageOption, DprQuestionOption, IgModelOption, SbertMod
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
-    from ..reduction.shortened import Shortened
+    from ..text.shortened import Shortened
 
 _BATCH_SIZE = 16  # windows of a long text that pass through the model at once
 
@@ -133,9 +133,9 @@ def _ask(
     reduction: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
-    from ..pipelines.inputs import checked_example
     from ..qa.answering import best_candidates
     from ..qa.ensembles import vote
+    from ..qa.inputs import checked_example
     from ..reduction.answers import restore_places
 
     asked = checked_example({"question": question, "context": context})

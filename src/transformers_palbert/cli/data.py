@@ -1,31 +1,35 @@
-"""``palbert data``: what a data set contains."""
+"""``palbert data``: what a data set contains, the same in the form of SQuAD, and parts that share no article."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..errors import ConfigurationError
 from .output import JsonOption, format_count, make_table, show, write_json
 
 if TYPE_CHECKING:
     from ..qa.datasets import RepairReport
     from ..qa.statistics import QADatasetStatistics
 
+FORMS = "SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet; .gz too."
 FILES_PER_TABLE = 3  # what fits beside the labels in 80 columns
 
-data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Look at data sets, convert and split them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @data_app.callback()
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets, convert and split them."""
 
 
 @data_app.command()
 def stats(
-    files: Annotated[list[Path], typer.Argument(exists=True, help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")],
+    files: Annotated[list[Path], typer.Argument(exists=True, help=FORMS)],
     json: JsonOption = False,
 ) -> None:
     """Count samples, negatives, articles, lengths, answers and kinds of questions.
@@ -48,6 +52,90 @@ def stats(
         group = columns[start : start + FILES_PER_TABLE]
         rows = [(label, *(cells[label] for _, cells in group)) for label in group[0][1]]
         show(make_table(["", *(name for name, _ in group)], rows), "")
+
+
+@data_app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="New file to write, ending in .json.")],
+    training: Annotated[
+        bool, typer.Option("--training", help="Leave out questions that cannot be learnt from, as training does.")
+    ] = False,
+) -> None:
+    """Write a data set in the form of SQuAD 2.0, with offsets repaired.
+
+    What SQuAD files cannot hold is left out, such as the annotations of Natural Questions.
+
+    Example: palbert data convert nq-train.jsonl.gz nq-train.json --training
+    """
+    from ..qa.datasets import load_qa_dataset_with_report
+
+    if out.exists() or out.suffix != ".json":
+        raise ConfigurationError(f"{out} exists already, or does not end in .json; give the name of a new file.")
+    dataset, report = load_qa_dataset_with_report(file, training=training)
+    _write(out, dataset)
+    show(f"{report}. In {out}.")
+
+
+@data_app.command()
+def split(
+    file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
+    by: Annotated[
+        Literal["article"], typer.Option(help="What stays whole: all questions about one article.")
+    ] = "article",
+    fractions: Annotated[str, typer.Option(help="Share of the questions in each part, adding up to 1.")] = "0.5,0.5",
+    seed: Annotated[int, typer.Option(help="Seed of the order in which articles are dealt out.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for the parts; by default that of the file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Split a data set into parts that share no article, title or context, in the form of SQuAD 2.0.
+
+    An article is what has one title; without titles, one context. The parts are called after the file, with -1, -2 and
+    so on behind its name. What SQuAD files cannot hold is left out, such as the annotations of Natural Questions.
+
+    Example: palbert data split dev.json --fractions 0.5,0.5 --seed 0
+    """
+    from ..qa.datasets import load_qa_dataset
+    from ..qa.splitting import split_by_article
+
+    records = load_qa_dataset(file).to_list()
+    parts = {"article": split_by_article}[by](records, _numbers(fractions), seed=seed)
+    stem, folder = Path(file.name.removesuffix(".gz")).stem, out or file.parent
+    targets = [folder / f"{stem}-{number}.json" for number in range(1, len(parts) + 1)]
+    if taken := [target for target in targets if target.exists()]:
+        raise ConfigurationError(f"{taken[0]} exists; move it away, or give another folder with --out.")
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = []
+    for target, part in zip(targets, parts, strict=True):
+        chosen = [records[index] for index in part]
+        _write(target, chosen)
+        articles = len({record["title"] or record["context"] for record in chosen})
+        negatives = sum(not record["answers"]["text"] for record in chosen)
+        sizes.append({"file": str(target), "articles": articles, "samples": len(chosen), "negatives": negatives})
+    if json:
+        write_json(sizes)
+    else:
+        columns = ["", "articles", "samples", "negatives"]
+        rows = [
+            [Path(str(size["file"])).name, *(format_count(int(str(size[name]))) for name in columns[1:])]
+            for size in sizes
+        ]
+        show(make_table(columns, rows), f"In {folder}.")
+
+
+def _write(file: Path, records: Iterable[Any]) -> None:
+    from ..qa.splitting import squad_file
+
+    file.write_text(dumps(squad_file(records), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ConfigurationError(f"--fractions {text!r} must be numbers with commas between, as in 0.5,0.5.") from error
 
 
 def _measure(file: Path) -> tuple[QADatasetStatistics, RepairReport]:

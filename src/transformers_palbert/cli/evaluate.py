@@ -5,21 +5,29 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ..errors import DatasetFormatError
+from ..errors import ConfigurationError, DatasetFormatError
 from ..json_text import parse_json
-from .models import BatchSizeOption, DeviceOption, Metric, load_reader, probe_text, watch
+from .models import BatchSizeOption, DeviceOption, answer_all
+from .natural_questions import natural_scores
+from .null_threshold import ThresholdFromOption, show_fitted, threshold_parts
 from .output import JsonOption, make_table, show, write_json
 
+Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa", "natural_questions"]
+
+_NO_THRESHOLD = 1.0  # no probability is above it
 _SHARES = ("palbert_qa",)  # metrics that count from 0 to 1
 
 
 def evaluate(
     references: Annotated[
-        Path, typer.Option("--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, JSONL, CSV ….")
+        Path,
+        typer.Option(
+            "--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, Natural Questions, JSONL, CSV …."
+        ),
     ],
     metric: Annotated[Metric, typer.Option("--metric", "-m", help="Which metric to compute.")],
     predictions: Annotated[
@@ -30,7 +38,8 @@ def evaluate(
             exists=True,
             dir_okay=False,
             help="JSON: question id to text, or a list of {id, prediction_text}, or question id to an n-best list, as"
-            " in eval_nbest_predictions.json. Several n-best files vote: give the option several times.",
+            " in eval_nbest_predictions.json. Several n-best files vote: give the option several times. With"
+            " natural_questions: the form of its official script.",
         ),
     ] = None,
     models: Annotated[
@@ -56,7 +65,7 @@ def evaluate(
             "--na-prob-thresh",
             help="With --na-probs: a question whose probability is above this counts as predicted to have no answer.",
         ),
-    ] = 1.0,
+    ] = _NO_THRESHOLD,
     predictions_csv: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +82,7 @@ def evaluate(
             help="In that file, write an apostrophe before what a spreadsheet program would take for a formula.",
         ),
     ] = False,
+    null_threshold_from: ThresholdFromOption = None,
     batch_size: BatchSizeOption = 16,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -85,6 +95,9 @@ def evaluate(
     Example: palbert evaluate -p predictions.json -r cmrc2018_dev.json -m cmrc2018
 
     Example of a vote: palbert evaluate --model ./seed-1 --model ./seed-2 -r cmrc2018_dev.json -m cmrc2018
+
+    Example of a threshold chosen on half of the articles, and judged on the other half:
+    palbert evaluate --model ./my-model -r squad2_dev.json -m squad_v2 --null-threshold-from 0.5
     """
     if bool(predictions) == bool(models):
         raise typer.BadParameter("give what to score with either --predictions or --model")
@@ -92,9 +105,24 @@ def evaluate(
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
     if metric in _SHARES:
         warnings.warn(f"{metric} counts from 0 to 1, as its paper does; all other metrics count to 100.", stacklevel=1)
+    if metric == "natural_questions" or null_threshold_from is not None:
+        _require_one(predictions or models or [], metric, null_threshold_from, predictions_csv)
+    if metric == "natural_questions":
+        content = (str(predictions[0]), _read_json(predictions[0])) if predictions else None
+        found = natural_scores(references, content, models[0] if models else "", batch_size, device)
+        _show_scores(metric, found, json)
+        return
     from ..qa.datasets import load_qa_dataset
 
     dataset = load_qa_dataset(references)
+    if null_threshold_from is not None:
+        parts = threshold_parts(null_threshold_from, dataset.to_list())
+        if models:
+            spans, odds, before = _asked_spans(models[0], [*parts[0], *parts[1]], batch_size, device)
+        else:
+            spans, odds, before = _read_spans((predictions or [])[0], na_probs, na_prob_thresh)
+        show_fitted(spans, odds, parts, before, json)
+        return
     if models:
         texts = _ask(models, dataset.to_list(), metric == "squad_v2", batch_size, device)
     else:
@@ -102,10 +130,56 @@ def evaluate(
     scores = _score(metric, texts, dataset, na_probs, na_prob_thresh)
     if predictions_csv is not None:
         _write_csv(predictions_csv, texts, dataset["id"], escape_formulas)
+    _show_scores(metric, scores, json)
+
+
+def _show_scores(metric: str, scores: dict[str, float], json: bool) -> None:
     if json:
         write_json(scores)
     else:
         show(make_table([metric, "value"], [(name, _format(value)) for name, value in scores.items()]))
+
+
+def _require_one(asked: Sequence[Any], metric: str, threshold_from: str | None, csv: Path | None) -> None:
+    """Refuse options that mean nothing together with Natural Questions, or with choosing a threshold."""
+    if threshold_from is not None and metric != "squad_v2":
+        raise typer.BadParameter(f"--null-threshold-from belongs to --metric squad_v2, not to {metric}")
+    what = "--metric natural_questions" if threshold_from is None else "--null-threshold-from"
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{what} takes one model or one file of predictions: scores of a vote are none")
+    if csv is not None:
+        raise typer.BadParameter(f"{what} writes no --predictions-csv")
+
+
+def _asked_spans(
+    model: str, records: list[dict[str, Any]], batch_size: int, device: str | None
+) -> tuple[dict[str, str], dict[str, float], float]:
+    """The best spans of a model, their null odds, and the threshold that is saved with it."""
+    from ..qa.null_threshold import best_spans
+
+    answers, settings = answer_all(model, records, impossible=True, batch_size=batch_size, device=device)
+    if not answers.null_odds:
+        raise ConfigurationError(
+            f"{model} is saved with version_2_with_negative=false: it always answers, so there is no threshold."
+        )
+    return best_spans(answers), answers.null_odds, settings.null_score_diff_threshold
+
+
+def _read_spans(file: Path, na_probs: Path | None, threshold: float) -> tuple[dict[str, str], dict[str, float], float]:
+    """Spans and null odds from files; what is compared with is the threshold 0, if no other is given."""
+    from ..qa.ensembles import is_nbest
+    from ..qa.evaluation_decoding import QAPredictions
+    from ..qa.metrics.inputs import predictions_by_id
+    from ..qa.null_threshold import best_spans
+
+    if na_probs is None:
+        raise typer.BadParameter("--null-threshold-from needs --na-probs beside predictions, or a --model")
+    content = _read_json(file)
+    if is_nbest(content):
+        spans = best_spans(QAPredictions({}, content, {}))
+    else:
+        spans = {key: text or "" for key, text in predictions_by_id(content).items()}
+    return spans, _probabilities(na_probs), 0.0 if threshold == _NO_THRESHOLD else threshold
 
 
 def _score(metric: str, texts: Any, dataset: Any, na_probs: Path | None, threshold: float) -> dict[str, float]:
@@ -146,18 +220,12 @@ def _ask(
     models: Sequence[str], records: list[dict[str, Any]], negative: bool, batch_size: int, device: str | None
 ) -> dict[str, str]:
     """The answers of a model, or those that several models vote for; one model is in memory at a time."""
-    from ..qa.answering import question_blocks
     from ..qa.ensembles import vote_for_each
 
-    found = []
-    for model in models:
-        reader = load_reader(model, probe_text(records), {}, may_be_impossible=negative, device=device)
-        blocks = watch(question_blocks(records, batch_size), model)
-        found.append([reader.answer(block, batch_size=batch_size) for block in blocks])
-    if len(found) == 1:
-        return {key: text for block in found[0] for key, text in block.predictions.items()}
-    members = [{key: nbest for block in blocks for key, nbest in block.nbest.items()} for blocks in found]
-    return vote_for_each(members, models)
+    found = [
+        answer_all(model, records, impossible=negative, batch_size=batch_size, device=device)[0] for model in models
+    ]
+    return found[0].predictions if len(found) == 1 else vote_for_each([answers.nbest for answers in found], models)
 
 
 def _read_json(file: Path) -> Any:

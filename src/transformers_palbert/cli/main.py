@@ -14,7 +14,9 @@ from .compare import compare
 from .compress import compress, decompress
 from .data import data_app
 from .evaluate import evaluate
+from .export import export
 from .inspect import inspect
+from .latency import latency
 from .output import fail, warn
 from .pass_on import PASS_ON
 from .pretrain import pretrain
@@ -87,6 +89,14 @@ Shorten the contexts of a data set to what matters for their questions:
   palbert reduce train.json shorter --max-tokens 256,128 --keep-answer
 
 \b
+Write a model that answers without torch, in int8 if asked to:
+  palbert export ./my-model ./exported --format onnx --int8 --data dev.json
+
+\b
+Measure how fast models are here, in every runtime:
+  palbert latency ./my-model ./exported
+
+\b
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
@@ -106,7 +116,9 @@ app.command()(compare)
 app.command()(compress)
 app.command()(decompress)
 app.command()(evaluate)
+app.command()(export)
 app.command()(inspect)
+app.command()(latency)
 app.command(context_settings=PASS_ON)(pretrain)
 app.command()(reduce)
 app.command()(report)

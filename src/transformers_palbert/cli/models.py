@@ -14,6 +14,8 @@ from ..errors import ConfigurationError, PalBertError
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
+    from ..qa.evaluation_decoding import QAPredictions
+    from ..qa.settings import AnsweringSettings
 
 __all__ = [
     "BatchSizeOption",
@@ -29,6 +31,8 @@ __all__ = [
     "NBestOption",
     "StrideOption",
     "ThresholdOption",
+    "answer_all",
+    "load_model",
     "load_questions",
     "load_reader",
     "probe_text",
@@ -43,7 +47,13 @@ _DEFAULT = "by default what is saved with the model"
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa"]
 
 DataOption = Annotated[
-    Path, typer.Option("--data", "-d", exists=True, help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")
+    Path,
+    typer.Option(
+        "--data",
+        "-d",
+        exists=True,
+        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet.",
+    ),
 ]
 MetricOption = Annotated[
     Metric | None,
@@ -127,6 +137,20 @@ def load_reader(
     return Reader(pipe.model, pipe.tokenizer, settings)
 
 
+def load_model(model: str, probe: str | None = None) -> tuple[Any, Any]:
+    """A model in float32 on the CPU, and its tokenizer.
+
+    Args:
+        model: Folder or name on the Hub.
+        probe: Text of which the tokenizer must know something; None if there is none.
+
+    Raises:
+        PalBertError: as :func:`load_reader`.
+    """
+    pipe = _load_pipeline(model, probe, "cpu", dtype="float32")
+    return pipe.model, pipe.tokenizer
+
+
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
     """Questions of a file in the SQuAD schema, and the metric to count with.
 
@@ -161,7 +185,31 @@ def watch(items: Iterable[Any], name: str) -> Iterable[Any]:
     return track(items, name, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
+def answer_all(
+    model: str, records: list[dict[str, Any]], *, impossible: bool, batch_size: int, device: str | None
+) -> tuple[QAPredictions, AnsweringSettings]:
+    """The answers of a model with the settings saved with it, with a progress bar; the model is let go afterwards.
+
+    Args:
+        model: Folder or name on the Hub.
+        records: The questions.
+        impossible: Whether a question may have no answer, where the model does not say.
+        batch_size: Windows that pass through the model at once.
+        device: Where to compute; None for the fastest device.
+    """
+    from ..qa.batches import question_blocks
+    from ..qa.evaluation_decoding import QAPredictions
+
+    reader = load_reader(model, probe_text(records), {}, may_be_impossible=impossible, device=device)
+    found = QAPredictions({}, {}, {})
+    for block in watch(question_blocks(records, batch_size), model):
+        answers = reader.answer(block, batch_size=batch_size)
+        for name, values in vars(answers).items():
+            getattr(found, name).update(values)
+    return found, reader.settings
+
+
+def _load_pipeline(model: str, probe: str | None, device: str | None, **options: Any) -> Any:
     """Load a question-answering pipeline, which chooses the device where none is given; see :func:`load_reader`."""
     if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
         raise PalBertError(
@@ -173,13 +221,14 @@ def _load_pipeline(model: str, probe: str, device: str | None) -> Any:
     from ..model.tokenization_palbert import check_tokenizer
 
     disable_progress_bar()
-    chosen = {} if device is None else {"device": _checked_device(device)}
+    chosen = options if device is None else {"device": _checked_device(device), **options}
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
         pipe = pipeline(task, model=model, **chosen)
     except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
-    check_tokenizer(pipe.tokenizer, probe=probe)
+    if probe is not None:
+        check_tokenizer(pipe.tokenizer, probe=probe)
     return pipe
 
 

@@ -1,7 +1,8 @@
-"""``palbert shrink``: a trained model made faster without training."""
+"""``palbert shrink``: a trained model made faster, or its embeddings smaller, without training."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,15 @@ from ..errors import ConfigurationError
 from .layers import draw_layers, layer_facts
 from .models import DeviceOption
 from .output import JsonOption, show, write_json
+from .shrink_embeddings import (
+    CharactersOption,
+    RankOption,
+    VocabularyOption,
+    load_to_shrink,
+    require_shrinkable,
+    show_embeddings,
+    shrink_embeddings,
+)
 
 if TYPE_CHECKING:
     from ..compaction.shrinking import Shrunk
@@ -25,10 +35,21 @@ def shrink(
     model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
     out: Annotated[Path, typer.Argument(help="New folder to write; it must not exist, or be empty.")],
     data: Annotated[
-        Path,
-        typer.Option("--data", "-d", exists=True, help="Questions with answers, of the kind that the model reads."),
-    ],
-    speedup: Annotated[float, typer.Option("--speedup", "-s", help="How many times as fast it is to be, as in 1.5.")],
+        Path | None,
+        typer.Option(
+            "--data",
+            "-d",
+            exists=True,
+            help="With --speedup: questions with answers, of the kind that the model reads.",
+        ),
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option("--speedup", "-s", help="How many times as fast it is to be, as in 1.5; needs --data."),
+    ] = None,
+    vocabulary: VocabularyOption = None,
+    keep_characters: CharactersOption = True,
+    embedding_rank: RankOption = None,
     test: Annotated[
         Path | None,
         typer.Option("--test", "-t", exists=True, help="Other questions to score before and after; by default none."),
@@ -71,7 +92,11 @@ def shrink(
     $PALBERT_LATENCY_CACHE names. Models of other tasks are shrunk from Python, by
     transformers_palbert.compaction.shrinking.shrink(model, batches, speedup=…).
 
+    With --vocabulary and --embedding-rank, embeddings get fewer rows and fewer columns, which saves space and no time.
+
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
+
+    Example of a vocabulary: palbert shrink ./my-model ./small --vocabulary corpus.txt.xz --vocabulary train.json
     """
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -84,9 +109,20 @@ def shrink(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
+    if speedup is None and not vocabulary and embedding_rank is None:
+        raise ConfigurationError("There is nothing to do: give --speedup, --vocabulary or --embedding-rank.")
+    if (speedup is None) != (data is None):
+        raise ConfigurationError("--speedup and --data belong together: removals are judged by questions.")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    smaller = partial(shrink_embeddings, corpus=vocabulary or [], keep_characters=keep_characters, rank=embedding_rank)
+    if speedup is None or data is None:
+        embeddings = smaller(*load_to_shrink(model), out)
+        compared = {} if test is None else {name: _score(of, test) for name, of in (("before", model), ("after", out))}
+        show_embeddings(embeddings, model, out, compared, json)
+        return
     reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    require_shrinkable(reader, tokenizer, vocabulary or [], embedding_rank)
     settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
     questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
     check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
@@ -105,13 +141,12 @@ def shrink(
         uniform=uniform,
         remeasure=remeasure,
     )
-    result.model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    embeddings = smaller(result.model, tokenizer, out)
     scores = {} if test is None else {name: _score(where, test) for name, where in (("before", model), ("after", out))}
     if json:
-        write_json(_facts(result, scores))
+        write_json({**_facts(result, scores), **embeddings.facts(model, out)})
     else:
-        show(draw_layers(result.sizes), _summary(result, scores, out))
+        show(draw_layers(result.sizes), _summary(result, scores, out), *embeddings.summary(model, out))
 
 
 def _score(model: str | Path, test: Path) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigurationError
+from ..model.pruning_state import TARGETS
 
 __all__ = ["Settings", "content_key", "load_settings", "parse_overrides", "settings_key", "to_arguments"]
 
@@ -92,7 +93,7 @@ def settings_key(settings: Mapping[str, Any]) -> str:
         for option, value in settings.items()
         if value is not None and option not in WITHOUT_EFFECT and not option.startswith("log")
     }
-    if "target_sparsity" not in counted:
+    if not counted.keys() & set(TARGETS):
         counted = {option: value for option, value in counted.items() if not option.startswith("pruning_")}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -20,12 +20,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from ..storage.files import CONFIG_FILE, read_json
 from ..storage.model_files import CHECKPOINT, LOGS, PUSHED, chosen_files
 
-__all__ = ["ensure_branch", "finish_pushes", "folder_operations", "push", "snapshot_operations"]
+__all__ = ["REPLACED_EXPORT", "ensure_branch", "finish_pushes", "folder_operations", "push", "snapshot_operations"]
 
 logger = logging.getLogger(__name__)
 
 REPLACED = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|training_args\.bin")
 """Files of an earlier push that a push which does not bring them deletes: other shards, pickled arguments."""
+
+REPLACED_EXPORT = re.compile(r"model\.onnx(\.data)?|openvino_model\.(xml|bin)")
+"""Likewise for the push of an exported model, which leaves the weights of torch beside it alone."""
 
 WAITS = (1.0, 4.0)
 """Seconds before a commit is tried again after an error of the server."""
@@ -71,8 +74,18 @@ def push(
     token: str | None = None,
     revision: str | None = None,
     api: HfApi | None = None,
+    replaced: re.Pattern[str] = REPLACED,
 ) -> CommitInfo:
     """Commit ``additions`` at once, in the place of any weights that were there before.
+
+    Args:
+        repo_id: ``owner/name`` of a repository that exists.
+        additions: What the commit brings.
+        message: Of the commit.
+        token: Of the Hub; by default the one that is saved on this machine.
+        revision: Branch.
+        api: The Hub's client.
+        replaced: Which files the commit deletes if it does not bring them.
 
     Raises:
         HfHubHTTPError: as the Hub answers: 401 and 403 for a wrong token, 412 if somebody else pushed meanwhile, 5xx
@@ -82,7 +95,7 @@ def push(
     head = api.model_info(repo_id, revision=revision, token=token).sha
     present = api.list_repo_files(repo_id, revision=head, token=token)
     brought = {addition.path_in_repo for addition in additions}
-    stale = [CommitOperationDelete(path) for path in present if REPLACED.fullmatch(path) and path not in brought]
+    stale = [CommitOperationDelete(path) for path in present if replaced.fullmatch(path) and path not in brought]
     for wait in (*WAITS, None):
         try:
             return api.create_commit(

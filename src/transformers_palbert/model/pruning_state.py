@@ -17,6 +17,7 @@ __all__ = [
     "PRUNED_WEIGHT_KEY",
     "SCORES_KEY",
     "STATUSES",
+    "TARGETS",
     "TOLERANCE",
     "TRAINING_KEYS",
     "UNCERTAINTY_KEY",
@@ -42,10 +43,13 @@ TRAINING_KEYS = frozenset({MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, UNCERTAINTY_
 STATUSES = ("training", "final")
 """A checkpoint from the middle of a pruning run, or one whose masks are baked in."""
 
+TARGETS = ("target_sparsity", "target_flops", "target_speedup")
+"""Settings that say how far a model is pruned, of which a run has exactly one."""
+
 TOLERANCE = 0.01
 """Share of the weights by which a density may be off: whole groups of weights are kept or removed."""
 
-CUT_OUT = ("head", "ffn_unit")
+CUT_OUT = ("head", "ffn_unit", "structure")
 """Granularities whose units are cut out of a finished model; those of the others become zeros."""
 
 _STRINGS = ("method", "granularity", "applications", "scope")

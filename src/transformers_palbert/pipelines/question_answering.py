@@ -13,56 +13,26 @@ are scored by one numpy expression.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers.pipelines.base import Pipeline
 
-from ..errors import ConfigurationError, TokenizerError
+from ..errors import TokenizerError
 from ..model.tokenization_palbert import check_tokenizer
-from ..qa.answering import BATCHES_AHEAD, padded_batch, prepare_model, span_logits, window_batches
-from ..qa.features import IntArray, Windows, encode_windows
-from ..qa.window_decoding import DecodedWindows, decode_windows, require_positive
+from ..qa.answering import padded_batch, prepare_model, span_logits
+from ..qa.asking import Block, answer_block, checked_settings, cut_block, require_known
+from ..qa.batches import BATCHES_AHEAD, window_batches
+from ..qa.features import IntArray
+from ..qa.inputs import Example, as_examples, blocks, checked_example, parse_inputs
+from ..qa.window_decoding import require_positive
 from ..reduction.reducer import Reducer
 from ..reduction.settings import as_reducer
-from ..reduction.shortened import Shortened, whole_text
-from .inputs import Example, as_examples, blocks, checked_example, parse_inputs
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
 
 __all__ = ["QuestionAnsweringPipeline"]
-
-_PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
-_PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len", "reduce")
-_SIZES = ("top_k", "max_answer_len", "max_question_len", "max_seq_len")
-_POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
-_ALIGNMENTS = (True, False, "auto")
-# Letters of scripts that are written without spaces: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese.
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """What is read of consecutive examples, and its windows.
-
-    Attributes:
-        texts: What is read of each context.
-        windows: The windows of these texts.
-        length: What to pad them to, 0 for the longest of a batch.
-    """
-
-    texts: list[Shortened]
-    windows: Windows
-    length: int
 
 
 class QuestionAnsweringPipeline(Pipeline):
@@ -163,11 +133,7 @@ class QuestionAnsweringPipeline(Pipeline):
             MissingExtraError: if what ``reduce`` needs is not installed.
         """
         inputs: Any = parse_inputs(args, kwargs)
-        if unknown := sorted(set(kwargs) - {*_PREPROCESS, *_POSTPROCESS, "topk"}):
-            raise ConfigurationError(
-                f"Unknown argument(s) {', '.join(unknown)}. The question-answering pipeline takes"
-                f" {', '.join((*_PREPROCESS, *_POSTPROCESS))}."
-            )
+        require_known({name: value for name, value in kwargs.items() if name != "reduce"})
         if isinstance(inputs, list):
             if not inputs:
                 return []
@@ -187,20 +153,14 @@ class QuestionAnsweringPipeline(Pipeline):
         examples = as_examples(question, context)
         return examples[0] if isinstance(question, str) else examples
 
-    def _sanitize_parameters(self, topk: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
+    def _sanitize_parameters(
+        self, topk: int | None = None, reduce: Any = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], ...]:
         """Check the settings and tell apart those of :meth:`preprocess` and :meth:`postprocess`."""
-        if topk is not None:
-            kwargs.setdefault("top_k", topk)
-        given = {name: value for name, value in kwargs.items() if value is not None}
-        if given.get("padding", False) not in _PADDINGS:
-            raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
-        if given.get("align_to_words", "auto") not in _ALIGNMENTS:
-            raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
-        require_positive(**{name: given[name] for name in _SIZES if name in given})
-        if "reduce" in given:
-            given["reduce"] = as_reducer(given["reduce"], self.tokenizer)
-        preprocess = {name: given[name] for name in _PREPROCESS if name in given}
-        return preprocess, {}, {name: given[name] for name in _POSTPROCESS if name in given}
+        cutting, decoding = checked_settings({"topk": topk, **kwargs})
+        if reduce is not None:
+            cutting["reduce"] = as_reducer(reduce, self.tokenizer)
+        return cutting, {}, decoding
 
     def run_single(self, inputs: Example, preprocess_params: Any, forward_params: Any, postprocess_params: Any) -> Any:
         """Answer one question."""
@@ -220,42 +180,20 @@ class QuestionAnsweringPipeline(Pipeline):
         ahead = BATCHES_AHEAD if batch_size > 1 or isinstance(inputs, list) else 1
         for examples in blocks(inputs, batch_size * ahead):
             block = self.preprocess(examples, **preprocess_params)
-            logits = [
-                self._logits(block, batch, forward_params)
-                for batch in window_batches(_lengths(block.windows), batch_size)
-            ]
+            logits = [self._logits(block, batch, forward_params) for batch in window_batches(block.lengths, batch_size)]
             yield from self.postprocess((block, logits), **postprocess_params)
 
     def preprocess(  # type: ignore[override]
-        self,
-        examples: Sequence[Example],
-        padding: bool | str = False,
-        doc_stride: int | None = None,
-        max_question_len: int = 64,
-        max_seq_len: int | None = None,
-        reduce: Reducer | None = None,
-    ) -> _Block:
+        self, examples: Sequence[Example], reduce: Reducer | None = None, **settings: Any
+    ) -> Block:
         """Tokenize a block of examples in one call."""
-        examples = [checked_example(example) for example in examples]
-        length = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
-        if doc_stride is None:
-            doc_stride = min(length // 2, 128)
-            # By default it is the question that gives way, rather than the call that fails.
-            room = length - self.tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
-            max_question_len = max(min(max_question_len, room), 1)
-        questions, contexts = ([example[name] for example in examples] for name in ("question", "context"))
-        texts = [whole_text(context) for context in contexts] if reduce is None else reduce.shorten(questions, contexts)
-        windows = encode_windows(
-            self.tokenizer,
-            questions,
-            [text.text for text in texts],
-            max_seq_length=length,
-            doc_stride=doc_stride,
-            max_question_length=max_question_len,
-        )
-        return _Block(texts, windows, length if padding == "max_length" else 0)
+        if reduce is not None:
+            examples = [checked_example(example) for example in examples]
+            questions, contexts = ([example[name] for example in examples] for name in ("question", "context"))
+            settings["texts"] = reduce.shorten(questions, contexts)
+        return cut_block(self.tokenizer, examples, **settings)
 
-    def _logits(self, block: _Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
+    def _logits(self, block: Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
         inputs = padded_batch(block.windows, batch, self.tokenizer, block.length)
         return batch, self.forward(inputs, **forward_params)["logits"].numpy()
@@ -267,99 +205,8 @@ class QuestionAnsweringPipeline(Pipeline):
         return {"logits": span_logits(self.model, input_tensors, self.device)}
 
     def postprocess(  # type: ignore[override]
-        self,
-        model_outputs: tuple[_Block, list[tuple[IntArray, Any]]],
-        top_k: int = 1,
-        max_answer_len: int = 15,
-        handle_impossible_answer: bool = False,
-        align_to_words: bool | str = "auto",
+        self, model_outputs: tuple[Block, list[tuple[IntArray, Any]]], **settings: Any
     ) -> list[Any]:
         """Answers to all examples of a block."""
         block, logits = model_outputs
-        # Aligned to words, some candidates become the same answer; and some may join what was apart in the context.
-        shortened = any(len(text.pieces) > 1 for text in block.texts)
-        candidates = top_k * 2 + 10 if align_to_words or shortened else top_k
-        decoded = _decoded(block.windows, logits, candidates, max_answer_len)
-        bounds = np.searchsorted(block.windows.example, np.arange(len(block.texts) + 1)).tolist()
-        results = []
-        for text, start, stop in zip(block.texts, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
-            answers = self._answers(block.windows, decoded, range(start, stop), text, align_to_words)
-            if handle_impossible_answer or not answers:
-                score = float(decoded.null[start:stop].min()) if handle_impossible_answer else 0.0
-                answers.append({"score": score, "start": 0, "end": 0, "answer": ""})
-            answers = sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]
-            results.append(answers[0] if len(answers) == 1 else answers)
-        return results
-
-    def _answers(
-        self, windows: Windows, decoded: DecodedWindows, which: range, read: Shortened, align_to_words: bool | str
-    ) -> list[dict[str, Any]]:
-        """Candidate answers from the windows of one example, at their places in its context.
-
-        Those with the same text become one; those that join what was apart in the context are none.
-        """
-        sequence = 1 if self.tokenizer.padding_side == "right" else 0
-        answers: dict[str, dict[str, Any]] = {}
-        for window in which:
-            columns = decoded.start[window], decoded.end[window], decoded.probability[window]
-            for first, last, score in zip(*(column.tolist() for column in columns), strict=True):
-                if first < 0:  # no more spans in this window
-                    break
-                span = windows.encodings[window], first, last, sequence
-                start, end = _characters(*span, read.text, align_to_words)
-                if (place := read.to_original(start, end)) is None:
-                    continue
-                text = read.text[start:end]
-                found = {"score": 0.0, "start": place[0], "end": place[1], "answer": text}
-                known = answers.setdefault(text.lower(), found)
-                known["score"] += score
-        return list(answers.values())
-
-
-def _characters(
-    encoding: Encoding, first: int, last: int, sequence: int, context: str, align_to_words: bool | str
-) -> tuple[int, int]:
-    """Characters of a span of tokens, or of the words that it touches where the tokenizer knows words."""
-    characters = encoding.token_to_chars(first), encoding.token_to_chars(last)
-    start, end = (characters[0] or (0, 0))[0], (characters[1] or (0, 0))[1]
-    words = _word(encoding, first, sequence), _word(encoding, last, sequence)
-    if not align_to_words or words[0] is None or words[1] is None:
-        return start, end
-    if align_to_words is True or not _UNSPACED.search(context, *words[0]):
-        start = words[0][0]
-    if align_to_words is True or not _UNSPACED.search(context, *words[1]):
-        end = words[1][1]
-    return start, end
-
-
-def _word(encoding: Encoding, token: int, sequence: int) -> tuple[int, int] | None:
-    """Characters of the word that a token is part of, if the tokenizer knows one."""
-    word = encoding.token_to_word(token)
-    return None if word is None else encoding.word_to_chars(word, sequence)
-
-
-def _lengths(windows: Windows) -> list[int]:
-    return [len(ids) for ids in windows.inputs["input_ids"]]
-
-
-def _decoded(windows: Windows, logits: list[tuple[IntArray, Any]], top_k: int, max_answer_len: int) -> DecodedWindows:
-    """The best spans of every window, back in the order of the windows."""
-    parts = [
-        decode_windows(
-            start,
-            end,
-            context_start=windows.context_start[batch],
-            context_length=windows.context_length[batch],
-            cls_index=windows.cls_index[batch],
-            top_k=top_k,
-            max_answer_length=max_answer_len,
-        )
-        for batch, (start, end) in logits
-    ]
-    order = np.argsort(np.concatenate([batch for batch, _ in logits]))
-    return DecodedWindows(
-        start=np.concatenate([part.start for part in parts])[order],
-        end=np.concatenate([part.end for part in parts])[order],
-        probability=np.concatenate([part.probability for part in parts])[order],
-        null=np.concatenate([part.null for part in parts])[order],
-    )
+        return answer_block(block, logits, self.tokenizer, **settings)

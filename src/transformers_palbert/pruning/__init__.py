@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from .callback import MovementPruningCallback as MovementPruningCallback
 
 from .config import PruningConfig
-from .convert import apply_density, bake_masks, is_prepared, masked_layers, prepare_pruning
+from .convert import bake_masks, is_prepared, masked_layers, prepare_pruning
 from .pruner import Pruner
 from .schedules import density_at, schedule_progress
+from .selection import apply_density
 from .targets import PruningPlan, prunable_layers, pruning_plan
 
 __all__ = [

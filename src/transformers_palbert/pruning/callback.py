@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import FrameType
@@ -19,43 +19,27 @@ from transformers import PreTrainedModel, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
-from ..model.structure import known_structure, part_of
-from ..sizes import pruning_report
+from ..model.pruning_state import TARGETS
 from ..storage.config import StorageConfig
 from ..storage.saving import enable_sparse_saving
 from ..trainer_callback import PalBertCallback, put_first
+from .advice import cure_of_collapse, warn_of_short_run, why_not_prepared
 from .collapse import Collapse, LossWatch
 from .config import PruningConfig
-from .convert import (
-    apply_density,
-    is_prepared,
-    kept_weights,
-    prepare_pruning,
-    pruned_matrices,
-    require_method,
-)
+from .convert import is_prepared, prepare_pruning
 from .finishing import finish_pruning, warn_of_late_cut, write_state
-from .gates import has_gates
 from .loaded_masks import take_loaded_masks
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
+from .progress import RunSizes
 from .refusals import require_config, require_prunable
-from .removal import remove_units
-from .resuming import changed_settings
+from .resuming import require_same_settings
 from .schedules import schedule_progress
+from .selection import Selection, require_method, run_costs
 
 __all__ = ["MovementPruningCallback"]
 
 logger = logging.getLogger(__name__)
-
-SHORT_RUN = 10_000
-"""Optimizer steps below which movement from zero is warned of. It destroys a model in 500, and the papers' figures are
-of about 50,000; what lies between was not measured, and the bound is a choice."""
-
-MOVEMENT_EVIDENCE = (
-    "Over 500 steps to 70 % sparsity it took a BERT from F1 72.4 to 0.2, where sensitivity left 62.3; the papers'"
-    " figures are of about 50,000 steps."
-)
 
 
 class MovementPruningCallback(PalBertCallback, ExportableState):
@@ -67,7 +51,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             on_init_end             # targeted Linears become maskable, scores join the model's parameters
         trainer.train(resume_from_checkpoint=...)
             create_optimizer(); load checkpoint
-            on_train_begin          # masks for the step the run starts (or resumes) at
+            on_train_begin          # masks for the step the run starts (or resumes) at; costs, where units compete
             for step in steps:
                 for micro_batch in accumulation:
                     loss = model(**micro_batch).loss        # W ⊙ M built once per forward
@@ -89,7 +73,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     norm that is logged and clipped.
 
     Args:
-        target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1).
+        target_sparsity: Share of the targeted weights that are zero at the end, in [0, 1). Instead of it, ``settings``
+            may hold another target: ``target_flops`` or ``target_speedup``.
         max_metric_drop: Prune, evaluate, continue (paper, Fig. 1): stop at the last density whose evaluation stayed
             within this loss of ``metric``, in its own unit, against the dense baseline, and restore that state. None:
             do not look.
@@ -129,10 +114,11 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         config: PruningConfig | None = None,
         **settings: Any,
     ) -> None:
-        if (target_sparsity is None) == (config is None) or (config is not None and settings):
+        given = target_sparsity is not None or any(settings.get(name) is not None for name in TARGETS)
+        if given == (config is not None) or (config is not None and settings):
             raise ConfigurationError(
-                "Give either target_sparsity, with other settings beside it, or config=PruningConfig(…):"
-                " MovementPruningCallback(target_sparsity=0.7)."
+                "Give either a target (target_sparsity, target_flops or target_speedup), with other settings beside it,"
+                " or config=PruningConfig(…): MovementPruningCallback(target_sparsity=0.7)."
             )
         if config is not None:
             require_config(config)
@@ -143,7 +129,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
                 f"save_sparse={save_sparse!r} must be True, False or a StorageConfig, such as"
                 " StorageConfig(values='float16')."
             )
-        self.config = config or PruningConfig(target_sparsity, **settings)  # type: ignore[arg-type]
+        self.config = config or PruningConfig(target_sparsity, **settings)
         if stop_on_collapse and max_metric_drop is None:
             raise ConfigurationError(
                 "stop_on_collapse=True needs a state to end with: give max_metric_drop as well, the loss of the metric"
@@ -160,6 +146,11 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             "change_on_resume": change_on_resume,
         }
         self.storage = StorageConfig() if save_sparse is True else save_sparse or None
+        if self.storage is None and self.config.target_speedup is not None:
+            raise ConfigurationError(
+                f"save_sparse=False leaves heads and units in the model as zeros, and {self.config.target} needs them"
+                " cut out: leave save_sparse out."
+            )
         self._start_anew()
 
     def _start_anew(self) -> None:
@@ -173,7 +164,10 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.total_steps = 0  # of the run, as soon as it is known
         self.density = 1.0
         self._progress = -1.0
-        self._sizes = (0, 0, 0)  # targeted weights, weights of the encoder, all parameters
+        self.costs: dict[str, Any] | None = None  # of heads and units, as plain values, where they compete
+        self.multipliers: list[float] | None = None  # of the constraint on gates that are drawn
+        self._sizes: RunSizes | None = None
+        self._selection: Selection
         self._kept = 0  # of the targeted weights
         self._losses = LossWatch(total_steps=1)
         self._scores: ScoreStep
@@ -182,14 +176,19 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
-        return {"args": {**self.config.to_dict(), **self._given}, "attributes": {"total_steps": self.total_steps}}
+        own = {"costs": self.costs, "multipliers": self.multipliers}
+        attributes = {
+            "total_steps": self.total_steps,
+            **{key: value for key, value in own.items() if value is not None},
+        }
+        return {"args": {**self.config.to_dict(), **self._given}, "attributes": attributes}
 
     # -- preparing ---------------------------------------------------------------------------------------------------
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         _put_first(self, inspect.currentframe())
         if self._finished:
-            raise PruningError(self._why_not())
+            raise PruningError(why_not_prepared(self._finished))
         self._require_compatible(args)
         super().on_init_end(args, state, control, **kwargs)
         model = kwargs.get("model")
@@ -197,7 +196,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             require_prunable(model)
             if not is_prepared(model):
                 prepare_pruning(model, self.config)
-            write_state(model, self.config, self.density, "training")
+            write_state(Selection(model, self.config), self.density, "training")
 
     def _require_compatible(self, args: TrainingArguments) -> None:
         if args.fsdp or args.deepspeed:
@@ -219,7 +218,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     ) -> None:
         model = kwargs["model"]
         if not is_prepared(model):
-            raise PruningError(self._why_not())
+            raise PruningError(why_not_prepared(self._finished))
         if state.max_steps < 1:
             raise ConfigurationError(
                 f"The run has {state.max_steps} optimizer steps, so there is none to prune in. Raise num_train_epochs="
@@ -228,62 +227,40 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if self._finished or (self.total_steps and state.global_step == 0):
             self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
         require_method(model, self.config)
-        self._sizes = _count(model, pruned_matrices(model, self.config))
         require_in_optimizer(kwargs["optimizer"], model)
         warn_of_one_rate(model, kwargs["optimizer"])
         self.total_steps = state.max_steps
-        self._scores = ScoreStep(model, self.config, state.max_steps)
-        changed = self._changed_on_resume(state) if state.global_step > 0 else False
+        stored = _stored(state).get(type(self).__name__) if state.global_step > 0 else None
+        changed = self._changed_on_resume(stored) if state.global_step > 0 else False
+        self._start(model, args, state, {} if changed or stored is None else stored["attributes"])
         _stored(state)[type(self).__name__] = self.state()
         if self.guard is not None:
             self.guard.start(model, _last_good_file(args), state.global_step, state.is_world_process_zero)
         self._losses = LossWatch.of(state.log_history, state.max_steps)
-        self._warn_of_short_run(state.max_steps)
+        warn_of_short_run(self.config, state.max_steps)
         if self.guard is None:  # which ends with a state that was evaluated
             warn_of_late_cut(self.config, state.max_steps)
-        self._update(model, state, resuming=True, anew=changed)
+        self._update(state, resuming=True, anew=changed)
         logger.info("Pruning by %s.", self.config)
 
-    def _changed_on_resume(self, state: TrainerState) -> bool:
+    def _start(self, model: nn.Module, args: TrainingArguments, state: TrainerState, stored: Mapping[str, Any]) -> None:
+        """Find the units of ``model`` and what they cost, or go on with what is ``stored`` of an interrupted run."""
+        costs = run_costs(model, self.config, stored.get("costs"))
+        self.costs = None if costs is None else costs.to_dict()
+        self._selection = Selection(model, self.config, costs)
+        self._selection.require_reachable()
+        self._sizes = RunSizes.of(self._selection)
+        self._scores = ScoreStep(self._selection, state.max_steps, args.seed)
+        self._scores.go_on(stored.get("multipliers"))
+
+    def _changed_on_resume(self, stored: Mapping[str, Any] | None) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""
-        stored = _stored(state).get(type(self).__name__)
-        if stored is None:
-            problem = "no callback of this class had part in the run that wrote the checkpoint"
-        else:
-            there, here = (
-                {**of["args"], "max_steps": of["attributes"]["total_steps"]} for of in (stored, self.state())
-            )
-            problem = "; ".join(changed_settings(there, {name: here[name] for name in _COMPARED}))
-        if problem and not self.change_on_resume:
-            raise PruningError(
-                f"The checkpoint was not written with the settings of this {type(self).__name__}: {problem}. Go on with"
-                " those of the checkpoint, or give change_on_resume=True if they are meant to change."
-            )
-        if problem:
-            logger.warning("Going on with settings that are not those of the checkpoint: %s.", problem)
-        return bool(problem)
-
-    def _warn_of_short_run(self, steps: int) -> None:
-        config = self.config
-        if config.method == "movement" and config.score_start == "zero" and steps < SHORT_RUN:
-            warnings.warn(
-                f"Movement pruning from zero needs a long run, and this one has {steps} steps. {MOVEMENT_EVIDENCE} Use"
-                " method='sensitivity', or method='movement' with score_start='rank'.",
-                PruningWarning,
-                stacklevel=2,
-            )
-
-    def _why_not(self) -> str:
-        if self._finished:
-            return (
-                "This callback has finished its run: the masks are baked into the model. To prune further, make a new"
-                " Trainer with a new MovementPruningCallback."
-            )
-        return (
-            "The model was not prepared before training. Pass the callback to the constructor,"
-            " Trainer(…, callbacks=[MovementPruningCallback(…)]), not to add_callback; with model_init, call"
-            " prepare_pruning(model, callback.config) on the model inside it."
+        there, here = (
+            None if of is None else {**of["args"], "max_steps": of["attributes"]["total_steps"]}
+            for of in (stored, self.state())
         )
+        own = {name: (here or {})[name] for name in _COMPARED}
+        return require_same_settings(there, own, allowed=self.change_on_resume, callback=type(self).__name__)
 
     # -- every step --------------------------------------------------------------------------------------------------
 
@@ -291,12 +268,12 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         optimizer = kwargs["optimizer"]
-        scaler = None if self.config.score.by_optimizer else getattr(optimizer, "scaler", None)
+        scaler = getattr(optimizer, "scaler", None)
         if scaler is not None:
             self._scale = scaler.get_scale()
-            if not args.max_grad_norm > 0:
+            if not (self.config.score.by_optimizer or args.max_grad_norm > 0):
                 scaler.unscale_(optimizer.optimizer)  # where gradients are clipped, Trainer has done it
-        self._scores.before(optimizer)
+        self._scores.before(optimizer, state.global_step)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -305,6 +282,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._scores.after(kwargs["optimizer"], skipped)
+        self.multipliers = self._scores.multipliers
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -313,9 +291,9 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             self.guard.require_heard()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._update(kwargs["model"], state)
+        self._update(state)
 
-    def _update(self, model: nn.Module, state: TrainerState, resuming: bool = False, anew: bool = False) -> None:
+    def _update(self, state: TrainerState, resuming: bool = False, anew: bool = False) -> None:
         """Masks for ``state.global_step``: a pure function of the step, the weights and the scores.
 
         Between two updates the masks stay; a run that goes on from there has them from its checkpoint, but makes them
@@ -325,33 +303,30 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._progress = schedule_progress(state.global_step, state.max_steps, **plan)
         self.density = self.config.density_at(state.global_step, state.max_steps)
         changes = anew or self.config.updates_at(state.global_step, state.max_steps)
-        if changes or resuming:
-            self._kept = kept_weights(model, self.config, self.density)
         if changes:
-            apply_density(model, self.config, self.density)
+            self._kept = self._selection.apply(self.density)
         elif resuming:
-            take_loaded_masks(model, self.config, self._kept)
+            take_loaded_masks(self._selection, self.density)
+            self._kept = self._selection.kept()
+        self._scores.draw(state.global_step)
         self._forget_denser_best(state)
-        write_state(model, self.config, self.density, "training")
+        write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
 
     # -- logging and evaluation --------------------------------------------------------------------------------------
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Add to training and evaluation logs: ``density_encoder``, ``density_total`` and ``pruning_progress``.
 
-        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut.
+        Training logs get ``lost_since_dense`` as well: the loss, less its mean before the first cut; and, while gates
+        are held to a budget, ``density_expected``: what the expected number of open gates costs, as a share.
         """
         logs: dict[str, Any] = kwargs.get("logs") or {}
         prefix = "eval_" if any(key.startswith("eval_") for key in logs) else ""
-        targeted, encoder, total = self._sizes
-        if total == 0 or not (prefix or "loss" in logs):
+        if self._sizes is None or not (prefix or "loss" in logs):
             return
-        pruned = targeted - self._kept
-        facts = {
-            f"{prefix}density_encoder": (encoder - pruned) / encoder,
-            f"{prefix}density_total": (total - pruned) / total,
-            f"{prefix}pruning_progress": max(0.0, self._progress),
-        }
+        facts = self._sizes.densities(self._kept, prefix) | {f"{prefix}pruning_progress": max(0.0, self._progress)}
+        if not prefix and self._scores.expected is not None:
+            facts["density_expected"] = self._scores.expected
         if not prefix and self._losses.dense is not None and self.density < 1:
             facts["lost_since_dense"] = logs["loss"] - self._losses.dense
         logs.update(facts)
@@ -365,17 +340,9 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if collapse is None or self._collapsed:
             return
         self._collapsed = True
-        warnings.warn(f"{collapse} {self._cure()}", PruningWarning, stacklevel=2)
+        warnings.warn(f"{collapse} {cure_of_collapse(self.config)}", PruningWarning, stacklevel=2)
         if self.stop_on_collapse:
             control.should_training_stop = True
-
-    def _cure(self) -> str:
-        if self.config.method == "movement" and self.config.score_start == "zero":
-            return "Movement from zero needs a long run: use method='sensitivity', or score_start='rank'."
-        return (
-            f"Keep more than {self.config.final_density:.0%} of the weights, train longer, or lower the learning rate"
-            " if the loss was restless before."
-        )
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
@@ -405,16 +372,13 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
     ) -> None:
         model = kwargs["model"]
         self.density = self._final_density(model, state)
-        gated = has_gates(model) and self.config.applications == "shared"
-        self._kept = finish_pruning(model, self.config, self.density)
+        self._kept = finish_pruning(self._selection, self.density, cut=self.storage is not None)
         self._finished = True
         if self.guard is not None:
             self.guard.finish(_last_good_file(args), state.is_world_process_zero)
         if self.storage is not None and isinstance(model, PreTrainedModel):
-            if gated:
-                remove_units(model)
             enable_sparse_saving(model, self.storage)
-        logger.info("Pruned to density %.4f of the targeted weights.", self.density)
+        logger.info("Pruned to %.4f of %s.", self.density, self.config.counted)
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:
         if self.guard is not None:
@@ -457,15 +421,6 @@ def _stored(state: TrainerState) -> dict[str, Any]:
 
 def _last_good_file(args: TrainingArguments) -> Path:
     return Path(str(args.output_dir)) / LAST_GOOD_FILE
-
-
-def _count(model: nn.Module, matrices: Sequence[str]) -> tuple[int, int, int]:
-    """Targeted weights, weights of the encoder (and what else is targeted), and all parameters but the scores."""
-    report = pruning_report(model)
-    targets = {f"{name}.weight": model.get_parameter(f"{name}.weight").numel() for name in matrices}
-    structure = known_structure(model)
-    outside = sum(size for name, size in targets.items() if part_of(name, structure) != "encoder")
-    return sum(targets.values()), report.encoder.numel + outside, report.total.numel
 
 
 def _put_first(callback: PalBertCallback, event: FrameType | None) -> None:

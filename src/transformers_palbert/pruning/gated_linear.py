@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .hard_concrete import sample_gates
 from .maskable import MaskableLinear
 from .masks import mask_weight
 
@@ -35,7 +36,7 @@ class GatedLinear(MaskableLinear):
     Attributes:
         application: Which application is running, set by the layer before each.
         scores: ``[applications, gates]``, float32, a Parameter whose gradient is ``∂L/∂z ⊙ 1``; or None.
-        mask: ``z``, ``[applications, gates]``, float32.
+        mask: ``z``, ``[applications, gates]``, float32. Where gates are drawn in training, what is kept of them so far.
     """
 
     def __init__(
@@ -43,14 +44,31 @@ class GatedLinear(MaskableLinear):
     ) -> None:
         super().__init__(linear, torch.ones(applications, gates, device=linear.weight.device), state)
         self.application = 0
+        self._noise: Tensor | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether each application of the layer has gates of its own."""
+        return self.mask.size(0) > 1
 
     def forward(self, input: Tensor) -> Tensor:
-        gates = self.built()
-        row = gates[self.application if gates.size(0) > 1 else 0].to(input.dtype)
+        row = self.built()[self.application if self.differs else 0].to(input.dtype)
         return functional.linear(input * self._of_inputs(row), self.weight, self.bias)
 
+    def set_noise(self, noise: Tensor | None) -> None:
+        """Draw the gates by this noise while the layer trains, see :mod:`.hard_concrete`; None: they are the mask.
+
+        Args:
+            noise: ``[applications, gates]``, in (0, 1).
+        """
+        self._noise = None if noise is None else noise.to(self.mask.device)
+        self._built = None
+
     def _build(self, dtype: torch.dtype | None) -> Tensor:
-        gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
+        if self.training and self._noise is not None and self.scores is not None:
+            gates = sample_gates(self.scores, self._noise)
+        else:
+            gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
         return gates if dtype is None else gates.to(dtype)
 
     def _of_inputs(self, row: Tensor) -> Tensor:
@@ -59,7 +77,7 @@ class GatedLinear(MaskableLinear):
         return row if width == 1 else row.repeat_interleave(width)
 
     def _halves(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-        if self.mask.size(0) > 1:
+        if self.differs:
             return weight, None
         gates = self._of_inputs(self.mask[0])
         effective = (weight * gates.to(weight.dtype)).masked_fill(gates == 0, 0.0)  # no negative zeros
@@ -67,5 +85,6 @@ class GatedLinear(MaskableLinear):
 
     def _apply(self, *args: Any, **kwargs: Any) -> GatedLinear:
         super()._apply(*args, **kwargs)
+        self.set_noise(self._noise)
         self.mask = self.mask.float()  # model.half() is for the weights; a gate is compared with 0 and 1
         return self

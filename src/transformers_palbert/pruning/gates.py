@@ -12,7 +12,7 @@ from ..model.structure import encoder_layers
 from .gated_linear import GatedLinear
 from .granularity import GRANULARITIES, Spanning
 
-__all__ = ["has_gates", "require_own_applications", "write_gates", "zero_units"]
+__all__ = ["has_gates", "has_own_gates", "require_own_applications", "write_gates", "zero_units"]
 
 _FIELDS = {"attention_output": "application_heads", "ffn_out": "application_units"}
 """The part of a layer whose inputs are gated -> what the configuration calls the units that are kept."""
@@ -21,6 +21,11 @@ _FIELDS = {"attention_output": "application_heads", "ffn_out": "application_unit
 def has_gates(model: nn.Module) -> bool:
     """Tell whether ``model`` has units that gates keep or remove."""
     return any(isinstance(module, GatedLinear) for module in model.modules())
+
+
+def has_own_gates(model: nn.Module) -> bool:
+    """Tell whether applications of a shared layer of ``model`` have gates of their own."""
+    return any(isinstance(module, GatedLinear) and module.differs for module in model.modules())
 
 
 def require_own_applications(model: nn.Module) -> None:
@@ -54,12 +59,13 @@ def write_gates(model: nn.Module) -> None:
 def _application_masks(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Field of the configuration -> name of a layer -> bool ``[applications, units]``."""
     found: dict[str, dict[str, Tensor]] = {}
+    differ: dict[str, bool] = {}
     for layer in encoder_layers(model) if has_gates(model) else ():
         for part, field in _FIELDS.items():
             linear = getattr(layer, part)
             if isinstance(linear, GatedLinear):
                 found.setdefault(field, {})[layer.name] = linear.mask != 0
-    differ = {field: any(mask.size(0) > 1 for mask in masks.values()) for field, masks in found.items()}
+                differ[field] = differ.get(field, False) or linear.differs
     return {field: masks for field, masks in found.items() if differ[field]}
 
 

@@ -15,10 +15,11 @@ granularity        a unit                                              a set of 
 ``head``           an attention head: rows of query, key and value,    a layer
                    columns of the output projection
 ``ffn_unit``       a feed-forward unit: a row into it, a column out    a layer
+``structure``      heads and feed-forward units, both as above         the whole model, by score per cost
 =================  ==================================================  =======================================
 
 Units of one matrix are kept by a mask of its weights. Units that span matrices meet in the inputs of one of them, and
-are kept by gates there, which may differ between the applications of a shared layer.
+are kept by gates there, which may differ between the applications of a shared layer. A structure may lose whole blocks.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ __all__ = [
     "Granularity",
     "Slice",
     "Spanning",
+    "Together",
     "Units",
+    "is_gated",
     "matrices",
     "parse_granularity",
 ]
@@ -233,19 +236,45 @@ class Spanning:
         return layer_applications(getattr(model, "config", None)).count(path)
 
 
+@dataclass(frozen=True)
+class Together:
+    """Units of several kinds in one run, each kind in sets of its own."""
+
+    kinds: tuple[Spanning, ...]
+
+    def units(self, model: nn.Module, targets: Mapping[str, nn.Linear]) -> list[Units]:
+        return [units for kind in self.kinds for units in kind.units(model, targets)]
+
+
 def _heads(model: nn.Module, layer: EncoderLayer) -> int:
     """The module's own number, for layers may have different ones."""
     return int(getattr(layer.attention, structure_of(model).heads))
 
 
+_HEAD = Spanning(("query", "key", "value"), "attention_output", _heads)
+_FFN_UNIT = Spanning(("ffn_in",), "ffn_out", lambda _, layer: layer.ffn_in.out_features)
+
 GRANULARITIES: dict[str, Granularity] = {
     "element": Element(),
     "row": Block(1, None),
     "column": Block(None, 1),
-    "head": Spanning(("query", "key", "value"), "attention_output", _heads),
-    "ffn_unit": Spanning(("ffn_in",), "ffn_out", lambda _, layer: layer.ffn_in.out_features),
+    "head": _HEAD,
+    "ffn_unit": _FFN_UNIT,
+    "structure": Together((_HEAD, _FFN_UNIT)),
 }
 """Name -> granularity; ``block:ROWSxCOLUMNS`` beside them."""
+
+
+def is_gated(granularity: Granularity) -> bool:
+    """Whether gates keep the units of ``granularity``, so that they can be cut out of a model."""
+    return isinstance(granularity, Spanning | Together)
+
+
+def _for_each_application(granularity: Spanning | Together) -> Granularity:
+    if isinstance(granularity, Together):
+        return Together(tuple(replace(kind, each_application=True) for kind in granularity.kinds))
+    return replace(granularity, each_application=True)
+
 
 _BLOCK = re.compile(r"block:([1-9]\d*)x([1-9]\d*)")
 
@@ -264,10 +293,10 @@ def parse_granularity(name: object, *, each_application: bool = False) -> Granul
         granularity = GRANULARITIES.get(name)
         if match := _BLOCK.fullmatch(name):
             granularity = Block(int(match[1]), int(match[2]))
-        if isinstance(granularity, Spanning) and each_application:
-            return replace(granularity, each_application=True)
+        if isinstance(granularity, Spanning | Together) and each_application:
+            return _for_each_application(granularity)
         if granularity is not None and each_application:
-            gated = [repr(key) for key, value in GRANULARITIES.items() if isinstance(value, Spanning)]
+            gated = [repr(key) for key, value in GRANULARITIES.items() if is_gated(value)]
             raise ConfigurationError(
                 f"applications='each' needs units that a gate can switch, granularity={' or '.join(gated)}; with"
                 f" granularity={name!r} the weights themselves are masked, which all applications share."

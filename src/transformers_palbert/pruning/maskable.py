@@ -115,7 +115,8 @@ class MaskableLinear(nn.Linear):
         device = self.weight.device.type
         autocast = torch.is_autocast_enabled(device) and self.weight.is_floating_point()
         dtype = torch.get_autocast_dtype(device) if autocast else None
-        return dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), self.weight._version, device
+        mode = self.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        return dtype, mode, self.weight._version, device
 
     def _forget(self, gradient: Tensor) -> None:
         self._built = None

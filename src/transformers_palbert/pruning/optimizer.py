@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 
 from ..errors import NoEffectWarning, PruningError
 from ..model.structure import known_structure, part_of
-from .config import PruningConfig
 from .convert import masked_layers, score_parameters, update_scores
+from .selection import Selection
+from .stochastic_gates import StochasticGates
 
 __all__ = [
     "ScoreStep",
@@ -34,23 +35,58 @@ class ScoreStep:
     """What happens to the scores of a model around each step of its optimizer.
 
     Args:
-        model: A prepared model.
-        config: Its settings.
+        selection: The units of a prepared model.
         total_steps: Optimizer steps of the whole run.
+        seed: Of what is drawn at random: the gates of a method that is stochastic.
+
+    Attributes:
+        gates: The gates that are drawn in each step, if the method draws any.
     """
 
-    def __init__(self, model: nn.Module, config: PruningConfig, total_steps: int) -> None:
-        self.model, self.config, self.total_steps = model, config, total_steps
+    def __init__(self, selection: Selection, total_steps: int, seed: int = 0) -> None:
+        self.model, self.config, self.total_steps = selection.model, selection.config, total_steps
+        self.gates = StochasticGates(selection, total_steps, seed) if self.config.score.stochastic else None
         self._changed: list[tuple[dict[str, Any], list[Any]]] = []
         self._gradients: list[Tensor | None] = []
 
-    def before(self, optimizer: Optimizer) -> None:
-        """Take the scores out of the groups that decay, or their gradients away where the optimizer has no say."""
+    def before(self, optimizer: Optimizer, step: int) -> None:
+        """Take the scores out of the groups that decay, or their gradients away where the optimizer has no say.
+
+        Args:
+            optimizer: What is about to step.
+            step: Its finished steps.
+        """
         scores = score_parameters(self.model)
-        if self.config.score.by_optimizer:
+        if self.gates is not None:
+            self.gates.constrain(step)
+        if self.config.score.by_optimizer and not self._rests(step):
             self._changed = separate_groups(optimizer, scores, self._learning_rate())
         else:
             self._gradients = take_gradients(scores)
+
+    def draw(self, step: int) -> None:
+        """Draw the gates of the step that follows ``step`` finished ones, if the method draws any."""
+        if self.gates is not None:
+            self.gates.draw(step)
+
+    @property
+    def expected(self) -> float | None:
+        """The expected cost of the last step, as a share of the dense model's, where gates were held to a budget."""
+        return None if self.gates is None else self.gates.share
+
+    @property
+    def multipliers(self) -> list[float] | None:
+        """Those of the constraint on gates that are drawn, as plain values to be stored with the run; None: none."""
+        return None if self.gates is None else self.gates.state()
+
+    def go_on(self, multipliers: Any) -> None:
+        """Go on with the :attr:`multipliers` of a run that was interrupted; None: there are none."""
+        if self.gates is not None and multipliers is not None:
+            self.gates.go_on(multipliers)
+
+    def _rests(self, step: int) -> bool:
+        """Whether the scores learn no more: the gates they stand for are drawn no more."""
+        return self.gates is not None and self.gates.rests(step)
 
     def after(self, optimizer: Optimizer, skipped: bool = False, scale: Tensor | None = None) -> None:
         """Put back what :meth:`before` took, and update the scores that the optimizer does not.
@@ -64,14 +100,15 @@ class ScoreStep:
         gradients, self._changed, self._gradients = self._gradients, [], []
         if scale is not None:
             gradients = [gradient if gradient is None else gradient / scale for gradient in gradients]
-        if gradients and not skipped:
+        if self.gates is not None:
+            self.gates.ascend(skipped)
+        elif gradients and not skipped:
             update_scores(self.model, self.config, gradients)
 
     def _learning_rate(self) -> float | None:
         """None where the rate of the model will do: then only the order of the scores counts."""
-        if self.config.score_start == "zero":
-            return None
-        return self.config.score_learning_rate or 1.0 / self.total_steps
+        span = self.config.score.span
+        return None if span is None else self.config.score_learning_rate or span / self.total_steps
 
 
 def require_in_optimizer(optimizer: Optimizer, model: nn.Module) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
 from .config import PruningConfig
-from .convert import apply_density, is_prepared, kept_weights, require_method
+from .convert import is_prepared
 from .finishing import finish_pruning, warn_of_late_cut, write_state
-from .gates import has_gates
 from .loaded_masks import take_loaded_masks
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
 from .refusals import require_config, require_prunable
-from .removal import remove_units
 from .resuming import changed_settings
+from .selection import Selection, require_method, run_costs
 
 __all__ = ["Pruner"]
 
@@ -52,7 +51,7 @@ class Pruner:
 
     Attributes:
         step: Optimizer steps so far.
-        density: Share of the targeted weights that is kept now.
+        density: Share that is kept now of what the target counts.
 
     Raises:
         ConfigurationError: if ``total_steps`` is not a whole number of at least 1.
@@ -76,7 +75,7 @@ class Pruner:
         self.model, self.config, self.total_steps = model, config, total_steps
         self.step, self.density = 0, 1.0
         self._loaded = False  # masks that nobody has looked at yet
-        self._scores = ScoreStep(model, config, total_steps)
+        self._select({})
         stepping = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has no hooks of its own
         self._hooks = [
             stepping.register_step_pre_hook(self._before_step),
@@ -87,7 +86,7 @@ class Pruner:
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         self._take_loaded()
-        self._scores.before(optimizer)
+        self._scores.before(optimizer, self.step)
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         # fused optimizers divide by a GradScaler's factor and skip steps themselves, and these attributes tell them to
@@ -101,14 +100,28 @@ class Pruner:
     def _take_loaded(self) -> None:
         """Look at what was loaded, as late as possible: model, optimizer and this object may be loaded in any order."""
         if self._loaded:
-            take_loaded_masks(self.model, self.config, kept_weights(self.model, self.config, self.density))
+            take_loaded_masks(self._selection, self.density)
+            self._kept = self._selection.kept()
             self._loaded = False
 
     def _update(self) -> None:
         self.density = self.config.density_at(self.step, self.total_steps)
         if self.config.updates_at(self.step, self.total_steps):
-            apply_density(self.model, self.config, self.density)
-        write_state(self.model, self.config, self.density, "training")
+            self._kept = self._selection.apply(self.density)
+        self._scores.draw(self.step)
+        self._write_state()
+
+    def _select(self, stored: Mapping[str, Any]) -> None:
+        """Find the units and what they cost, or go on with what is ``stored`` of an interrupted run."""
+        self._costs = run_costs(self.model, self.config, stored.get("costs"))
+        self._selection = Selection(self.model, self.config, self._costs)
+        self._selection.require_reachable()
+        self._kept = self._selection.kept()
+        self._scores = ScoreStep(self._selection, self.total_steps)
+        self._scores.go_on(stored.get("multipliers"))
+
+    def _write_state(self) -> None:
+        write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
 
     def finish(self) -> nn.Module:
         """Keep exactly the share that was asked for, bake the masks in, and let go of the optimizer; the model.
@@ -137,15 +150,20 @@ class Pruner:
             hook.remove()
         self._take_loaded()
         self.density = self.config.final_density
-        gated = has_gates(self.model) and self.config.applications == "shared"
-        finish_pruning(self.model, self.config, self.density)
-        if gated and isinstance(self.model, PreTrainedModel):
-            remove_units(self.model)
+        finish_pruning(self._selection, self.density)
         return self.model
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the schedule, and the settings, as plain values."""
-        return {"step": self.step, "settings": {**self.config.to_dict(), "total_steps": self.total_steps}}
+        """The place in the schedule and the settings, as plain values, and what the run has measured and learned."""
+        own = {
+            "costs": None if self._costs is None else self._costs.to_dict(),
+            "multipliers": self._scores.multipliers,
+        }
+        return {
+            "step": self.step,
+            "settings": {**self.config.to_dict(), "total_steps": self.total_steps},
+            **{key: value for key, value in own.items() if value is not None},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at the place of ``state``; load the state of model and optimizer as well, before or after.
@@ -159,4 +177,6 @@ class Pruner:
             raise PruningError(f"The state is that of a run with other settings: {'; '.join(changed)}.")
         self.step, self._loaded = state["step"], True
         self.density = self.config.density_at(self.step, self.total_steps)
-        write_state(self.model, self.config, self.density, "training")
+        self._select(state)
+        self._scores.draw(self.step)
+        self._write_state()

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..errors import ConfigurationError, PruningError, PruningWarning
 from ..storage.quantizer import SparseQuantizer
+from .budget import Budget, counted_inputs, structure_costs
 from .config import PruningConfig
 from .granularity import Units
 from .masks import apportion
@@ -27,12 +28,20 @@ def require_config(config: object) -> None:
         raise ConfigurationError(f"config={config!r} must be a PruningConfig: config={meant}.")
 
 
-def require_survivors(sets: Sequence[Units], config: PruningConfig) -> None:
+def require_survivors(model: nn.Module, sets: Sequence[Units], config: PruningConfig) -> None:
     """Raise if ``config`` keeps no unit at all of ``sets``; warn if it keeps none of some of them.
 
+    Where units compete, sets may vanish. What costs seconds is known later, when these have been measured.
+
     Raises:
-        PruningError: naming the sparsity and the number of units.
+        PruningError: naming what was asked for, and how far the model can go.
     """
+    if config.is_budgeted:
+        counted_inputs(model, config)
+        if config.target_speedup is None:
+            budget = Budget(model, sets, structure_costs(model, config))
+            budget.require_reachable(config.final_density, config.target)
+        return
     counts = [units.count for units in sets]
     kept = apportion(config.final_density, counts)
     if not any(kept):

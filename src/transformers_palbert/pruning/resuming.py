@@ -16,7 +16,7 @@ from ..errors import PruningError
 from ..model.pruning_state import MASK_KEY, PRUNED_WEIGHT_KEY, SCORES_KEY, TRAINING_KEYS
 from .maskable import MaskableLinear
 
-__all__ = ["LOAD_HOOK", "changed_settings", "require_same_tensors", "watch_loading"]
+__all__ = ["LOAD_HOOK", "changed_settings", "require_same_settings", "require_same_tensors", "watch_loading"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,37 @@ def changed_settings(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[
     """
     different = [name for name, value in own.items() if name in stored and stored[name] != value]
     return [f"{name}={stored[name]!r} there and {own[name]!r} here" for name in different]
+
+
+def require_same_settings(
+    stored: Mapping[str, Any] | None, own: Mapping[str, Any], *, allowed: bool, callback: str
+) -> bool:
+    """Raise if a checkpoint was written with other settings than those of the run that goes on from it.
+
+    Args:
+        stored: The settings that the checkpoint names, as plain values; None if it names none.
+        own: Those of the run.
+        allowed: Whether they may differ.
+        callback: The name of the callback's class, for the message.
+
+    Returns:
+        Whether they differ, and may.
+
+    Raises:
+        PruningError: naming what differs.
+    """
+    if stored is None:
+        problem = "no callback of this class had part in the run that wrote the checkpoint"
+    else:
+        problem = "; ".join(changed_settings(stored, own))
+    if problem and not allowed:
+        raise PruningError(
+            f"The checkpoint was not written with the settings of this {callback}: {problem}. Go on with those of the"
+            " checkpoint, or give change_on_resume=True if they are meant to change."
+        )
+    if problem:
+        logger.warning("Going on with settings that are not those of the checkpoint: %s.", problem)
+    return bool(problem)
 
 
 def watch_loading(model: nn.Module) -> None:

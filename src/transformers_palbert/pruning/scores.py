@@ -1,18 +1,23 @@
 """Scores: what makes a weight worth keeping. One small class per method, all of the same shape.
 
-===============  ======  =======================================  =====================================================
-method           order   score of a weight                        use it
-===============  ======  =======================================  =====================================================
-``sensitivity``  first   moving mean of ``|W · ∂L/∂W|``, times    by default, in short runs and long ones
-                         its uncertainty
-``magnitude``    zeroth  ``|W|``                                  where half of the weights or more are kept: it learns
+=================  ======  =====================================  =====================================================
+method             order   score of a weight                      use it
+=================  ======  =====================================  =====================================================
+``sensitivity``    first   moving mean of ``|W · ∂L/∂W|``, times  by default, in short runs and long ones
+                           its uncertainty
+``magnitude``      zeroth  ``|W|``                                where half of the weights or more are kept: it learns
                                                                   nothing and needs no memory
-``movement``     first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``       to reproduce the papers, in runs of tens of thousands
+``movement``       first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``     to reproduce the papers, in runs of tens of thousands
                                                                   of steps; from ``S₀ = |W|``, in shorter ones
-===============  ======  =======================================  =====================================================
+``fisher``         second  moving mean of ``½ · (W · ∂L/∂W)²``    for heads and feed-forward units that compete by what
+                                                                  their removal costs the loss
+``hard_concrete``  --      log-odds of gates that are drawn in    for heads and feed-forward units, in runs long enough
+                           training and held to a budget (L0)     for gates to open and close
+=================  ======  =====================================  =====================================================
 
 Sources: Sanh et al., "Movement Pruning" (arXiv 2005.07683), for movement; Zhang et al., "PLATON" (ICML 2022, arXiv
-2206.12562), for sensitivity.
+2206.12562), for sensitivity; Kwon et al., "A Fast Post-Training Pruning Framework for Transformers" (NeurIPS 2022,
+arXiv 2204.09656), for fisher; Louizos et al. (arXiv 1712.01312), for hard_concrete.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from torch import Tensor
 
 from ..errors import PruningError
 from ..model.pruning_state import SCORES_KEY, UNCERTAINTY_KEY
+from .hard_concrete import START
 
 if TYPE_CHECKING:
     from .config import PruningConfig
@@ -33,6 +39,8 @@ __all__ = [
     "SCORES",
     "SCORE_STARTS",
     "SCORE_UPDATES",
+    "FisherScore",
+    "HardConcreteScore",
     "MagnitudeScore",
     "MovementScore",
     "Score",
@@ -47,10 +55,18 @@ class Score(Protocol):
         learned: Whether it keeps a tensor ``scores``, to which every backward pass brings the gradient ``G ⊙ W``, with
             ``G = ∂L/∂(W ⊙ M)``; accumulated, averaged over processes and unscaled like any other gradient.
         by_optimizer: Whether the model's optimizer updates that tensor; if not, :meth:`update` does.
+        span: How far such a score may go in a whole run, if its gradient always points the same way: that and the
+            number of steps give its learning rate where none is set. None: the rate of the model will do.
+        stochastic: Whether the scores are odds by which gates are drawn in training, see :mod:`.stochastic_gates`.
+        relative: Whether only the order of the scores says something, also between units of different cost. If not,
+            scores add up as losses do, and units of different cost are compared by score per cost.
     """
 
     learned: bool
     by_optimizer: bool
+    span: float | None
+    stochastic: bool
+    relative: bool
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         """What to remember of ``weight`` at the start, by name: float32, of its shape; empty where nothing is."""
@@ -68,7 +84,8 @@ class Score(Protocol):
 class MagnitudeScore:
     """Zeroth order: the larger the weight, the more it matters."""
 
-    learned = by_optimizer = False
+    learned = by_optimizer = relative = stochastic = False
+    span = None
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         return {}
@@ -94,11 +111,12 @@ class MovementScore:
             learning rate cancels. ``"sum"``: plainly, ``S ← S - η · G ⊙ W``, without momentum or state.
     """
 
-    learned = True
+    learned, stochastic = True, False
 
     def __init__(self, start: str = "zero", update: str = "optimizer") -> None:
         self.start = SCORE_STARTS[start]
-        self.by_optimizer = update == "optimizer"
+        self.span = None if start == "zero" else 1.0  # the range of the ranks
+        self.by_optimizer = self.relative = update == "optimizer"  # Adam's steps do not tell how large a gradient is
 
     def initial(self, weight: Tensor) -> dict[str, Tensor]:
         return {SCORES_KEY: self.start(weight.detach().float())}
@@ -126,7 +144,8 @@ class SensitivityScore:
         uncertainty_decay: β₂, in [0, 1); None leaves the uncertainty out.
     """
 
-    learned, by_optimizer = True, False
+    learned, by_optimizer, relative, stochastic = True, False, False, False
+    span = None
 
     def __init__(self, decay: float = 0.85, uncertainty_decay: float | None = 0.95) -> None:
         self.decay, self.uncertainty_decay = decay, uncertainty_decay
@@ -144,6 +163,58 @@ class SensitivityScore:
     def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
         mean = _require_state(state)[SCORES_KEY].detach()
         return mean if self.uncertainty_decay is None else mean * state[UNCERTAINTY_KEY]
+
+
+class FisherScore:
+    """Second order, by the diagonal of the empirical Fisher information: what the loss rises by without the weight.
+
+    At a minimum of the loss, setting ``w`` to zero raises it by about ``½ · w² · ∂²L/∂w²``, and the mean of squared
+    gradients stands for the curvature. After step ``t``, with ``G_t ⊙ W_t`` as for the other scores::
+
+        S_t = β · S_{t-1} + (1 - β) · ½ · (G_t ⊙ W_t)²
+
+    For a head or a feed-forward unit that is ``½ · (∂L/∂z)²`` of its gate. The gradients are those of whole batches,
+    whose noise falls with their size: values of runs with different batches do not compare, their order does.
+
+    Args:
+        decay: β, in [0, 1).
+    """
+
+    learned, by_optimizer, relative, stochastic = True, False, False, False
+    span = None
+
+    def __init__(self, decay: float = 0.95) -> None:
+        self.decay = decay
+
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        return {SCORES_KEY: torch.zeros_like(weight, dtype=torch.float32)}
+
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        state[SCORES_KEY].lerp_(gradient.square() / 2, 1.0 - self.decay)
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        return _require_state(state)[SCORES_KEY].detach()
+
+
+class HardConcreteScore:
+    """The log-odds of gates that are drawn in training, and that a constraint holds to the budget; see there.
+
+    :mod:`.hard_concrete` says how gates are drawn, :mod:`.lagrangian` how they are held to the budget. The optimizer
+    learns the odds; of the gates with the highest, as many stay as the budget buys.
+    """
+
+    learned, by_optimizer, relative, stochastic = True, True, True, True
+    span = 40.0
+    """Gates are as good as open at 5 and as good as closed at -5, and learning rates fall: enough to change sides."""
+
+    def initial(self, weight: Tensor) -> dict[str, Tensor]:
+        return {SCORES_KEY: torch.full_like(weight, START, dtype=torch.float32)}
+
+    def update(self, state: Mapping[str, Tensor], gradient: Tensor, rate: float) -> None:
+        raise PruningError("The odds of hard-concrete gates are updated by the optimizer alone.")
+
+    def __call__(self, weight: Tensor, state: Mapping[str, Tensor]) -> Tensor:
+        return _require_state(state)[SCORES_KEY].detach()
 
 
 def _require_state(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -183,6 +254,8 @@ SCORE_UPDATES = ("optimizer", "sum")
 SCORES: dict[str, Callable[[PruningConfig], Score]] = {
     "magnitude": lambda _: MagnitudeScore(),
     "movement": lambda config: MovementScore(config.score_start, config.score_update),
+    "fisher": lambda config: FisherScore(config.fisher_decay),
+    "hard_concrete": lambda _: HardConcreteScore(),
     "sensitivity": lambda config: SensitivityScore(config.sensitivity_decay, config.uncertainty_decay),
 }
 """Name of a method -> what makes its score from the settings."""

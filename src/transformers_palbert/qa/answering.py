@@ -18,28 +18,22 @@ import numpy as np
 import torch
 
 from ..errors import ConfigurationError
+from .batches import padded_arrays, window_batches
 from .evaluation_decoding import FloatArray, QAPredictions, postprocess_predictions
 from .features import IntArray, Windows, encode_windows, offset_mapping
 from .kernels import fast_linear, fuse_activations
 from .settings import AnsweringSettings
-from .window_decoding import require_positive
 
 __all__ = [
-    "BATCHES_AHEAD",
     "Reader",
+    "accepted_inputs",
     "best_candidates",
     "decode_answers",
-    "longest_first",
     "padded_batch",
     "prepare_model",
-    "question_blocks",
     "span_logits",
-    "window_batches",
     "window_logits",
 ]
-
-BATCHES_AHEAD = 16
-"""A block of questions holds this many for each window of a batch: enough to sort windows by length."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +66,19 @@ class Reader:
             ConfigurationError: if a window cannot hold what the settings ask for, or the model gives no logits.
             DatasetFormatError: if two questions have the same id.
         """
+        windows, features = self.windows(records)
+        logits = window_logits(self.model, windows, self.tokenizer, batch_size)
+        return decode_answers(records, features, logits, self.settings)
+
+    def windows(self, records: Sequence[Mapping[str, Any]]) -> tuple[Windows, list[dict[str, Any]]]:
+        """The windows of ``records``, and what :func:`decode_answers` must know of each; see :meth:`answer`."""
         questions, contexts = ([record[name] for record in records] for name in ("question", "context"))
         windows = encode_windows(self.tokenizer, questions, contexts, **self.settings.windows)
         features = [
             {"example_id": records[example]["id"], "offset_mapping": offset_mapping(windows, number)}
             for number, example in enumerate(windows.example.tolist())
         ]
-        logits = window_logits(self.model, windows, self.tokenizer, batch_size)
-        return decode_answers(records, features, logits, self.settings)
+        return windows, features
 
 
 def decode_answers(
@@ -120,13 +119,6 @@ def best_candidates(answers: QAPredictions, question_id: str, top_k: int) -> lis
     return [found.pop(predicted), *found][:top_k]  # a threshold may have chosen another than the most probable
 
 
-def question_blocks(records: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
-    """Cut ``records`` into blocks of some batches, within which windows are sorted by length."""
-    require_positive(batch_size=batch_size)
-    size = batch_size * BATCHES_AHEAD
-    return [records[at : at + size] for at in range(0, len(records), size)]
-
-
 def prepare_model(model: Any) -> Any:
     """Make a model ready to answer: without dropout, with fused activations; returns it."""
     model.eval()  # a model fresh from training would roll dice with every answer
@@ -153,7 +145,7 @@ def span_logits(model: Any, inputs: Mapping[str, torch.Tensor], device: torch.de
     Raises:
         ConfigurationError: if the model returns none.
     """
-    accepted = _named_parameters(type(model).forward)
+    accepted = accepted_inputs(model)
     arguments: dict[str, Any] = dict(inputs)
     if "input_ids" in accepted:
         arguments = {name: tensor for name, tensor in inputs.items() if name in accepted}
@@ -173,37 +165,18 @@ def span_logits(model: Any, inputs: Mapping[str, torch.Tensor], device: torch.de
     return torch.stack((start, end)).float()
 
 
-def longest_first(lengths: Any) -> IntArray:
-    """An order of windows in which neighbours have nearly one length, so that a batch holds little padding.
-
-    The longest come first: if memory runs out, it does so at once. Windows of one length keep their order.
-    """
-    return np.argsort(-np.asarray(lengths), kind="stable")
-
-
-def window_batches(lengths: Any, batch_size: int) -> list[IntArray]:
-    """Numbers of the windows in batches, the longest first."""
-    order = longest_first(lengths)
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-
-
 def padded_batch(windows: Windows, batch: IntArray, tokenizer: Any, length: int = 0) -> dict[str, torch.Tensor]:
-    """Model inputs of a batch, each of shape ``(batch, tokens)``, padded on the right to ``length`` at least."""
-    lengths = [len(windows.inputs["input_ids"][window]) for window in batch]
-    shape = len(batch), max(*lengths, length)
-    padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-    arrays = {"attention_mask": np.zeros(shape, dtype=np.int64)}
-    for row, tokens in enumerate(lengths):
-        arrays["attention_mask"][row, :tokens] = 1
-    for name in windows.inputs.keys() - arrays:
-        arrays[name] = np.full(shape, padding.get(name, 0), dtype=np.int64)
-        for row, (tokens, window) in enumerate(zip(lengths, batch, strict=True)):
-            arrays[name][row, :tokens] = windows.inputs[name][window]
+    """Model inputs of a batch, see :func:`~.batches.padded_arrays`."""
+    arrays = padded_arrays(windows, batch, tokenizer, length)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def accepted_inputs(model: Any) -> frozenset[str]:
+    """Names that the model's forward spells out; empty for a wrapper that passes on whatever it gets."""
+    return _named_parameters(type(model).forward)
 
 
 @lru_cache(maxsize=64)
 def _named_parameters(forward: Callable[..., Any]) -> frozenset[str]:
-    """Names that a model's forward spells out; empty for a wrapper that passes on whatever it gets."""
     parameters = signature(forward).parameters.values()
     return frozenset(p.name for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY))

@@ -1,4 +1,4 @@
-"""Question-answering data sets in one schema: SQuAD, CMRC 2018, DRCD, flat files, and data sets of the Hub.
+"""Question-answering data sets in one schema, from files of many forms and from the Hub.
 
 Every data set that :func:`load_qa_dataset` returns has the columns of SQuAD on the Hub:
 
@@ -23,9 +23,10 @@ from typing import Any
 import datasets
 
 from ..errors import ConfigurationError, DatasetFormatError
-from .readers import RawAnswer, RawQuestion, flat_question, read_questions
+from .raw_questions import RawAnswer, RawQuestion
+from .readers import flat_question, read_questions
 from .record_cache import cached_file, dataset_in_memory, load_cached, write_cached
-from .record_files import SUFFIXES
+from .record_files import SUFFIXES, is_record_file, suffix_of
 
 __all__ = ["FEATURES", "RepairReport", "load_qa_dataset", "load_qa_dataset_with_report"]
 
@@ -113,8 +114,10 @@ def load_qa_dataset(
     the content of the source, and maps it into memory. A data set in memory that has this schema stays there.
 
     Args:
-        source: a file (SQuAD 1.1 or 2.0 JSON, CMRC 2018 in both of its forms, DRCD, flat JSON, JSON lines, CSV, TSV or
-            Parquet), a folder of such files, a data set, or the id of one on the Hub. A path that exists wins.
+        source: a file (SQuAD 1.1 or 2.0 JSON, CMRC 2018 in both of its forms, DRCD, Natural Questions in its simplified
+            and its original form, MRQA 2019, DPR, flat JSON, JSON lines, CSV, TSV or Parquet; all but the last also
+            compressed, as ``.gz``), a folder of such files, a data set, or the id of one on the Hub. A path that exists
+            wins.
         split: the split of a Hub id, or the files of a folder whose name contains it (``dev`` and ``validation`` are
             the same). One file is one split: the name is then only a label.
         training: leave out answers that cannot be found in the context, questions that have no other answers, and
@@ -188,7 +191,7 @@ def _find(source: Any, split: str | None, kwargs: dict[str, Any]) -> _Source:
         return _of_dataset(source, "data set")
     path = Path(source)
     if not path.exists():
-        if path.suffix.lower() in SUFFIXES or not _looks_like_hub_id(os.fspath(source)):
+        if is_record_file(path) or not _looks_like_hub_id(os.fspath(source)):
             raise DatasetFormatError(f"{path}: there is no such file or folder")
         return _of_dataset(datasets.load_dataset(os.fspath(source), split=split, **kwargs), os.fspath(source))
     if kwargs:
@@ -204,7 +207,7 @@ def _find(source: Any, split: str | None, kwargs: dict[str, Any]) -> _Source:
 
 
 def _of_files(files: list[Path], name: str) -> _Source:
-    content = [part for file in files for part in (file.suffix.lower(), _digest(file))]
+    content = [part for file in files for part in (suffix_of(file), _digest(file))]
     return _Source(name, tuple(content), lambda: chain.from_iterable(map(read_questions, files)))
 
 
@@ -230,7 +233,7 @@ def _looks_like_hub_id(source: str) -> bool:
 
 
 def _files_of_folder(folder: Path, split: str | None) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and is_record_file(file))
     if split is not None:
         names = next((group for group in _SPLIT_NAMES.values() if split in group), (split,))
         files = [file for file in files if set(names) & _words(file.stem)]
@@ -303,6 +306,9 @@ class _Repairs:
 def _locate(answer: RawAnswer, context: str, counts: Counter[str]) -> int:
     """Offset of the answer: the stated one if right, else the nearest occurrence, else -1."""
     counts["answers"] += 1
+    if not answer.in_context:  # a "no" that happens to stand there answers nothing
+        counts["answers_not_found"] += 1
+        return -1
     text, start = answer.text, answer.start
     if start is not None and start >= 0 and context.startswith(text, start):
         return start

@@ -1,4 +1,4 @@
-"""The records of a file, one at a time: JSON, JSON lines, CSV, TSV and Parquet.
+"""The records of a file, one at a time: JSON, JSON lines, CSV and TSV, also compressed as ``.gz``, and Parquet.
 
 Texts are kept character by character: nothing is stripped, no line ending is translated, because answers are found by
 their character offsets. A file is read piece by piece, and only the record at hand is held in memory.
@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
+import io
 import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import DatasetFormatError
 from ..json_text import parse_json
 from .csv_cells import read_answers_cell, read_offsets_cell
 from .json_stream import read_json_records
 
-__all__ = ["SUFFIXES", "Records", "read_records"]
+__all__ = ["SUFFIXES", "Records", "is_record_file", "read_records", "suffix_of"]
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
-"""Endings of the files that can be read."""
+"""Endings of the files that can be read; behind all but the last, ``.gz`` may stand."""
+
+_COMPRESSED = ".gz"
 
 Records = Iterator[tuple[str, Any]]
 """Records with their places in the file, such as ``data[3]``, ``line 4`` or ``row 5``."""
@@ -31,13 +37,26 @@ _PIECE = 1 << 20  # bytes read at a time
 _ROWS = 1000  # of a Parquet file decoded at a time
 
 
+def suffix_of(path: Path) -> str:
+    """The ending that tells the form of a file, in lower case: ``.jsonl`` of ``dev.jsonl.gz``."""
+    suffix = path.suffix.lower()
+    if suffix == _COMPRESSED and (inner := Path(path.stem).suffix.lower()) in SUFFIXES[:-1]:
+        return inner
+    return suffix
+
+
+def is_record_file(path: Path) -> bool:
+    """Whether the ending of a file is one that :func:`read_records` reads."""
+    return suffix_of(path) in SUFFIXES
+
+
 def read_records(path: Path) -> Records:
     """Read the records of one file; its ending tells the form.
 
     Raises:
         DatasetFormatError: if the file cannot be read as what its ending says.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix == ".parquet":
         return _read_parquet(path)
     if suffix in (".csv", ".tsv"):
@@ -49,10 +68,28 @@ def read_records(path: Path) -> Records:
     raise DatasetFormatError(f"{path}: files ending in {suffix!r} are not understood; use {', '.join(SUFFIXES)}")
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, decompressed.
+
+    Raises:
+        DatasetFormatError: if it is compressed, and damaged.
+    """
+    if path.suffix.lower() != _COMPRESSED:
+        with path.open("rb") as file:
+            yield file
+        return
+    try:
+        with gzip.open(path) as file:
+            yield file  # type: ignore[misc] # a GzipFile is read as any file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetFormatError(f"{path}: damaged, or no gzip file: {error}") from error
+
+
 def _text(path: Path) -> Iterator[str]:
     """The text of a file in pieces, without a byte order mark."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         try:
             while piece := file.read(_PIECE):
                 yield decoder.decode(piece)
@@ -63,7 +100,8 @@ def _text(path: Path) -> Iterator[str]:
 
 def _wrong_encoding(path: Path) -> DatasetFormatError:
     """Where a file is not UTF-8, and what to do about it."""
-    content = path.read_bytes()
+    with _opened(path) as file:
+        content = file.read()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return DatasetFormatError(f"{path}: the file is UTF-16; save it as UTF-8")
     try:
@@ -107,7 +145,7 @@ def _read_json_lines(path: Path) -> Records:
 
 def _read_csv(path: Path, delimiter: str) -> Records:
     # newline="" keeps line endings inside quoted contexts as they are, and so the offsets.
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         while (row := _next_row(reader, path)) is not None:
             place = f"line {reader.line_num}"

@@ -9,7 +9,6 @@ scores are fused, and passages are kept by falling score.
 ``scorers``               what a passage is worth for a question: BM25, SBERT, DPR, integrated gradients, place
 ``fusion``                several scores made one: weighted sums with given or fitted weights, reciprocal ranks
 ``limits``                which passages are kept: those above a threshold, or as many as fit
-``shortened``             the shorter text, and where its characters stood
 ``answers``               answers found in the shorter text, back at their places in the whole one
 ``reducer``               all of it in one object, for batches of questions
 ``settings``              the same from names and numbers, as commands and scripts give them

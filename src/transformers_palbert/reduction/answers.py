@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..qa.evaluation_decoding import QAPredictions
-from .shortened import Shortened
+from ..text.shortened import Shortened
 
 __all__ = ["restore_places"]
 

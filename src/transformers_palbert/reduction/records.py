@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..text.shortened import Shortened
 from .passages import Passages
-from .shortened import Shortened
 
 __all__ = ["Answers", "Tally", "answer_spans", "holds_answer", "keeps_answer", "move_answers", "passages_of_spans"]
 

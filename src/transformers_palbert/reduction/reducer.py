@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
+from ..text.shortened import Shortened, join_passages
 from .fusion import Fusion
 from .limits import Limit, choose
 from .passages import Cutting, Passages
 from .records import answer_spans, move_answers, passages_of_spans
 from .scorers.base import Scorer
-from .shortened import Shortened, join_passages
 
 __all__ = ["Reducer"]
 

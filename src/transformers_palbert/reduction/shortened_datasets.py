@@ -10,12 +10,12 @@ import datasets
 
 from ..qa.datasets import FEATURES
 from ..qa.record_cache import cached_file, dataset_in_memory, load_cached, write_cached
+from ..text.shortened import join_passages
 from .building import ScoredDataset
 from .fusion import Fusion
 from .limits import Limit, choose
 from .records import answer_spans, move_answers, passages_of_spans
 from .settings import ReductionSettings
-from .shortened import join_passages
 
 __all__ = ["curriculum", "shorten_dataset"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StorageError
+from ..json_text import read_json
 from .header import MAGIC, Header, parse_header
 
 __all__ = [
@@ -114,25 +114,6 @@ def read_tensor(stored: StoredTensor) -> Any:
         return reader.get_tensor(stored.name)
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        StorageError: if the file is missing, is no JSON object, names a field twice or is nested without end.
-    """
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
-    except FileNotFoundError as error:
-        raise StorageError(f"{file} does not exist; give a folder that save_pretrained wrote.") from error
-    except RecursionError as error:
-        raise StorageError(f"{file} is damaged: it is nested too deeply.") from error
-    except ValueError as error:
-        raise StorageError(f"{file} is damaged: {error}.") from error
-    if not isinstance(value, dict):
-        raise StorageError(f"{file} is damaged: it is no JSON object.")
-    return value
-
-
 def named_weights(settings: Mapping[str, Any]) -> str | None:
     """The file of weights, or of their index, that a config names, as it does while a save is under way; else None."""
     name = settings.get(POINTER)
@@ -187,14 +168,6 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not (named and weight_map):
         raise StorageError(f"{index} is damaged: it has no readable `weight_map`.")
     return dict(weight_map)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it names {next(name for name in names if names.count(name) > 1)} twice")
-    return result
 
 
 def require_inside(files: Iterable[str], folder: str) -> None:

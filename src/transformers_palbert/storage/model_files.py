@@ -18,6 +18,7 @@ __all__ = [
     "BESIDE_WEIGHTS",
     "CARD",
     "CHECKPOINT",
+    "EXPORTED",
     "LOGS",
     "PUSHED",
     "chosen_files",
@@ -46,6 +47,12 @@ BESIDE_WEIGHTS = (*CONFIGS, *TOKENIZER, *CARD, *LICENCE)
 
 PUSHED = (*WEIGHTS, *BESIDE_WEIGHTS, *RESULTS)
 """A model on the Hub."""
+
+EXPORTED = (
+    "export.json", "model.onnx", "model.onnx.data", "openvino_model.bin", "openvino_model.xml", "parity.json",
+    "runtime.json", *BESIDE_WEIGHTS,
+)  # fmt: skip
+"""A model exported for a runtime, on the Hub."""
 
 CHECKPOINT = (
     *PUSHED, "optimizer.pt", "rng_state*.pth", "scaler.pt", "scheduler.pt", "trainer_state.json", "training_args.bin",

@@ -99,7 +99,9 @@ class DataArguments(ReductionArguments):
     dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
     dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")
     train_file: str | None = _option(
-        None, "File of the training questions: SQuAD, CMRC 2018, DRCD or flat JSON/JSONL/CSV/Parquet."
+        None,
+        "File of the training questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR or flat"
+        " JSON/JSONL/CSV/Parquet.",
     )
     validation_file: str | None = _option(None, "File of the questions for --do_eval, in any of these formats.")
     test_file: str | None = _option(None, "File of the questions for --do_predict, in any of these formats.")
@@ -125,10 +127,18 @@ class DataArguments(ReductionArguments):
     null_score_diff_threshold: float = _option(
         0.0, "Answer nothing if the null score beats the best span by more than this (with --version_2_with_negative)."
     )
+    null_threshold_fraction: float | None = _option(
+        None,
+        "With --version_2_with_negative: choose that threshold on this share of the evaluation articles, as in 0.5, and"
+        " report the figures of the other articles with it and without.",
+    )
     n_best_size: int = _option(20, "Candidates considered per window, and kept in the n-best file.")
     max_answer_length: int = _option(30, "Longest answer, in tokens.")
     predictions_csv: str | None = _option(
         None, "Write the answers of --do_predict, or else of --do_eval, to this file as well: ID,Answer."
+    )
+    escape_formulas: bool = _option(
+        False, "In that file, write an apostrophe before what a spreadsheet program would take for a formula."
     )
 
     @property
@@ -200,21 +210,44 @@ class DistillationArguments:
 
 @dataclass
 class PruningArguments:
-    """How the model is pruned while it is fine-tuned; nothing is pruned without --target_sparsity."""
+    """How the model is pruned while it is fine-tuned; nothing is, without exactly one of the three targets."""
 
     target_sparsity: float | None = _option(None, "Share of the encoder's weights to remove, as in 0.7.")
+    target_flops: float | None = _option(
+        None,
+        "Share of the encoder's floating-point operations that may remain, as in 0.5: heads and feed-forward units are"
+        " cut out until that is reached (with --pruning_granularity structure, head or ffn_unit).",
+    )
+    target_speedup: float | None = _option(
+        None,
+        "How many times as fast as now the model is to be on this machine, as in 2.0: layers of all sizes are timed"
+        " when training begins, and heads and feed-forward units are cut out until the sum of the times is small enough"
+        " (with --pruning_granularity structure, head or ffn_unit).",
+    )
+    latency_batch_size: int | None = _option(
+        None,
+        "Examples in the batch that --target_speedup counts for; by default 8. A service that answers one by one: 1.",
+    )
+    latency_length: int | None = _option(
+        None,
+        "Tokens of each example that --target_speedup and --target_flops count for; by default 384, or as many as the"
+        " model takes. The longer, the more of the work is attention.",
+    )
     pruning_method: str = _option(
         "sensitivity",
-        "Score of a weight: sensitivity (first order, for any run), magnitude (zeroth order), or movement (first order,"
-        " signed; the paper's, for very long runs).",
+        "Score of a weight, head or unit: sensitivity (first order, for any run), magnitude (zeroth order), movement"
+        " (first order, signed; the paper's, for very long runs), fisher (second order), or hard_concrete (gates of"
+        " heads and units that open and close at random while the model trains, and learn how often).",
     )
     pruning_granularity: str = _option(
-        "element", "What is removed as one: element, row, column, block:32x32 (any size), head or ffn_unit."
+        "element",
+        "What is removed as one: element, row, column, block:32x32 (any size), head, ffn_unit, or structure (heads and"
+        " feed-forward units together; a layer may lose all of them). Only the last three make a model faster.",
     )
     pruning_applications: str = _option(
         "shared",
         "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
-        " each lets every depth keep its own (PAL-BERT with --pruning_granularity head or ffn_unit).",
+        " each lets every depth keep its own (PAL-BERT with --pruning_granularity structure, head or ffn_unit).",
     )
     pruning_scope: str = _option(
         "matrix", "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept."
@@ -230,7 +263,9 @@ class PruningArguments:
     )
     pruning_score_update: str = _option("optimizer", "How movement scores accumulate: by the optimizer, or as a sum.")
     pruning_score_learning_rate: float | None = _option(
-        None, "Learning rate of movement scores that do not start at zero; by default 1 / steps of the run."
+        None,
+        "Learning rate of movement scores that do not start at zero, by default 1 / steps of the run; and of the odds"
+        " of hard_concrete's gates, by default 40 / steps.",
     )
     pruning_sensitivity_decay: float = _option(
         0.85, "Decay of sensitivity's moving mean, in [0, 1): the closer to 1, the longer it remembers a batch."
@@ -239,6 +274,9 @@ class PruningArguments:
         0.95,
         "Decay of the moving mean of sensitivity's uncertainty (how much it varies between batches), by which the score"
         " is multiplied; null, in a recipe, leaves that factor out.",
+    )
+    pruning_fisher_decay: float = _option(
+        0.95, "Decay of fisher's moving mean, in [0, 1): the closer to 1, the longer it remembers a batch."
     )
     pruning_targets: str | None = _option(
         None, "Comma-separated regular expressions of module names to prune; by default every Linear of the encoder."
@@ -277,13 +315,18 @@ class PruningArguments:
     )
 
     @property
+    def prunes(self) -> bool:
+        """Whether a target is given."""
+        return any(target is not None for target in (self.target_sparsity, self.target_flops, self.target_speedup))
+
+    @property
     def storage(self) -> StorageConfig | None:
         """How the pruned model is stored; None for dense."""
         given = StorageConfig(self.sparse_values, self.sparse_embeddings, self.sparse_entropy)
-        if given != StorageConfig() and (self.target_sparsity is None or not self.save_sparse):
+        if given != StorageConfig() and (not self.prunes or not self.save_sparse):
             raise ConfigurationError(
-                "--sparse_values, --sparse_embeddings and --sparse_entropy need --target_sparsity and --save_sparse. To"
-                " pack a model that is not pruned: palbert compress DIR OUT."
+                "--sparse_values, --sparse_embeddings and --sparse_entropy need --target_sparsity (or another target)"
+                " and --save_sparse. To pack a model that is not pruned: palbert compress DIR OUT."
             )
         return given if self.save_sparse else None
 
@@ -294,7 +337,7 @@ class PruningArguments:
             ConfigurationError: if a value is not allowed, or has no effect.
         """
         storage = self.storage
-        if self.target_sparsity is None:
+        if not self.prunes:
             return None
         config = PruningConfig(
             target_sparsity=self.target_sparsity,
@@ -311,8 +354,13 @@ class PruningArguments:
             score_learning_rate=self.pruning_score_learning_rate,
             sensitivity_decay=self.pruning_sensitivity_decay,
             uncertainty_decay=self.pruning_uncertainty_decay,
+            fisher_decay=self.pruning_fisher_decay,
             targets=None if self.pruning_targets is None else tuple(self.pruning_targets.split(",")),
             exclude=None if self.pruning_exclude is None else tuple(self.pruning_exclude.split(",")),
+            target_flops=self.target_flops,
+            target_speedup=self.target_speedup,
+            latency_batch_size=self.latency_batch_size,
+            latency_length=self.latency_length,
         )
         return MovementPruningCallback(
             config=config,

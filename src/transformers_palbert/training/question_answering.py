@@ -50,6 +50,7 @@ from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
+from .null_threshold import require_threshold_options, threshold_scores
 from .pushing import require_push
 from .run_arguments import RunArguments, further_scores
 from .setup import (
@@ -160,6 +161,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
+    if data.escape_formulas and not data.predictions_csv:
+        raise ConfigurationError("--escape_formulas has nothing to escape without --predictions_csv.")
     require_push(arguments.run.push_logs, args)
     if arguments.run.memory_limit_gb is not None:
         limit_memory(arguments.run.memory_limit_gb, args.device)
@@ -174,6 +177,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     counting = None if arguments.baseline.model_type else tokenizer  # a word-level reader counts words anyway
     with args.main_process_first(desc="reading questions"):
         questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
+    require_threshold_options(data, args, questions.get("validation"))
     features = {
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
@@ -248,8 +252,10 @@ def train(run: QuestionAnsweringRun) -> dict[str, float]:
 
 def evaluate(run: QuestionAnsweringRun) -> dict[str, float]:
     """Answer the validation questions and score them; the metrics."""
-    metrics = run.trainer.evaluate()
-    return report_metrics(run.trainer, "eval", metrics | _further_scores(run, "eval", "validation"))
+    metrics = run.trainer.evaluate() | _further_scores(run, "eval", "validation")
+    if run.trainer.is_world_process_zero():
+        metrics |= threshold_scores(run.arguments.data, run.arguments.training, run.questions["validation"])
+    return report_metrics(run.trainer, "eval", metrics)
 
 
 def predict(run: QuestionAnsweringRun) -> dict[str, float]:
@@ -292,4 +298,5 @@ def publish(run: QuestionAnsweringRun) -> None:
 def _write_csv(run: QuestionAnsweringRun, file: Path) -> None:
     """The answers of the last part that was answered, as ID,Answer."""
     prefix, part = ("test", "test") if run.arguments.training.do_predict else ("eval", "validation")
-    write_predictions_csv(file, _answers(run, prefix), run.questions[part]["id"])
+    escape = run.arguments.data.escape_formulas
+    write_predictions_csv(file, _answers(run, prefix), run.questions[part]["id"], escape_formulas=escape)

@@ -17,13 +17,15 @@ from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ..errors import ConfigurationError
-from ..qa.answering import decode_answers, longest_first
+from ..qa.answering import decode_answers
+from ..qa.batches import longest_first
 from ..qa.evaluation_decoding import QAPredictions
 from ..qa.metrics import compute_metric
 from ..qa.settings import AnsweringSettings, read_settings, write_settings
 from .checkpoints import ResumingMixin
 from .distillation import DistillationCallback, with_teacher
 from .distillation.cached_logits import COLUMNS
+from .distillation.teaching import lesson_of
 from .optimizer import parameter_groups
 from .pushing import PushingMixin
 
@@ -116,10 +118,11 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
-        """As ``Trainer`` does; columns with a teacher's logits are for the student, although its forward names none."""
+        """As ``Trainer`` does; a student reads its teacher's cached logits, which its forward does not name."""
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns = [*(self._signature_columns or ()), *COLUMNS]
+            columns: Any = self._signature_columns  # which transformers declares as None
+            columns += COLUMNS if lesson_of(self.model) is not None else ()
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""

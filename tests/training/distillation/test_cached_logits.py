@@ -163,6 +163,16 @@ def test_a_trainer_learns_from_cached_logits(tmp_path: Path) -> None:
     assert len(ends[0]) == 6
 
 
+def test_a_model_without_a_teacher_is_not_given_the_logits_of_one(tmp_path: Path) -> None:
+    trainer = QuestionAnsweringTrainer(
+        model=student(),
+        args=training_arguments(tmp_path, per_device_train_batch_size=2),
+        train_dataset=cache_teacher(features(), teacher(), collator()),
+        data_collator=TeacherLogitsCollator(collator()),
+    )
+    assert not set(COLUMNS) & set(next(iter(trainer.get_train_dataloader())))
+
+
 def test_a_stock_trainer_keeps_the_columns_if_it_is_told_to(tmp_path: Path) -> None:
     def train(**arguments: Any) -> Trainer:
         trainer = Trainer(

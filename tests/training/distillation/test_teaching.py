@@ -428,7 +428,8 @@ def test_an_application_without_heads_attends_to_nothing() -> None:
     ({"attention_loss": "cosine"}, "attention_loss='cosine' is not known; known are mse, kl"),
     ({"layer_map": [(1, 1)]}, "layer_map changes nothing"),
     ({"layer_map": [(1, 9)], "hidden_states": 1.0}, "layer 9 of the teacher, which has 3"),
-    ({"layer_map": [(1, 1), (0, 2)], "attention": 1.0}, "maps embeddings, which have no attention, to a layer"),
+    ({"layer_map": [(1, 1), (0, 2)], "attention": 1.0}, "maps embeddings, which have none, to a layer"),
+    ({"layer_map": [(0, 0)], "attention": 1.0}, "leaves no layers to compare the attention of"),
 ])  # fmt: skip
 def test_wrong_values(options: dict[str, Any], message: str) -> None:
     student = tiny_model()

@@ -18,6 +18,7 @@ from .inputs import ScoredQuestion
 __all__ = [
     "best_threshold",
     "exact_match",
+    "f1_of",
     "f1_v1",
     "f1_v2",
     "normalize_answer",
@@ -149,6 +150,11 @@ def best_threshold(
         if current > best:
             best, threshold = current, probabilities[key]
     return 100.0 * best / len(scores), threshold
+
+
+def f1_of(question: ScoredQuestion) -> float:
+    """F1 of SQuAD 2.0, in [0, 1], of one question that has a prediction."""
+    return _raw_scores_v2(question.answers, question.prediction or "")[1]
 
 
 def _raw_scores_v2(answers: Sequence[str], prediction: str) -> tuple[float, float]:

@@ -114,7 +114,9 @@ class DistillationCallback(PalBertCallback):
         """Write the projection into the checkpoint that was just written."""
         lesson = lesson_of(kwargs.get("model"))
         checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if lesson is not None and lesson.projection is not None and args.should_save and checkpoint.is_dir():
+        if lesson is None or lesson.projection is None or args.save_only_model:
+            return
+        if args.should_save and checkpoint.is_dir():
             save_projection(lesson.projection, checkpoint, state.global_step)
 
 

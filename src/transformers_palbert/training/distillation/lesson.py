@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from ...errors import ConfigurationError
 from .batches import inputs_of, mean_over_rows, scaled_to_step
-from .cached_logits import PREFIX
+from .cached_logits import COLUMNS, PREFIX
 from .layer_maps import resolve_layer_map
 from .logits import logits_loss
 from .losses import attention_distance, state_distance
@@ -109,10 +109,12 @@ class Lesson:
     def _map_layers(self, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
         depths = (record.depth for record in self._records)
         self.pairs = resolve_layer_map(self.config.layer_map, *depths)
-        if self.config.attention and not all(all(pair) for pair in self._attention_pairs):
+        pairs = self._attention_pairs
+        if self.config.attention and not (pairs and all(all(pair) for pair in pairs)):
             raise ConfigurationError(
-                f"layer_map={self.config.layer_map!r} maps embeddings, which have no attention, to a layer; leave that"
-                " pair out, or compare hidden states alone, with attention=0."
+                f"layer_map={self.config.layer_map!r} leaves no layers to compare the attention of, or maps embeddings,"
+                " which have none, to a layer: name pairs of layers, from 1 on, or compare hidden states alone, with"
+                " attention=0."
             )
         widths = student.config.hidden_size, teacher.config.hidden_size
         if self.config.hidden_states and widths[0] != widths[1]:
@@ -137,9 +139,9 @@ class Lesson:
     def open(self, model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Take note of labels and cached logits, and of the number of labels of the optimizer step."""
         self._batch = None
-        logits = {name.removeprefix(PREFIX): kwargs.pop(name) for name in list(kwargs) if name.startswith(PREFIX)}
+        logits = {name.removeprefix(PREFIX): kwargs.pop(name) for name in COLUMNS if name in kwargs}
         if model.training and torch.is_grad_enabled():
-            names = list(inspect.signature(type(model).forward).parameters)[1:]
+            names = list(inspect.signature(type(model).forward).parameters)[1:]  # without self
             labels = {**dict(zip(names, args, strict=False)), **kwargs}.get("labels")
             self._batch = _Batch(labels, kwargs.pop("num_items_in_batch", None), logits)
         return args, kwargs

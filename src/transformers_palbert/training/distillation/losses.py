@@ -195,7 +195,7 @@ def attention_distance(student: Tensor, teacher: Tensor, mask: Tensor | None, ki
         ``[batch]``, at least 0.
 
     Source: Jiao et al. 2020, "TinyBERT" (arXiv 1909.10351), equation 7, there on scores before the softmax; on
-    probabilities, Wang et al. 2020, "MiniLM" (arXiv 2002.10957), equation 5.
+    probabilities, Wang et al. 2020, "MiniLM" (arXiv 2002.10957), section 3.1.
     """
     if student.shape[1] != teacher.shape[1]:
         student, teacher = (_mean_over_heads(maps) for maps in (student, teacher))

@@ -34,6 +34,8 @@ def with_teacher(
 ) -> PreTrainedModel:
     """Let ``model`` learn from ``teacher`` whenever it computes a loss while training.
 
+    For encoders with a head that answers questions, or classifies texts or tokens.
+
     ``loss = (1 - weight) · task + weight · logits + hidden_states · hidden + attention · attention``, where
 
     - ``task`` is the model's own loss,

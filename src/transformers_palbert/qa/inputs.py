@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
@@ -114,6 +115,5 @@ def _is_list(value: Any) -> bool:
 
 def _is_stream(inputs: Any) -> bool:
     """Whether to read the inputs as needed, rather than to make a list of them first."""
-    from torch.utils.data import Dataset
-
-    return isinstance(inputs, (Iterator, Dataset))
+    torch_data = sys.modules.get("torch.utils.data")  # without torch, nobody has made a `Dataset` of it
+    return isinstance(inputs, Iterator) or (torch_data is not None and isinstance(inputs, torch_data.Dataset))

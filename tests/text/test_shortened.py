@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformers_palbert.reduction.passages import Cutting
-from transformers_palbert.reduction.shortened import Piece, join_passages
+from transformers_palbert.text.shortened import Piece, join_passages
 
 
 def test_neighbours_stay_joined_and_words_apart() -> None:

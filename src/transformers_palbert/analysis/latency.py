@@ -1,0 +1,190 @@
+"""How long models take to answer on this machine: runtimes, precisions, shapes and threads, all in turns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..hub.facts import versions
+from ..machine import processor_name
+from .latency_worker import Case, Shape, serve
+
+__all__ = ["PRECISIONS", "LatencyTable", "Timing", "measure_latencies"]
+
+PRECISIONS = {
+    "torch": ("float32", "bfloat16"),
+    "compiled": ("float32", "bfloat16"),
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
+"""Runtime -> the precisions that it computes in on a CPU."""
+
+WARM_UP = 2
+
+Watch = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one model takes for batches of one shape.
+
+    Attributes:
+        case: What ran.
+        batch_size: Windows of a batch.
+        length: Tokens of each.
+        p50: Median of the seconds of a batch.
+        p95: Seconds that 95 % of the batches took at most.
+        questions_per_second: Windows of a batch by its median; a short text is one window.
+        memory: The most bytes that the process of this case held, whatever the shape.
+    """
+
+    case: Case
+    batch_size: int
+    length: int
+    p50: float
+    p95: float
+    questions_per_second: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What was measured, and where.
+
+    Attributes:
+        machine: The processor's name.
+        cores: How many logical cores the system has.
+        versions: Versions by library.
+        rounds: How many batches of each shape every case ran.
+        timings: One for each case and shape.
+        failed: Case -> why it could not run.
+    """
+
+    machine: str
+    cores: int
+    versions: dict[str, str]
+    rounds: int
+    timings: list[Timing]
+    failed: dict[Case, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {name: value for name, value in vars(self).items() if name not in ("timings", "failed")}
+        timings = [{**asdict(row.case), **{k: v for k, v in vars(row).items() if k != "case"}} for row in self.timings]
+        failed = [{**asdict(case), "error": error} for case, error in self.failed.items()]
+        return {**values, "timings": timings, "failed": failed}
+
+
+def measure_latencies(
+    cases: Sequence[Case], shapes: Sequence[Shape], *, rounds: int = 20, watch: Watch = lambda items, _: items
+) -> LatencyTable:
+    """Let every case run batches of every shape, in turns, and time them.
+
+    Each case has a process of its own, so that memory and threads are its own, and waits while another one runs. In
+    each round every case runs one batch of each shape; what else the machine does hits all of them alike. The first
+    rounds warm up and do not count.
+
+    Args:
+        cases: What to measure.
+        shapes: Windows and tokens of the batches.
+        rounds: How many batches of each shape are timed.
+        watch: Wraps the rounds, for a progress bar.
+
+    Raises:
+        ConfigurationError: if there is nothing to measure, or nothing could be.
+    """
+    if not cases or not shapes or rounds < 1:
+        raise ConfigurationError(f"Nothing to measure: {len(cases)} cases, {len(shapes)} shapes, {rounds} rounds.")
+    failed: dict[Case, str] = {}
+    with ExitStack() as stack:
+        workers = {case: stack.enter_context(_Worker(case)) for case in cases}
+        seconds = _run(workers, shapes, rounds, watch, failed)
+        memory = {case: worker.ask(None) for case, worker in workers.items() if case not in failed}
+    if len(failed) == len(cases):
+        raise ConfigurationError(f"Nothing could be measured. The first error was: {next(iter(failed.values()))}")
+    timings = [
+        _timing(case, shape, seconds[case, shape], memory[case])
+        for case in cases
+        if case not in failed
+        for shape in shapes
+    ]
+    return LatencyTable(processor_name(), os.cpu_count() or 1, _versions(), rounds, timings, failed)
+
+
+def _versions() -> dict[str, str]:
+    found = dict(versions())
+    for name in ("onnxruntime", "openvino"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _run(
+    workers: dict[Case, _Worker], shapes: Sequence[Shape], rounds: int, watch: Watch, failed: dict[Case, str]
+) -> dict[tuple[Case, Shape], list[float]]:
+    """Seconds of every batch; cases that fail are noted in ``failed`` and leave."""
+    failed.update({case: error for case, worker in workers.items() if isinstance(error := worker.receive(), str)})
+    seconds: dict[tuple[Case, Shape], list[float]] = {}
+    order = list(workers)
+    for number in watch(range(WARM_UP + rounds), "rounds"):
+        for shape in shapes:
+            turn = number % len(order)
+            for case in order[turn:] + order[:turn]:
+                if case in failed:
+                    continue
+                found = workers[case].ask(shape)
+                if isinstance(found, str):
+                    failed[case] = found
+                elif number >= WARM_UP:
+                    seconds.setdefault((case, shape), []).append(found)
+    return seconds
+
+
+class _Worker:
+    """The process of a case."""
+
+    def __init__(self, case: Case) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would share what torch has started
+        self._connection: Connection
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, case), daemon=True)
+        self._theirs = theirs
+
+    def __enter__(self) -> _Worker:
+        self._process.start()
+        self._theirs.close()  # else the end of the process would not be seen
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.terminate()
+
+    def ask(self, question: Shape | None) -> Any:
+        """Send a shape, and return what comes back; text where the process failed."""
+        try:
+            self._connection.send(question)
+        except OSError:
+            return "the process has ended"
+        return self.receive()
+
+    def receive(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            return "the process has ended; it may have had too little memory"
+
+
+def _timing(case: Case, shape: Shape, seconds: list[float], memory: int) -> Timing:
+    p50, p95 = (float(value) for value in np.percentile(seconds, [50, 95]))
+    return Timing(case, *shape, p50=p50, p95=p95, questions_per_second=shape[0] / p50, memory=memory)

@@ -1,0 +1,169 @@
+"""``palbert latency``: how fast models answer on this machine, in every runtime."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigurationError, require
+from .models import load_model, watch
+from .output import JsonOption, format_bytes, make_table, show, write_json
+
+if TYPE_CHECKING:
+    from ..analysis.latency import LatencyTable, Timing
+    from ..analysis.latency_worker import Case
+
+__all__ = ["latency"]
+
+
+class Runtime(StrEnum):
+    """What can run a model."""
+
+    TORCH = "torch"
+    COMPILED = "compiled"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """In what it can compute."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
+def latency(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Folders of question-answering checkpoints, or their names on the Hub; exported ones too."),
+    ],
+    runtimes: Annotated[
+        list[Runtime] | None,
+        typer.Option("--runtime", "-r", help="What runs them; give it several times. All of them."),
+    ] = None,
+    precisions: Annotated[
+        list[Precision] | None,
+        typer.Option("--precision", "-p", help="In what they compute, as far as the runtime can; likewise."),
+    ] = None,
+    batch_sizes: Annotated[list[int] | None, typer.Option("--batch-size", "-b", min=1, help="Likewise; 1.")] = None,
+    lengths: Annotated[list[int] | None, typer.Option("--length", "-l", min=8, help="Tokens; likewise; 384.")] = None,
+    threads: Annotated[list[int] | None, typer.Option("--threads", "-t", min=1, help="Likewise; 1.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many batches of each shape are timed.")] = 20,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", dir_okay=False, help="Draw the medians into this PNG or SVG file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how long models take to answer on this machine's processor.
+
+    Each model runs in PyTorch, compiled PyTorch, ONNX Runtime and OpenVINO, in float32, bfloat16 and int8, as far as
+    these can; it is exported for that into a temporary folder. Every combination has a process of its own, and all take
+    turns, batch by batch. Memory is the most that its process held, libraries included. Texts are not tokenized, and
+    how good the answers are is not looked at: palbert export and palbert compare do that.
+
+    Example: palbert latency ./my-model ./shrunk --runtime torch --runtime openvino --length 128 --length 384
+    """
+    from ..analysis.latency import measure_latencies
+
+    if plot is not None:
+        require("matplotlib", "plot")  # said now, not after the work
+    shapes = [(batch, length) for batch in batch_sizes or [1] for length in lengths or [384]]
+    with TemporaryDirectory(prefix="palbert-latency-") as place:
+        with redirect_stdout(sys.stderr):
+            cases = _cases(models, runtimes or [], precisions or [], threads or [1], Path(place))
+        result = measure_latencies(cases, shapes, rounds=rounds, watch=watch)
+    if plot is not None:
+        _draw(result, plot)
+    if json:
+        write_json(result.to_dict())
+    else:
+        show(*_tables(result))
+
+
+def _cases(
+    models: list[str], runtimes: list[Runtime], precisions: list[Precision], threads: list[int], place: Path
+) -> list[Case]:
+    """What to measure; models are exported where a runtime needs that."""
+    from ..analysis.latency import PRECISIONS
+    from ..analysis.latency_worker import Case
+
+    chosen = [
+        (runtime, precision)
+        for runtime in runtimes or PRECISIONS
+        for precision in PRECISIONS[runtime]
+        if not precisions or precision in precisions
+    ]
+    cases = []
+    for number, model in enumerate(models):
+        for runtime, precision in _possible(model, chosen):
+            folder = _folder(model, runtime, precision, place / str(number))
+            cases += [Case(model, folder, runtime, precision, count) for count in threads]
+    if not cases:
+        raise ConfigurationError("No runtime that is asked for computes in a precision that is asked for.")
+    return cases
+
+
+def _possible(model: str, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of what is chosen, that which a model can do: an exported one runs as it was exported."""
+    from ..runtime.description import DESCRIPTION_FILE, read_description
+
+    if not (Path(model) / DESCRIPTION_FILE).is_file():
+        return chosen
+    said = read_description(Path(model))
+    own = [(said.format, said.precision)]
+    if own == [("openvino", "float32")]:
+        own.append(("openvino", "bfloat16"))
+    return [kind for kind in own if kind in chosen]
+
+
+def _folder(model: str, runtime: str, precision: str, place: Path) -> str:
+    """The folder to load, where the model is exported to if it has to be."""
+    from ..export.exporting import export_model
+    from ..runtime.description import DESCRIPTION_FILE
+
+    if runtime in ("torch", "compiled") or (Path(model) / DESCRIPTION_FILE).is_file():
+        return model
+    folder = place / f"{runtime}-{'int8' if precision == 'int8' else 'float32'}"
+    if not folder.exists():
+        export_model(*load_model(model), folder, format=runtime, int8=precision == "int8")
+    return str(folder)
+
+
+def _tables(result: LatencyTable) -> list[Any]:
+    head = ["model", "runtime", "precision", "threads", "batch", "tokens", "p50", "p95", "questions/s", "memory"]
+    parts: list[Any] = [make_table(head, [_row(timing) for timing in result.timings]), "", _conditions(result)]
+    return parts + [f"{case.model}, {case.runtime}, {case.precision}: {error}" for case, error in result.failed.items()]
+
+
+def _row(timing: Timing) -> tuple[str, ...]:
+    case = timing.case
+    counts = str(case.threads), str(timing.batch_size), str(timing.length)
+    times = f"{1000 * timing.p50:.1f} ms", f"{1000 * timing.p95:.1f} ms", f"{timing.questions_per_second:.1f}"
+    return Path(case.model).name, case.runtime, case.precision, *counts, *times, format_bytes(timing.memory)
+
+
+def _conditions(result: LatencyTable) -> str:
+    libraries = ", ".join(
+        f"{name} {version}" for name, version in result.versions.items() if name in ("python", "torch")
+    )
+    return f"{result.machine}, {result.cores} logical cores; {result.rounds} rounds in turns; {libraries}"
+
+
+def _draw(result: LatencyTable, file: Path) -> None:
+    """One bar for each line of the table: its median."""
+    figures = require("matplotlib.figure", "plot")
+    names = [" ".join(_row(timing)[:6]) for timing in result.timings]
+    figure = figures.Figure(figsize=(9, 1 + 0.35 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(names, [1000 * timing.p50 for timing in result.timings])
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds for a batch, median")
+    axes.set_title(f"{result.machine}, {result.cores} logical cores", fontsize="medium")
+    figure.savefig(file)

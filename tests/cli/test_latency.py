@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from transformers_palbert.analysis.latency import LatencyTable, Timing
+
+
+@pytest.fixture
+def measured(monkeypatch) -> list[SimpleNamespace]:
+    """Calls of the measurement, which takes no time here."""
+    calls = []
+
+    def measure(cases, shapes, **options):
+        calls.append(SimpleNamespace(cases=cases, shapes=shapes, **options))
+        rows = [Timing(case, *shape, 0.01, 0.02, shape[0] / 0.01, 10**8) for case in cases[1:] for shape in shapes]
+        return LatencyTable("a processor", 2, {"python": "3.11", "torch": "2.13"}, 5, rows, {cases[0]: "no compiler"})
+
+    monkeypatch.setattr("transformers_palbert.analysis.latency.measure_latencies", measure)
+    return calls
+
+
+TORCH = ("--runtime", "torch", "--runtime", "compiled")
+
+
+def test_every_combination_is_measured(palbert, saved_model, measured) -> None:
+    options = ("-b", 1, "-b", 8, "-l", 16, "-l", 32, "-t", 1, "-t", 2, "--rounds", 5, "--json")
+    result = palbert("latency", saved_model, *TORCH, *options)
+    assert result.exit_code == 0, result.output
+    (call,) = measured
+    assert call.shapes == [(1, 16), (1, 32), (8, 16), (8, 32)]
+    assert call.rounds == 5
+    assert {(case.runtime, case.precision, case.threads) for case in call.cases} == {
+        (runtime, precision, threads)
+        for runtime in ("torch", "compiled")
+        for precision in ("float32", "bfloat16")
+        for threads in (1, 2)
+    }
+    said = json.loads(result.stdout)
+    assert len(said["timings"]) == (len(call.cases) - 1) * 4
+    assert said["failed"][0]["error"] == "no compiler"
+
+
+def test_the_table_names_the_machine_and_what_failed(palbert, saved_model, measured, terminal) -> None:
+    terminal(200)
+    shown = palbert("latency", saved_model, *TORCH, "-p", "float32").stdout
+    assert len(measured[0].cases) == 2
+    assert "10.0 ms" in shown
+    assert "a processor, 2 logical cores; 5 rounds in turns; python 3.11, torch 2.13" in shown
+    assert "torch, float32: no compiler" in shown
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_plot_is_drawn(palbert, saved_model, tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    result = palbert("latency", saved_model, *TORCH, "--plot", tmp_path / "medians.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "medians.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_precision_that_no_runtime_has(palbert, saved_model, measured) -> None:
+    result = palbert("latency", saved_model, "--runtime", "torch", "-p", "int8")
+    assert result.exit_code == 1
+    assert "No runtime that is asked for" in result.stderr
+    assert measured == []
