@@ -23,7 +23,7 @@ LEVELS = [
     {"storage"},
     {"baselines", "qa", "sizes"},
     {"runtime", "speed"},
-    {"hub", "pretraining", "pruning"},
+    {"hub", "pretraining", "pruning", "reduction"},
     {"compaction", "export"},
     {"training"},
     {"experiments", "pipelines"},

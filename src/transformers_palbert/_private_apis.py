@@ -39,7 +39,12 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     PrivateApi(
         library="datasets",
         name="datasets.arrow_dataset:_fingerprint",
-        used_in=("qa/datasets.py", "qa/features.py", "training/distillation/cached_logits.py"),
+        used_in=(
+            "qa/datasets.py",
+            "qa/features.py",
+            "reduction/shortened_datasets.py",
+            "training/distillation/cached_logits.py",
+        ),
         what_for=(
             "The keys of the cached records and windows depend on the data that they were made from. A data set"
             " publishes no other key that follows its transformations."

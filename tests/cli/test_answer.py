@@ -161,3 +161,45 @@ def with_settings(model):
     settings = {"max_seq_length": 40, "doc_stride": 8, "max_question_length": 10}
     (model / "config.json").write_text(json.dumps({**config, "question_answering": settings}))
     return model
+
+
+BOOK = "\n".join(f"第{number}章,写的是清代。" for number in range(300)) + CONTEXT
+
+
+def test_a_long_text_is_read_in_part_and_answers_keep_their_places(palbert, saved_model, tmp_path):
+    other = reseeded(saved_model, tmp_path / "other")
+    for models in ([saved_model], [saved_model, other]):
+        result = palbert(
+            "answer",
+            *models,
+            "-q",
+            QUESTION,
+            "-c",
+            BOOK,
+            "-k",
+            5,
+            "--reduce",
+            "bm25",
+            "--reduce-max-tokens",
+            60,
+            "--json",
+        )
+        assert result.exit_code == 0, result.output
+        answers = json.loads(result.stdout)
+        assert len(answers) == 5
+        for answer in answers:
+            assert BOOK[answer["start"] : answer["end"]] == answer["answer"]
+        assert any(answer["start"] >= len(BOOK) - len(CONTEXT) for answer in answers)
+
+
+def test_reading_a_part_needs_scorers_and_their_models(palbert, saved_model):
+    asked = ("answer", saved_model, "-q", QUESTION, "-c", CONTEXT)
+    for options, status, message in (
+        (("--reduce-max-tokens", 9), 2, "no effect without --reduce"),
+        (("--ig-model", "x"), 2, "no effect without --reduce"),
+        (("--reduce", "tfidf"), 1, "no scorer tfidf"),
+        (("--reduce", "sbert"), 1, "needs a model"),
+    ):
+        result = palbert(*asked, *options)
+        assert result.exit_code == status, result.output
+        assert message in " ".join(result.stderr.split())

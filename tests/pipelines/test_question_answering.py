@@ -30,6 +30,7 @@ from tests.references.small_tokenizers import byte_level, distilbert, wordpiece
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError, TokenizerError
 from transformers_palbert.pipelines import question_answering
 from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
+from transformers_palbert.qa import asking
 
 ENGLISH = "My name is Wolfgang and I live in Berlin, where unbelievables live. "
 CHINESE = "我叫王芳，住在北京。二〇一八年出生于上海。"
@@ -406,3 +407,57 @@ def test_an_albert_tokenizer_that_knows_nothing_is_refused(tmp_path: Path) -> No
         pipeline("question-answering", model=str(tmp_path))
     mended = transformers_palbert.load_albert_tokenizer(tmp_path)
     assert pipeline("question-answering", model=str(tmp_path), tokenizer=mended)(question="who?", context=ENGLISH)
+
+
+class TestReduce:
+    """Long contexts of which the passages alone are read that matter."""
+
+    BOOK = " ".join(f"Chapter {number} is long and says nothing." for number in range(200)) + "\n\n" + CHINESE + ENGLISH
+
+    def test_answers_are_slices_of_the_whole_context(self) -> None:
+        model, tokenizer, _ = albert()
+        pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer, **WINDOW)
+        for question in ("where does Wolfgang live?", "谁住在北京？"):
+            answers = pipe(question, self.BOOK, reduce={"max_tokens": 60}, top_k=5)
+            assert len(answers) == 5
+            for answer in answers:
+                assert self.BOOK[answer["start"] : answer["end"]] == answer["answer"]
+            assert any(answer["start"] > self.BOOK.index(CHINESE) - 1 for answer in answers)
+
+    def test_only_what_is_kept_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, tokenizer, _ = albert()
+        pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer, reduce="bm25", **WINDOW)
+        seen: list[str] = []
+        encode = asking.encode_windows
+
+        def watched(tokenizer: Any, questions: Any, contexts: Any, **options: Any) -> Any:
+            seen.extend(contexts)
+            return encode(tokenizer, questions, contexts, **options)
+
+        monkeypatch.setattr(asking, "encode_windows", watched)
+        pipe(QUESTION, self.BOOK)
+        pipe(QUESTION, self.BOOK, reduce={"share": 1.0})
+        assert "Wolfgang" in seen[0]
+        assert len(seen[0]) < len(self.BOOK) / 2
+        assert seen[1] == self.BOOK
+
+    def test_no_answer_joins_what_was_apart(self) -> None:
+        model, tokenizer, _ = albert()
+        pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer, **WINDOW)
+        context = "Berlin who. " + "A b c. " * 20 + "Berlin where."
+        answers = pipe("berlin?", context, reduce={"max_tokens": 8}, top_k=500)
+        assert len(answers) > 1
+        for answer in answers:
+            assert context[answer["start"] : answer["end"]] == answer["answer"]
+            assert len(answer["answer"]) <= len("Berlin where.")
+
+    def test_reading_everything_gives_the_same_answers(self) -> None:
+        model, tokenizer, _ = albert()
+        pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer, top_k=3, **WINDOW)
+        assert pipe(EXAMPLES, reduce={"threshold": 0.0}) == pipe(EXAMPLES)
+
+    def test_what_cannot_be(self) -> None:
+        model, tokenizer, _ = albert()
+        pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer)
+        with pytest.raises(ConfigurationError, match="no scorer tfidf"):
+            pipe(QUESTION, ENGLISH, reduce="tfidf")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from transformers_palbert.errors import DatasetFormatError
-from transformers_palbert.pretraining.corpus import read_contexts, read_documents, sentence_starts
+from transformers_palbert.pretraining.corpus import read_contexts, read_documents
 
 TEXT = "\ufeff第一段。\n 第二段。 \n\n\n\r\nSecond document.\r\n \nThird\n"
 DOCUMENTS = [["第一段。", "第二段。"], ["Second document."], ["Third"]]
@@ -53,27 +53,3 @@ def test_contexts_come_once_and_without_questions_and_answers() -> None:
     ]
     Path("train.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     assert list(read_contexts(Path("train.jsonl"))) == [["甲来了。", "乙走了。"], ["甲在。"]]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        ("他来了。她走了！真的吗？是的", ["他来了。", "她走了！", "真的吗？", "是的"]),
-        ("他说：“好。”然后走了。", ["他说：“好。”", "然后走了。"]),
-        ("（见图。）下一句", ["（见图。）", "下一句"]),
-        ("等等……然后", ["等等……", "然后"]),
-        ("真的吗?我不信!!他说", ["真的吗?", "我不信!!", "他说"]),
-        ("It works. It does! Does it? Yes", ["It works. ", "It does! ", "Does it? ", "Yes"]),
-        ('She said "Never." Then left.', ['She said "Never." ', "Then left."]),
-        ("Mr. Smith paid 3.14 dollars at example.com, e.g. today", None),
-        ("J. R. Smith vs. Dr. No. 5 (Fig. 3), et al. Later", None),
-        ("Version 2.0 of U.S. law", None),
-        ("中文。 English follows. 又是中文", ["中文。 ", "English follows. ", "又是中文"]),
-        ("没有标点", None),
-        ("。", None),
-        ("", None),
-    ],
-)
-def test_sentences(text: str, sentences: list[str] | None) -> None:
-    starts = sentence_starts(text)
-    assert [text[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)] == (sentences or [text])

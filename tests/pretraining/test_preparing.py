@@ -16,9 +16,9 @@ from transformers import BertTokenizer
 from tests.pretraining.helpers import documents, tokenizer, write
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError, MissingExtraError
 from transformers_palbert.pretraining import preparing
-from transformers_palbert.pretraining.corpus import sentence_starts
 from transformers_palbert.pretraining.preparing import corpus_key, prepare_corpus
 from transformers_palbert.pretraining.tokens import ARRAYS, TokenCorpus, tokenizer_fingerprint
+from transformers_palbert.text.sentences import sentence_starts
 
 TOKENIZER = tokenizer()
 

@@ -20,6 +20,7 @@ from .latency import latency
 from .output import fail, warn
 from .pass_on import PASS_ON
 from .pretrain import pretrain
+from .reduce import reduce
 from .report import report
 from .reproduce import reproduce
 from .shrink import shrink
@@ -86,6 +87,10 @@ Make a checkpoint small on disk, and plain again:
   palbert decompress ./small ./plain
 
 \b
+Shorten the contexts of a data set to what matters for their questions:
+  palbert reduce train.json shorter --max-tokens 256,128 --keep-answer
+
+\b
 Write a model that answers without torch, in int8 if asked to:
   palbert export ./my-model ./exported --format onnx --int8 --data dev.json
 
@@ -117,6 +122,7 @@ app.command()(export)
 app.command()(inspect)
 app.command()(latency)
 app.command(context_settings=PASS_ON)(pretrain)
+app.command()(reduce)
 app.command()(report)
 app.command(context_settings=PASS_ON)(reproduce)
 app.command()(shrink)

@@ -27,8 +27,10 @@ from ..qa.answering import padded_batch, prepare_model, span_logits
 from ..qa.asking import Block, answer_block, checked_settings, cut_block, require_known
 from ..qa.batches import BATCHES_AHEAD, window_batches
 from ..qa.features import IntArray
-from ..qa.inputs import Example, as_examples, blocks, parse_inputs
+from ..qa.inputs import Example, as_examples, blocks, checked_example, parse_inputs
 from ..qa.window_decoding import require_positive
+from ..reduction.reducer import Reducer
+from ..reduction.settings import as_reducer
 
 __all__ = ["QuestionAnsweringPipeline"]
 
@@ -111,6 +113,12 @@ class QuestionAnsweringPipeline(Pipeline):
                 ``"auto"``, which extends no end of an answer to a word with letters of a script without spaces, such
                 as Chinese: what a SentencePiece tokenizer calls a word there may be a whole clause. Words of other
                 letters, and numbers, are extended to in any context. True extends in all scripts.
+            reduce (str | Mapping | Reducer): Read of a long context the passages alone that matter for the question:
+                names of scorers, as in ``"bm25"``, a mapping with further settings, or a
+                :class:`~transformers_palbert.reduction.reducer.Reducer`; see
+                :func:`~transformers_palbert.reduction.settings.as_reducer`. ``start`` and ``end`` are those of the
+                whole context, of which an answer is an exact slice: no answer joins passages that were apart. By
+                default all is read.
             padding (bool | str): ``"max_length"`` pads every window to ``max_seq_len``, for models that want one
                 shape; all else pads to the longest window of a batch.
 
@@ -122,9 +130,10 @@ class QuestionAnsweringPipeline(Pipeline):
         Raises:
             ConfigurationError: if arguments cannot be understood, or a question or context is empty.
             DatasetFormatError: if a question or context holds half of a surrogate pair.
+            MissingExtraError: if what ``reduce`` needs is not installed.
         """
         inputs: Any = parse_inputs(args, kwargs)
-        require_known(kwargs)
+        require_known({name: value for name, value in kwargs.items() if name != "reduce"})
         if isinstance(inputs, list):
             if not inputs:
                 return []
@@ -144,9 +153,13 @@ class QuestionAnsweringPipeline(Pipeline):
         examples = as_examples(question, context)
         return examples[0] if isinstance(question, str) else examples
 
-    def _sanitize_parameters(self, topk: int | None = None, **kwargs: Any) -> tuple[dict[str, Any], ...]:
+    def _sanitize_parameters(
+        self, topk: int | None = None, reduce: Any = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], ...]:
         """Check the settings and tell apart those of :meth:`preprocess` and :meth:`postprocess`."""
         cutting, decoding = checked_settings({"topk": topk, **kwargs})
+        if reduce is not None:
+            cutting["reduce"] = as_reducer(reduce, self.tokenizer)
         return cutting, {}, decoding
 
     def run_single(self, inputs: Example, preprocess_params: Any, forward_params: Any, postprocess_params: Any) -> Any:
@@ -171,9 +184,13 @@ class QuestionAnsweringPipeline(Pipeline):
             yield from self.postprocess((block, logits), **postprocess_params)
 
     def preprocess(  # type: ignore[override]
-        self, examples: Sequence[Example], **settings: Any
+        self, examples: Sequence[Example], reduce: Reducer | None = None, **settings: Any
     ) -> Block:
         """Tokenize a block of examples in one call."""
+        if reduce is not None:
+            examples = [checked_example(example) for example in examples]
+            questions, contexts = ([example[name] for example in examples] for name in ("question", "context"))
+            settings["texts"] = reduce.shorten(questions, contexts)
         return cut_block(self.tokenizer, examples, **settings)
 
     def _logits(self, block: Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:

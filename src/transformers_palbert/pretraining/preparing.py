@@ -22,7 +22,8 @@ from tokenizers import Encoding, Tokenizer
 
 from ..errors import ConfigurationError, DatasetFormatError, require
 from ..text.segmentation import JiebaSegmenter
-from .corpus import read_contexts, read_documents, sentence_starts
+from ..text.sentences import sentence_starts
+from .corpus import read_contexts, read_documents
 from .tokens import ARRAYS, FACTS, FORMAT, TokenCorpus, tokenizer_fingerprint
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..text.shortened import Shortened, whole_text
 from .evaluation_decoding import FloatArray
 from .features import IntArray, Windows, encode_windows
 from .inputs import Example, checked_example
@@ -40,12 +41,12 @@ class Block:
     """Consecutive examples and their windows.
 
     Attributes:
-        examples: Mappings with ``question`` and ``context``.
+        texts: What is read of the context of each.
         windows: Their windows, in the order of the examples.
         length: Tokens that every window is padded to; 0 for the longest window of a batch.
     """
 
-    examples: list[Example]
+    texts: Sequence[Shortened]
     windows: Windows
     length: int
 
@@ -93,6 +94,7 @@ def cut_block(
     tokenizer: Any,
     examples: Sequence[Example],
     *,
+    texts: Sequence[Shortened] | None = None,
     padding: bool | str = False,
     doc_stride: int | None = None,
     max_question_len: int = 64,
@@ -103,6 +105,7 @@ def cut_block(
     Args:
         tokenizer: A fast tokenizer.
         examples: Mappings with ``question`` and ``context``.
+        texts: What is read of each context; by default all of it.
         padding: ``"max_length"`` for windows that are all padded to ``max_seq_len``.
         doc_stride: Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``.
         max_question_len: Longer questions lose their last tokens.
@@ -119,15 +122,17 @@ def cut_block(
         # By default it is the question that gives way, rather than the call that fails.
         room = length - tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
         max_question_len = max(min(max_question_len, room), 1)
+    if texts is None:
+        texts = [whole_text(example["context"]) for example in examples]
     windows = encode_windows(
         tokenizer,
         [example["question"] for example in examples],
-        [example["context"] for example in examples],
+        [text.text for text in texts],
         max_seq_length=length,
         doc_stride=doc_stride,
         max_question_length=max_question_len,
     )
-    return Block(examples, windows, length if padding == "max_length" else 0)
+    return Block(texts, windows, length if padding == "max_length" else 0)
 
 
 def answer_block(
@@ -153,17 +158,19 @@ def answer_block(
         align_to_words: Whether answers are extended to whole words; ``"auto"`` not in scripts without spaces.
 
     Returns:
-        For each example a dictionary with ``score``, ``start``, ``end`` and ``answer``, or a list of them.
+        For each example a dictionary with ``score``, ``start``, ``end`` and ``answer``, or a list of them. The places
+        are those in the whole context; of a context that was read in part, no answer joins what was apart in it.
     """
-    # Aligned to words, some candidates become the same answer: start with more of them.
-    candidates = top_k * 2 + 10 if align_to_words else top_k
+    # Aligned to words, some candidates become the same answer; and some may join what was apart in the context.
+    shortened = any(len(text.pieces) > 1 for text in block.texts)
+    candidates = top_k * 2 + 10 if align_to_words or shortened else top_k
     decoded = _decoded(block.windows, logits, candidates, max_answer_len)
-    bounds = np.searchsorted(block.windows.example, np.arange(len(block.examples) + 1)).tolist()
+    bounds = np.searchsorted(block.windows.example, np.arange(len(block.texts) + 1)).tolist()
     context_id = 1 if tokenizer.padding_side == "right" else 0
     results = []
-    for example, start, stop in zip(block.examples, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
+    for text, start, stop in zip(block.texts, bounds, bounds[1:]):  # noqa: B905  (bounds has one more)
         which = range(start, stop)
-        answers = _answers(block.windows, decoded, which, example["context"], context_id, align_to_words)
+        answers = _answers(block.windows, decoded, which, text, context_id, align_to_words)
         if handle_impossible_answer or not answers:
             score = float(decoded.null[start:stop].min()) if handle_impossible_answer else 0.0
             answers.append({"score": score, "start": 0, "end": 0, "answer": ""})
@@ -176,11 +183,14 @@ def _answers(
     windows: Windows,
     decoded: DecodedWindows,
     which: range,
-    context: str,
+    read: Shortened,
     context_id: int,
     align_to_words: bool | str,
 ) -> list[dict[str, Any]]:
-    """Candidate answers from the windows of one example; those with the same text become one."""
+    """Candidate answers from the windows of one example, at their places in its context.
+
+    Those with the same text become one; those that join what was apart in the context are none.
+    """
     answers: dict[str, dict[str, Any]] = {}
     for window in which:
         columns = decoded.start[window], decoded.end[window], decoded.probability[window]
@@ -188,9 +198,12 @@ def _answers(
             if first < 0:  # no more spans in this window
                 break
             span = windows.encodings[window], first, last, context_id
-            start, end = _characters(*span, context, align_to_words)
-            text = context[start:end]
-            known = answers.setdefault(text.lower(), {"score": 0.0, "start": start, "end": end, "answer": text})
+            start, end = _characters(*span, read.text, align_to_words)
+            if (place := read.to_original(start, end)) is None:
+                continue
+            text = read.text[start:end]
+            found = {"score": 0.0, "start": place[0], "end": place[1], "answer": text}
+            known = answers.setdefault(text.lower(), found)
             known["score"] += score
     return list(answers.values())
 

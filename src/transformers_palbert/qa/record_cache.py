@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from ..json_text import parse_json
 
-__all__ = ["cached_file", "dataset_in_memory", "load_cached", "write_cached"]
+__all__ = ["cached_file", "dataset_in_memory", "load_cached", "whole_file", "write_cached"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ def write_cached(
         OSError: if the disk is full, or the folder cannot be written.
     """
     rows = 0
-    with _whole(file) as temporary:
+    with whole_file(file) as temporary:
         with pa.OSFile(temporary, "wb") as sink, pa.ipc.new_stream(sink, features.arrow_schema) as writer:
             for batch in _batches(features, records):
                 writer.write_batch(batch)
                 rows += batch.num_rows
-        with _whole(_report_file(file)) as report_file:
+        with whole_file(_report_file(file)) as report_file:
             content = json.dumps({"rows": rows, "report": report()}, ensure_ascii=False)
             Path(report_file).write_text(content, encoding="utf-8")
     return datasets.Dataset.from_file(str(file))
@@ -90,7 +90,7 @@ def _report_file(file: Path) -> Path:
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[str]:
+def whole_file(file: Path) -> Iterator[str]:
     """Name of a temporary file that takes the place of ``file`` once all is well, and is deleted otherwise."""
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
     os.close(handle)

@@ -1,1 +1,1 @@
-"""Text into words: what reads characters and knows no model."""
+"""Text into words and sentences, and shorter texts: what reads characters and knows no model."""

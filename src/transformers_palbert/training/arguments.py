@@ -18,6 +18,7 @@ from ..storage.config import StorageConfig
 from .distillation.layer_maps import parse_layer_map
 from .old_options import refuse_old_options
 from .recipe_files import find_recipe
+from .reduction_arguments import ReductionArguments
 
 __all__ = ["DataArguments", "DistillationArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
 
@@ -92,8 +93,8 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    """Which data is read, and how it is cut into windows and scored."""
+class DataArguments(ReductionArguments):
+    """Which data is read, and how it is shortened, cut into windows and scored."""
 
     dataset_name: str | None = _option(None, "Hub id of the data set, such as hfl/cmrc2018 or rajpurkar/squad_v2.")
     dataset_config_name: str | None = _option(None, "Configuration of the data set on the Hub.")

@@ -14,6 +14,10 @@ Local files, from scratch:
     palbert train --tokenizer_name vocab.txt --config_overrides hidden_size=256,num_hidden_layers=6 \
         --train_file train.json --validation_file dev.json --do_train --do_eval --output_dir outputs/scratch
 
+Contexts shortened to the sentences that matter for their questions, the shortest first:
+
+    palbert train paper_cmrc2018.yaml --reduce bm25 --reduce_curriculum 64,128,256
+
 Several processes:
 
     accelerate launch --num_processes 2 -m transformers_palbert train paper_cmrc2018.yaml
@@ -168,7 +172,11 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --do_predict.")
     if arguments.pruning.export_stock:
         require_stock(model.config)
-    questions = {part: load_questions(data, part) for part in _parts(args)}
+    if data.curriculum_stages:
+        _learn_in_order(args)
+    counting = None if arguments.baseline.model_type else tokenizer  # a word-level reader counts words anyway
+    with args.main_process_first(desc="reading questions"):
+        questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
     require_threshold_options(data, args, questions.get("validation"))
     features = {
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
@@ -203,6 +211,16 @@ def _load_reader(arguments: QuestionAnsweringArguments) -> tuple[PreTrainedModel
     config = load_config(options)
     tokenizer = load_tokenizer(options, config)
     return load_model(options, config, tokenizer), tokenizer
+
+
+def _learn_in_order(args: TrainingArguments) -> None:
+    """Let the Trainer keep the order of a curriculum, which its random sampler would mix up."""
+    if args.train_sampling_strategy not in ("random", "sequential"):
+        raise ConfigurationError(
+            f"--reduce_curriculum sets the order of the questions, so --train_sampling_strategy"
+            f" {args.train_sampling_strategy} cannot be used with it."
+        )
+    args.train_sampling_strategy = "sequential"
 
 
 def _parts(args: TrainingArguments) -> list[str]:

@@ -41,6 +41,7 @@ from .arguments import DataArguments, ModelArguments
 from .baseline_arguments import BaselineArguments
 from .config_overrides import override_fields, parse_fields
 from .lookup_initialization import initialize_for_lookup
+from .reduction_arguments import shorten_questions
 
 __all__ = [
     "answering_settings",
@@ -149,14 +150,16 @@ def load_baseline(
 # --- the data ---------------------------------------------------------------------------------------------------------
 
 
-def load_questions(data: DataArguments, part: str) -> Dataset:
-    """The questions of a part (train, validation or test), read and prepared.
+def load_questions(
+    data: DataArguments, part: str, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 42
+) -> Dataset:
+    """The questions of a part (train, validation or test), read and prepared as :func:`prepare_questions` does.
 
     Raises:
         ConfigurationError: if the arguments name no source for this part.
         DatasetFormatError: if its file cannot be read.
     """
-    return prepare_questions(_read_questions(data, part), data, part)
+    return prepare_questions(_read_questions(data, part), data, part, tokenizer, seed)
 
 
 def _read_questions(data: DataArguments, part: str) -> Dataset:
@@ -171,16 +174,32 @@ def _read_questions(data: DataArguments, part: str) -> Dataset:
     return load_qa_dataset(data.dataset_name, split=part, training=training, **hub)
 
 
-def prepare_questions(questions: Dataset, data: DataArguments, part: str) -> Dataset:
+def prepare_questions(
+    questions: Dataset,
+    data: DataArguments,
+    part: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    seed: int = 42,
+) -> Dataset:
     """What is made of the questions of a part before they are cut into windows: a data set in, a data set out.
 
-    Training questions may be replaced by cloze questions about the same contexts; then the part's limit is applied.
+    Training questions may be replaced by cloze questions about the same contexts; then the part's limit is applied;
+    then contexts may be shortened.
+
+    Args:
+        questions: The questions as they were read.
+        data: What is to be made of them.
+        part: train, validation or test.
+        tokenizer: Counts the tokens that contexts are shortened to; without one they are words.
+        seed: Seed of the order of questions in a curriculum.
     """
     if part == "train" and data.cloze_questions is not None:
         questions = make_cloze_questions(questions["context"], data.cloze_questions)
     limits = {"train": data.max_train_samples, "validation": data.max_eval_samples, "test": data.max_predict_samples}
     limit = limits[part]
-    return questions if limit is None else questions.select(range(min(limit, len(questions))))
+    if limit is not None:
+        questions = questions.select(range(min(limit, len(questions))))
+    return shorten_questions(questions, data, part, tokenizer, seed)
 
 
 def make_features(

@@ -1,0 +1,170 @@
+"""A context cut into passages: sentences, or blocks of so many tokens. No character is lost, and none is in two."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigurationError
+from ..text.sentences import sentence_starts
+
+__all__ = ["Cutting", "Passages", "TokenStarts", "describe_tokens", "token_starts", "tokenizer_starts", "word_starts"]
+
+IntArray = npt.NDArray[np.int64]
+TokenStarts = Callable[[str], IntArray]
+"""The character that each token of a text begins at, ascending."""
+
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese and Japanese
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+_BLANK_LINE = re.compile(r"\n\s*\n\s*")
+
+
+def word_starts(text: str) -> IntArray:
+    """Where the words of a text begin: runs of letters and digits, Chinese characters, and every sign.
+
+    Without any model, this is close to what BERT's tokenizers make of Chinese; an English word may be several tokens.
+    """
+    return np.fromiter((match.start() for match in _WORD.finditer(text)), dtype=np.int64)
+
+
+def tokenizer_starts(tokenizer: Any) -> TokenStarts:
+    """Count in the tokens of a model's (fast) tokenizer, without special tokens.
+
+    The tokenizer is copied: a call changes the truncation that its other users rely on.
+
+    Raises:
+        ConfigurationError: if it is not a fast tokenizer.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ConfigurationError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer, and only those know the characters behind a token."
+        )
+    own = copy.deepcopy(tokenizer)
+
+    def starts(text: str) -> IntArray:
+        encoded = own(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return np.array([start for start, _ in encoded["offset_mapping"]], dtype=np.int64)
+
+    return starts
+
+
+def token_starts(tokenizer: Any | None) -> TokenStarts:
+    """How tokens are counted: by a tokenizer, or by words without one."""
+    return word_starts if tokenizer is None else tokenizer_starts(tokenizer)
+
+
+def describe_tokens(tokenizer: Any | None) -> str:
+    """What tells one way of counting tokens from another: a digest of the tokenizer, or ``"words"`` without one.
+
+    The truncation and padding that a call leaves behind in a tokenizer are not part of it.
+    """
+    if tokenizer is None:
+        return "words"
+    backend = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
+    return hashlib.sha256(json.dumps(backend, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Passages:
+    """A question and the passages of its context.
+
+    Attributes:
+        question: The question.
+        context: The whole context.
+        spans: Characters ``[start, end)`` of every passage: the first starts at 0, each other where the one before it
+            ends, the last at the end of the context. White space behind a passage belongs to it.
+        tokens: How many tokens every passage has.
+    """
+
+    question: str
+    context: str
+    spans: tuple[tuple[int, int], ...]
+    tokens: tuple[int, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The passages' texts, without the white space around them."""
+        return [self.context[start:end].strip() for start, end in self.spans]
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How contexts are cut.
+
+    Args:
+        unit: ``"sentence"``, or how many tokens a block has at most.
+        longest: Sentences of more tokens are cut into blocks of at most this many; for lists and tables, which have no
+            full stops.
+        starts: How tokens are counted, see :func:`token_starts`.
+
+    Raises:
+        ConfigurationError: if a value is not allowed.
+    """
+
+    unit: str | int = "sentence"
+    longest: int = 128
+    starts: TokenStarts = word_starts
+
+    def __post_init__(self) -> None:
+        if self.unit != "sentence" and (isinstance(self.unit, str) or self.unit < 1):
+            raise ConfigurationError(f"unit={self.unit!r} must be 'sentence' or a number of tokens from 1.")
+        if self.longest < 1:
+            raise ConfigurationError(f"longest={self.longest} must be 1 token at least.")
+
+    def cut(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Passages]:
+        """Cut the context of each question; equal contexts are cut once."""
+        cuts = {context: self._cut(context) for context in dict.fromkeys(contexts)}
+        return [
+            Passages(question, context, *cuts[context]) for question, context in zip(questions, contexts, strict=True)
+        ]
+
+    def _cut(self, context: str) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+        tokens = self.starts(context)
+        whole = np.array([0]) if self.unit != "sentence" else _sentence_starts(context)
+        size = self.longest if isinstance(self.unit, str) else self.unit
+        starts = _cut_long(whole, word_starts(context), tokens, size)
+        counts = np.diff(np.searchsorted(tokens, [*starts, len(context)]))
+        return tuple(pairwise([*starts.tolist(), len(context)])), tuple(counts.tolist())
+
+
+def _sentence_starts(text: str) -> IntArray:
+    """Where sentences begin; a blank line ends one as well, a single line break does not."""
+    first, last = len(text) - len(text.lstrip()), len(text.rstrip())
+    starts = {*sentence_starts(text), *(match.end() for match in _BLANK_LINE.finditer(text))}
+    return np.array([0, *sorted(start for start in starts if first < start < last)])
+
+
+def _cut_long(starts: IntArray, words: IntArray, tokens: IntArray, size: int) -> IntArray:
+    """``starts``, and further ones at words, so that no passage but one of a single word has more than ``size`` tokens.
+
+    Args:
+        starts: Where passages begin.
+        words: Where words begin; a passage is never cut within one.
+        tokens: Where tokens begin.
+        size: Most tokens of a passage.
+    """
+    before = np.searchsorted(tokens, words)  # tokens in front of each word
+    ends = [*np.searchsorted(words, starts[1:]).tolist(), len(words)]
+    borders = []
+    word = 0
+    for start, end in zip(starts.tolist(), ends, strict=True):
+        borders.append(start)
+        last = len(tokens) if end == len(words) else int(before[end])
+        while word < end and last - before[word] > size:
+            word = max(int(np.searchsorted(before, before[word] + size, side="right")) - 1, word + 1)
+            if word < end:
+                borders.append(int(words[word]))
+        word = end
+    return np.array(borders)

@@ -1,0 +1,104 @@
+"""Contexts cut into passages without losing a character."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.references.small_tokenizers import byte_level, wordpiece
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.reduction.passages import Cutting, tokenizer_starts, word_starts
+
+ENGLISH = "Mr. Smith lives in Berlin. He was born in 1950.\n\nHeadline without a stop\n\nHe paid 3.5 dollars."
+CHINESE = "王芳住在北京。她二〇一八年去了上海！\n她说：“好。”然后走了。"
+
+
+def texts(context: str, **options: object) -> list[str]:
+    (row,) = Cutting(**options).cut(["?"], [context])  # type: ignore[arg-type]
+    assert "".join(context[start:end] for start, end in row.spans) == context
+    return row.texts
+
+
+def test_sentences_and_paragraphs() -> None:
+    assert texts(ENGLISH) == [
+        "Mr. Smith lives in Berlin.",
+        "He was born in 1950.",
+        "Headline without a stop",
+        "He paid 3.5 dollars.",
+    ]
+    assert texts(CHINESE) == ["王芳住在北京。", "她二〇一八年去了上海！", "她说：“好。”", "然后走了。"]
+
+
+def test_a_line_break_alone_ends_no_sentence() -> None:
+    assert texts("It is wrapped\nat forty characters. Done.") == ["It is wrapped\nat forty characters.", "Done."]
+
+
+def test_words_are_runs_of_letters_signs_and_chinese_characters() -> None:
+    text = "T恤 costs 3.5€"
+    assert [text[start] for start in word_starts(text)] == list("T恤c3.5€")
+
+
+def test_blocks_of_words() -> None:
+    assert texts("a b c d e f g", unit=3) == ["a b c", "d e f", "g"]
+    assert texts("甲乙丙丁戊", unit=2) == ["甲乙", "丙丁", "戊"]
+
+
+def test_tokens_of_each_passage_are_counted() -> None:
+    (row,) = Cutting().cut(["?"], ["One two. Three four five!"])
+    assert row.tokens == (3, 4)
+
+
+def test_blocks_of_a_tokenizer_never_cut_a_word() -> None:
+    starts = tokenizer_starts(wordpiece())
+    (row,) = Cutting(2, starts=starts).cut(["?"], ["my unbelievables name is"])  # un ##believ ##able ##s
+    assert (row.texts, row.tokens) == (["my", "unbelievables", "name is"], (1, 4, 2))
+
+
+def test_several_tokens_of_one_character() -> None:
+    (row,) = Cutting(6, starts=tokenizer_starts(byte_level())).cut(["?"], ["北京 in"])
+    assert row.texts == ["北京", "in"]
+    assert row.tokens[0] == 6
+
+
+def test_a_sentence_that_is_too_long_is_cut() -> None:
+    assert texts("a b c d e. F g.", longest=3) == ["a b c", "d e.", "F g."]
+
+
+def test_a_tokenizer_keeps_its_own_truncation() -> None:
+    tokenizer = wordpiece()
+    tokenizer("my name", truncation=True, max_length=3)
+    before = tokenizer.backend_tokenizer.truncation
+    tokenizer_starts(tokenizer)("my name is " * 10)
+    assert tokenizer.backend_tokenizer.truncation == before
+
+
+def test_equal_contexts_are_cut_once() -> None:
+    seen = []
+
+    def starts(text: str):
+        seen.append(text)
+        return word_starts(text)
+
+    rows = Cutting(starts=starts).cut(["a", "b"], ["One. Two."] * 2)
+    assert len(seen) == 1
+    assert rows[0].spans == rows[1].spans
+
+
+@given(st.text(alphabet="ab 3.!?\n。“”京,", max_size=60), st.sampled_from(["sentence", 1, 3]))
+def test_nothing_is_lost_and_no_passage_is_too_long(context: str, unit: str | int) -> None:
+    (row,) = Cutting(unit, longest=4).cut(["?"], [context])
+    assert [start for start, _ in row.spans] == [0, *(end for _, end in row.spans[:-1])]
+    assert row.spans[-1][1] == len(context)
+    assert sum(row.tokens) == len(word_starts(context))
+    assert max(row.tokens) <= (4 if unit == "sentence" else int(unit))
+    if len(row) > 1:
+        assert all(row.texts)
+
+
+def test_what_cannot_be() -> None:
+    for options in ({"unit": 0}, {"unit": "page"}, {"longest": 0}):
+        with pytest.raises(ConfigurationError):
+            Cutting(**options)
+    with pytest.raises(ConfigurationError, match="not a fast tokenizer"):
+        tokenizer_starts(object())

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.references.small_tokenizers import wordpiece
+from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.reduction.limits import MaxTokens, Share, Threshold
+from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of
+
+
+def test_names_become_a_reducer() -> None:
+    reducer = as_reducer("bm25")
+    assert [scorer.name for scorer in reducer.scorers] == ["bm25"]
+    assert reducer.limit == MaxTokens(512)
+    assert as_reducer(reducer) is reducer
+
+
+def test_a_mapping_becomes_a_reducer() -> None:
+    reducer = as_reducer({"scorers": ["bm25"], "share": 0.5, "neighbours": 2, "passages": 3}, wordpiece())
+    assert (reducer.limit, reducer.neighbours, reducer.cutting.unit) == (Share(0.5), 2, 3)
+    (row,) = reducer.cutting.cut(["?"], ["unbelievables"])
+    assert row.tokens == (4,)  # counted by the tokenizer
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (7, "must be a Reducer, names of scorers or a mapping"),
+        ("tfidf", "no scorer tfidf. Known are bm25, sbert, dpr, ig, lead"),
+        ({"scorers": "bm25,bm25"}, "must be different ones"),
+        ({"scorers": ""}, "one at least"),
+        ({"scorer": "bm25"}, "knows no scorer"),
+        ({"max_tokens": 9, "share": 0.5}, "max_tokens and share contradict"),
+        ("sbert", "needs a model: give sbert_model"),
+        ({"scorers": "dpr", "dpr_question_model": "x"}, "dpr_question_model and dpr_passage_model"),
+        ({"ig_model": "x"}, "ig_model has no effect"),
+        ({"weights": {"sbert": 1}}, "weights for sbert"),
+        ({"neighbours": -1}, "0 or more"),
+        ({"passages": "page"}, "unit='page'"),
+        ({"fusion": "sum"}, "fusion='sum' is not known"),
+    ],
+)
+def test_what_cannot_be_is_told(value: object, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        as_reducer(value)
+
+
+def test_limits() -> None:
+    assert limit_of() is None
+    assert limit_of(threshold=0.0) == Threshold(0.0)
+    assert limit_of(max_tokens=3) == MaxTokens(3)
+
+
+def test_settings_that_change_no_score_are_not_described() -> None:
+    assert ReductionSettings(device="cpu", batch_size=1).describe() == ReductionSettings().describe()
+    assert ReductionSettings(neighbours=1).describe() != ReductionSettings().describe()
