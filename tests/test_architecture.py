@@ -26,7 +26,7 @@ LEVELS = [
     {"pretraining", "pruning"},
     {"compaction", "export", "hub"},
     {"training"},
-    {"experiments", "pipelines"},
+    {"experiments", "pipelines", "serving"},
     {"analysis"},
     {"registration"},
     {"cli"},

@@ -29,6 +29,7 @@ __all__ = [
     "NBestOption",
     "StrideOption",
     "ThresholdOption",
+    "load_asker",
     "load_questions",
     "load_reader",
     "probe_text",
@@ -37,6 +38,9 @@ __all__ = [
 
 PROBED = 20
 """Questions whose words a tokenizer must know something of."""
+
+_ANY_LANGUAGE = "谁 who"
+"""A probe for a tokenizer, where the language of the questions is not known yet."""
 
 _DEFAULT = "by default what is saved with the model"
 
@@ -125,6 +129,24 @@ def load_reader(
         given={name: value for name, value in given.items() if value is not None},
     )
     return Reader(pipe.model, pipe.tokenizer, settings)
+
+
+def load_asker(model: str, *, device: str | None = None, threads: int | None = None) -> Any:
+    """What answers questions as the question-answering pipeline does; the one place where it is chosen.
+
+    Args:
+        model: Folder or name on the Hub.
+        device: Where to compute; None for the fastest device.
+        threads: Threads of the model on a CPU; None for one on each core.
+
+    Raises:
+        PalBertError: as :func:`load_reader`.
+    """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return _load_pipeline(model, _ANY_LANGUAGE, device)
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
