@@ -48,7 +48,7 @@ class FakeModel:
 
     @staticmethod
     def answers(text: str, top_k: int) -> Any:
-        starts = [0] + [at + 1 for at, character in enumerate(text) if character == " "]
+        starts = [0, *(at + 1 for at, character in enumerate(text) if character == " ")]
         answers = [
             {"score": 0.5 / (rank + 1), "start": start, "end": len(text), "answer": text[start:]}
             for rank, start in enumerate(reversed(starts[-top_k:]))

@@ -106,7 +106,7 @@ class RequestGuard:
 
 
 async def _read_body(receive: Receive, limit: int) -> tuple[bytes | None, bool]:
-    """The body, of at most a little more than ``limit`` bytes, and whether that is all; None if the client goes away."""
+    """The body, or a little more than ``limit`` bytes of it, and whether that is all; None if the client goes away."""
     parts, size, whole = [], 0, False
     while size <= limit and not whole:
         message = await receive()

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
+  const ONE_COLUMN = "(max-width: 52rem)"; // as in the style sheet
   const NO_ANSWER = "The text does not say.";
   let running = null; // the request under way
   let shown = { characters: [], answers: [] };
@@ -77,6 +78,7 @@
     byId("best").classList.toggle("none", !best.answer);
     byId("candidates").replaceChildren(...answers.map(candidate));
     mark(0);
+    if (matchMedia(ONE_COLUMN).matches) byId("result").scrollIntoView();
     byId("status").textContent = `Answer: ${best.answer || NO_ANSWER} Score ${points(best.score)}, ${answers.length} candidates.`;
   }
 
@@ -108,7 +110,7 @@
     });
     const found = byId("marked").querySelector("mark");
     const pane = byId("marked");
-    if (found) pane.scrollTop = found.offsetTop - pane.offsetTop - pane.clientHeight / 3;
+    pane.scrollTop = found ? found.offsetTop - pane.clientHeight / 3 : 0;
   }
 
   byId("ask").addEventListener("submit", (event) => {
