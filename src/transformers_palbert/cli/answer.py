@@ -1,4 +1,4 @@
-"""``palbert answer``: ask one question about one text."""
+"""``palbert answer``: ask one question about one text, or all questions of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import PalBertError
+from .answer_stream import answer_stream, best_answers
 from .models import (
+    BatchSizeOption,
     DeviceOption,
     ImpossibleOption,
     MaxAnswerOption,
@@ -22,15 +24,13 @@ from .models import (
 )
 from .output import JsonOption, make_table, show, write_json
 
-_BATCH_SIZE = 16  # windows of a long text that pass through the model at once
-
 
 def answer(
     models: Annotated[
         list[str],
         typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub; several for a vote."),
     ],
-    question: Annotated[str, typer.Option("--question", "-q", help="The question to answer.")],
+    question: Annotated[str | None, typer.Option("--question", "-q", help="The question to answer.")] = None,
     context: Annotated[str | None, typer.Option("--context", "-c", help="The text to look for the answer in.")] = None,
     context_file: Annotated[
         Path | None,
@@ -48,6 +48,22 @@ def answer(
     null_score_diff_threshold: ThresholdOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
+    questions: Annotated[
+        str | None,
+        typer.Option("--questions", help="Instead of one question: a file with one in each line, or - for stdin."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="With --questions: the file to write answers to, or - for stdout.")
+    ] = "-",
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            "--rejected",
+            dir_okay=False,
+            help="With --questions: the file for lines that cannot be answered; by default OUT.rejected.jsonl.",
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = 16,
 ) -> None:
     """Answer a question from a text. An answer is an exact slice of the text: context[start:end].
 
@@ -57,7 +73,16 @@ def answer(
     Several models answer together: each text has the mean of the probabilities that they give it, and the highest
     wins. Thresholds for "no answer" play no part in that.
 
+    With --questions, every line of a file is a JSON object with "question", "context" and an "id" (without one, line 7
+    has the id "line-7"). For each, a line with "id", "answer", "score", "start" and "end" is written, and with --top-k
+    above 1 "candidates", a list of objects with the last four. Any number of questions goes through in a fixed amount
+    of memory. Started again, the command goes on where it was cut off: it skips the ids that are in --out, and finishes
+    a line that was half written. Lines that cannot be answered are reported and set aside, each as an object with
+    "line" (its number), "error" and "text".
+
     Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
+
+    Example of a file: palbert answer ./my-model --questions many.jsonl --out answers.jsonl
 
     Example of a vote: palbert answer ./seed-1 ./seed-2 ./seed-3 -q "作者是谁?" -f chapter.txt
     """
@@ -70,7 +95,14 @@ def answer(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
-    answers = _ask(models, question, _read_context(context, context_file), given, top_k, device)
+    if questions is not None:
+        if question is not None or context is not None or context_file is not None or json:
+            raise typer.BadParameter("--questions does not go with --question, --context, --context-file or --json")
+        answer_stream(models, questions, out, rejected, given, top_k=top_k, batch_size=batch_size, device=device)
+        return
+    if question is None or out != "-" or rejected is not None:
+        raise typer.BadParameter("give --question with a text; or --questions, to which --out and --rejected belong")
+    answers = _ask(models, question, _read_context(context, context_file), given, top_k, device, batch_size)
     if json:
         write_json(answers)
     else:
@@ -90,24 +122,20 @@ def _read_context(context: str | None, file: Path | None) -> str:
 
 
 def _ask(
-    models: list[str], question: str, context: str, given: Mapping[str, Any], top_k: int, device: str | None
+    models: list[str],
+    question: str,
+    context: str,
+    given: Mapping[str, Any],
+    top_k: int,
+    device: str | None,
+    batch_size: int,
 ) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
     from ..pipelines.inputs import checked_example
-    from ..qa.answering import best_candidates
-    from ..qa.ensembles import vote
 
     record = {"id": "asked", **checked_example({"question": question, "context": context})}
-    found = [
-        load_reader(model, question, given, device=device).answer([record], batch_size=_BATCH_SIZE) for model in models
-    ]
-    if len(found) == 1:
-        return best_candidates(found[0], "asked", top_k)
-    elected = vote([answers.nbest["asked"] for answers in found])
-    return [
-        {"score": best["probability"], "start": best["start"], "end": best["end"], "answer": best["text"]}
-        for best in elected[:top_k]
-    ]
+    readers = [load_reader(model, question, given, device=device) for model in models]
+    return best_answers(readers, [record], batch_size=batch_size, top_k=top_k)[0]
 
 
 def _table(answers: list[dict[str, Any]]) -> Any:
