@@ -208,8 +208,10 @@ def main() -> None:
     results = []
     for batch_size in args.batch_sizes:
         server = Server(args.model, args.threads, batch_size)
-        results.append(compare(direct, server, examples, batch_size, args.clients, args.rounds))
-        server.stop()
+        try:
+            results.append(compare(direct, server, examples, batch_size, args.clients, args.rounds))
+        finally:
+            server.stop()
     direct.stop()
     fastest = max(statistics.median(result["direct_questions_per_second"]) for result in results)
     best = max(results, key=lambda result: statistics.median(result["served_questions_per_second"]))

@@ -160,7 +160,7 @@ def _add_health(app: "FastAPI", batcher: Batcher, measurements: Measurements, mo
     @app.get("/health", response_model=HealthResponse, responses=responses, summary="Whether the server answers")
     async def health() -> Response:
         """The status is 200 from the model's first answer until the server stops, and 503 otherwise."""
-        status = "stopping" if batcher.stopping else "ready" if batcher.ready.is_set() else "starting"
+        status = "stopping" if batcher.stopping else "ready" if batcher.ready else "starting"
         return JSONResponse({"status": status, "model": model}, 200 if status == "ready" else 503)
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)

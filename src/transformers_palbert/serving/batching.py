@@ -87,8 +87,7 @@ class Batcher:
 
     def __init__(self, ask: Ask, limits: Limits, watcher: Watcher | None = None) -> None:
         self.ask, self.limits, self.watcher = ask, limits, watcher
-        self.ready = threading.Event()
-        """Set as soon as the model has answered once."""
+        self._has_answered = False
         self._waiting: list[Asked] = []
         self._changed = threading.Condition()
         self._stopping = False
@@ -99,6 +98,11 @@ class Batcher:
     def waiting(self) -> int:
         """Questions in the queue, without those that the model is busy with."""
         return len(self._waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model has answered once, and its thread goes on."""
+        return self._has_answered and self._thread.is_alive()
 
     @property
     def stopping(self) -> bool:
@@ -199,7 +203,7 @@ class Batcher:
         answers = _per_question(found, len(batch))
         seconds = monotonic() - started
         self._seconds_per_question += 0.2 * (seconds / len(batch) - self._seconds_per_question)
-        self.ready.set()
+        self._has_answered = True
         if self.watcher is not None:
             self.watcher.batch_answered(len(batch), seconds)
         return answers
