@@ -76,9 +76,9 @@ def answer(
     With --questions, every line of a file is a JSON object with "question", "context" and an "id" (without one, line 7
     has the id "line-7"). For each, a line with "id", "answer", "score", "start" and "end" is written, and with --top-k
     above 1 "candidates", a list of objects with the last four. Any number of questions goes through in a fixed amount
-    of memory. Started again, the command goes on where it was cut off: it skips the ids that are in --out, and finishes
-    a line that was half written. Lines that cannot be answered are reported and set aside, each as an object with
-    "line" (its number), "error" and "text".
+    of memory. Started again, the command goes on where it was cut off: it skips the ids that are in --out, which it
+    holds in memory, and answers again what was half written. Lines that cannot be answered are reported and set aside,
+    each as an object with "line" (its number), "error" and "text".
 
     Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
 

@@ -74,9 +74,9 @@ def answer_stream(
         counts: Counter[str] = Counter()
         with _progress(source, "Answering") as advance:
             for block in answer_blocks(chain(first, blocks), answer):
-                aside.add(block.bad)
                 sink.writelines(f"{line}\n".encode() for line in block.answers)
                 sink.flush()
+                aside.add(block.bad)  # this may end the run
                 counts.update(answered=len(block.answers), skipped=block.skipped, bad=len(block.bad))
                 advance(block.size)
     _summarize(counts, rejected)
