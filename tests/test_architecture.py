@@ -26,7 +26,7 @@ LEVELS = [
     {"hub", "pretraining", "pruning", "reduction"},
     {"compaction", "export"},
     {"training"},
-    {"experiments", "pipelines"},
+    {"experiments", "pipelines", "serving"},
     {"analysis"},
     {"registration"},
     {"cli"},

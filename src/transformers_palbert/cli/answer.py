@@ -1,4 +1,4 @@
-"""``palbert answer``: ask one question about one text."""
+"""``palbert answer``: ask one question about one text, or all questions of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import PalBertError
+from .answer_stream import answer_stream, best_of
 from .models import (
+    BatchSizeOption,
     DeviceOption,
     ImpossibleOption,
     MaxAnswerOption,
@@ -27,15 +29,13 @@ if TYPE_CHECKING:
     from ..qa.answering import Reader
     from ..text.shortened import Shortened
 
-_BATCH_SIZE = 16  # windows of a long text that pass through the model at once
-
 
 def answer(
     models: Annotated[
         list[str],
         typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub; several for a vote."),
     ],
-    question: Annotated[str, typer.Option("--question", "-q", help="The question to answer.")],
+    question: Annotated[str | None, typer.Option("--question", "-q", help="The question to answer.")] = None,
     context: Annotated[str | None, typer.Option("--context", "-c", help="The text to look for the answer in.")] = None,
     context_file: Annotated[
         Path | None,
@@ -66,6 +66,22 @@ def answer(
     ig_model: IgModelOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
+    questions: Annotated[
+        str | None,
+        typer.Option("--questions", help="Instead of one question: a file with one in each line, or - for stdin."),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="With --questions: the file to write answers to, or - for stdout.")
+    ] = "-",
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            "--rejected",
+            dir_okay=False,
+            help="With --questions: the file for lines that cannot be answered; by default OUT.rejected.jsonl.",
+        ),
+    ] = None,
+    batch_size: BatchSizeOption = 16,
 ) -> None:
     """Answer a question from a text. An answer is an exact slice of the text: context[start:end].
 
@@ -75,7 +91,16 @@ def answer(
     Several models answer together: each text has the mean of the probabilities that they give it, and the highest
     wins. Thresholds for "no answer" play no part in that.
 
+    With --questions, every line of a file is a JSON object with "question", "context" and an "id" (without one, line 7
+    has the id "line-7"). For each, a line with "id", "answer", "score", "start" and "end" is written, and with --top-k
+    above 1 "candidates", a list of objects with the last four. Any number of questions goes through in a fixed amount
+    of memory. Started again, the command goes on where it was cut off: it skips the ids that are in --out, which it
+    holds in memory, and answers again what was half written. Lines that cannot be answered are reported and set aside,
+    each as an object with "line" (its number), "error" and "text".
+
     Example: palbert answer ./my-model -q "作者是谁?" -f chapter.txt --top-k 3
+
+    Example of a file: palbert answer ./my-model --questions many.jsonl --out answers.jsonl
 
     Of a long text, --reduce reads only the passages that share words or sense with the question, which takes a fraction
     of the time. The places of answers are those in the whole text all the same.
@@ -104,7 +129,17 @@ def answer(
     chosen = {name: value for name, value in reduction.items() if value is not None}
     if chosen and reduce is None:
         raise typer.BadParameter(f"--{next(iter(chosen)).replace('_', '-')} has no effect without --reduce")
-    answers = _ask(models, question, _read_context(context, context_file), given, top_k, device, chosen)
+    if questions is not None:
+        if question is not None or context is not None or context_file is not None or json or chosen:
+            raise typer.BadParameter(
+                "--questions does not go with --question, --context, --context-file, --reduce or --json"
+            )
+        answer_stream(models, questions, out, rejected, given, top_k=top_k, batch_size=batch_size, device=device)
+        return
+    if question is None or out != "-" or rejected is not None:
+        raise typer.BadParameter("give --question with a text; or --questions, to which --out and --rejected belong")
+    text = _read_context(context, context_file)
+    answers = _ask(models, question, text, given, chosen, top_k=top_k, batch_size=batch_size, device=device)
     if json:
         write_json(answers)
     else:
@@ -128,13 +163,13 @@ def _ask(
     question: str,
     context: str,
     given: Mapping[str, Any],
-    top_k: int,
-    device: str | None,
     reduction: Mapping[str, Any],
+    *,
+    top_k: int,
+    batch_size: int,
+    device: str | None,
 ) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
-    from ..qa.answering import best_candidates
-    from ..qa.ensembles import vote
     from ..qa.inputs import checked_example
     from ..reduction.answers import restore_places
 
@@ -142,16 +177,10 @@ def _ask(
     readers = [load_reader(model, question, given, device=device) for model in models]
     text = _text_to_read(question, context, {**reduction, "device": device}, readers[0]) if reduction else None
     record = {"id": "asked", **asked, "context": context if text is None else text.text}
-    found = [reader.answer([record], batch_size=_BATCH_SIZE) for reader in readers]
+    found = [reader.answer([record], batch_size=batch_size) for reader in readers]
     if text is not None:
         found = [restore_places(answers, {"asked": text}) for answers in found]
-    if len(found) == 1:
-        return best_candidates(found[0], "asked", top_k)
-    elected = vote([answers.nbest["asked"] for answers in found])
-    return [
-        {"score": best["probability"], "start": best["start"], "end": best["end"], "answer": best["text"]}
-        for best in elected[:top_k]
-    ]
+    return best_of(found, ["asked"], top_k)[0]
 
 
 def _text_to_read(question: str, context: str, reduction: Mapping[str, Any], reader: Reader) -> Shortened:

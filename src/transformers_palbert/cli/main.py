@@ -23,6 +23,7 @@ from .pretrain import pretrain
 from .reduce import reduce
 from .report import report
 from .reproduce import reproduce
+from .serve import serve
 from .shrink import shrink
 from .train import train
 from .tune import tune
@@ -60,6 +61,11 @@ Pre-train one on text; search for good settings; run the paper's experiments:
 \b
 Ask a model:
   palbert answer ./my-model --question "谁写了《红楼梦》?" --context-file text.txt
+
+\b
+Ask it many questions, or let others ask it through HTTP and a page:
+  palbert answer ./my-model --questions many.jsonl --out answers.jsonl
+  palbert serve ./my-model --port 8000
 
 \b
 Score predictions (JSON: question id to text):
@@ -125,6 +131,7 @@ app.command(context_settings=PASS_ON)(pretrain)
 app.command()(reduce)
 app.command()(report)
 app.command(context_settings=PASS_ON)(reproduce)
+app.command()(serve)
 app.command()(shrink)
 app.command(context_settings=PASS_ON)(train)
 app.command(context_settings=PASS_ON)(tune)

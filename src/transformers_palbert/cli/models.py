@@ -32,6 +32,7 @@ __all__ = [
     "StrideOption",
     "ThresholdOption",
     "answer_all",
+    "load_asker",
     "load_model",
     "load_questions",
     "load_reader",
@@ -41,6 +42,9 @@ __all__ = [
 
 PROBED = 20
 """Questions whose words a tokenizer must know something of."""
+
+_ANY_LANGUAGE = "谁 who"
+"""A probe for a tokenizer, where the language of the questions is not known yet."""
 
 _DEFAULT = "by default what is saved with the model"
 
@@ -149,6 +153,24 @@ def load_model(model: str, probe: str | None = None) -> tuple[Any, Any]:
     """
     pipe = _load_pipeline(model, probe, "cpu", dtype="float32")
     return pipe.model, pipe.tokenizer
+
+
+def load_asker(model: str, *, device: str | None = None, threads: int | None = None) -> Any:
+    """What answers questions as the question-answering pipeline does; the one place where it is chosen.
+
+    Args:
+        model: Folder or name on the Hub.
+        device: Where to compute; None for the fastest device.
+        threads: Threads of the model on a CPU; None for one on each core.
+
+    Raises:
+        PalBertError: as :func:`load_reader`.
+    """
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return _load_pipeline(model, _ANY_LANGUAGE, device)
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:

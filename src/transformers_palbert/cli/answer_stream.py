@@ -1,0 +1,189 @@
+"""Many questions for ``palbert answer``: a file of them in, a file of answers out."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..errors import PalBertError
+from .models import PROBED, load_reader
+from .output import format_count, printable, warn
+
+if TYPE_CHECKING:
+    from ..qa.answer_lines import AnsweredBlock, BadLine, QuestionLine
+    from ..qa.answering import Reader
+    from ..qa.evaluation_decoding import QAPredictions
+
+__all__ = ["answer_stream", "best_answers", "best_of"]
+
+_STANDARD = "-"
+_REPORTED = 10  # bad lines that are reported one by one; all of them are set aside
+
+
+def answer_stream(
+    models: Sequence[str],
+    questions: str,
+    out: str,
+    rejected: Path | None,
+    given: Mapping[str, Any],
+    *,
+    top_k: int,
+    batch_size: int,
+    device: str | None,
+) -> None:
+    """Answer the questions of a file, and go on where an earlier run was cut off.
+
+    Args:
+        models: Folders or names on the Hub; several vote.
+        questions: Lines of JSON; ``-`` for standard input.
+        out: File that lines of answers are appended to; ``-`` for standard output.
+        rejected: File for lines that cannot be answered; None for the name of ``out`` with ``.rejected.jsonl``.
+        given: Settings that replace those of the models.
+        top_k: Answers to each question.
+        batch_size: Windows that pass through a model at once.
+        device: Where to compute; None for the fastest device.
+
+    Raises:
+        PalBertError: if a file is missing or holds something else, or a line cannot be answered and there is no place
+            to set it aside.
+    """
+    from ..qa.answer_lines import answer_blocks, answered_ids, question_blocks
+    from ..qa.batches import BATCHES_AHEAD
+
+    if rejected is None and out != _STANDARD:
+        rejected = Path(out).with_suffix(".rejected.jsonl")
+    _require_different(questions, out, rejected)
+    with ExitStack() as opened:
+        source = sys.stdin.buffer if questions == _STANDARD else opened.enter_context(Path(questions).open("rb"))
+        done = answered_ids(Path(out)) if out != _STANDARD and Path(out).exists() else Counter()
+        sink = sys.stdout.buffer if out == _STANDARD else opened.enter_context(Path(out).open("ab"))
+        aside = _Rejects(rejected)
+        opened.callback(aside.close)
+        blocks = question_blocks(source, done, batch_size * BATCHES_AHEAD)
+        first, probe = _read_ahead(blocks)
+        readers = [load_reader(model, probe, given, device=device) for model in models] if probe else []
+        answer = _answerer(readers, batch_size, top_k)
+        counts: Counter[str] = Counter()
+        with _progress(source, "Answering") as advance:
+            for block in answer_blocks(chain(first, blocks), answer):
+                sink.writelines(f"{line}\n".encode() for line in block.answers)
+                sink.flush()
+                aside.add(block.bad)  # this may end the run
+                counts.update(answered=len(block.answers), skipped=block.skipped, bad=len(block.bad))
+                advance(block.size)
+    _summarize(counts, rejected)
+
+
+def best_answers(
+    readers: Sequence[Reader], records: Sequence[Mapping[str, Any]], *, batch_size: int, top_k: int
+) -> list[list[dict[str, Any]]]:
+    """The ``top_k`` best answers to each record, as dicts with ``score``, ``start``, ``end`` and ``answer``.
+
+    Several readers vote.
+    """
+    found = [reader.answer(records, batch_size=batch_size) for reader in readers]
+    return best_of(found, [record["id"] for record in records], top_k)
+
+
+def best_of(found: Sequence[QAPredictions], ids: Sequence[str], top_k: int) -> list[list[dict[str, Any]]]:
+    """The same of what one or several readers found, for each of the questions with these ``ids``."""
+    from ..qa.answering import best_candidates
+    from ..qa.ensembles import vote
+
+    if len(found) == 1:
+        return [best_candidates(found[0], key, top_k) for key in ids]
+    elected = [vote([answers.nbest[key] for answers in found])[:top_k] for key in ids]
+    return [
+        [
+            {"score": best["probability"], "start": best["start"], "end": best["end"], "answer": best["text"]}
+            for best in answers
+        ]
+        for answers in elected
+    ]
+
+
+def _answerer(readers: Sequence[Reader], batch_size: int, top_k: int) -> Callable[[Any], list[list[dict[str, Any]]]]:
+    return lambda records: best_answers(readers, records, batch_size=batch_size, top_k=top_k)
+
+
+def _read_ahead(
+    blocks: Iterator[tuple[list[QuestionLine], AnsweredBlock]],
+) -> tuple[list[tuple[list[QuestionLine], AnsweredBlock]], str]:
+    """Blocks up to the first that holds questions, and some of their words; a model is loaded only if there are any."""
+    read = []
+    for questions, block in blocks:
+        read.append((questions, block))
+        if questions:
+            return read, " ".join(question.record["question"] for question in questions[:PROBED])
+    return read, ""
+
+
+class _Rejects:
+    """The lines that cannot be answered: the file that is made with the first of them, and the first few on stderr."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file, self._stream, self._count = file, None, 0
+        if file is not None and file.exists():
+            self._stream = self._open(file)  # every run meets all of them again
+
+    @staticmethod
+    def _open(file: Path) -> Any:
+        return file.open("w", encoding="utf-8")
+
+    def add(self, bad: Sequence[BadLine]) -> None:
+        for line in bad:
+            if self._file is None:
+                raise PalBertError(
+                    f"line {line.number} cannot be answered: {line.error}."
+                    " Pass --rejected FILE to set such lines aside."
+                )
+            self._stream = self._stream or self._open(self._file)
+            self._stream.write(line.as_json() + "\n")
+            self._count += 1
+            if self._count <= _REPORTED:
+                warn(f"line {line.number} is set aside: {line.error}")
+        if self._stream is not None:
+            self._stream.flush()
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def _require_different(questions: str, out: str, rejected: Path | None) -> None:
+    files = [Path(name).resolve() for name in (questions, out, rejected) if name not in (_STANDARD, None)]
+    if len(set(files)) < len(files):
+        raise typer.BadParameter("--questions, --out and --rejected must be different files")
+    for file in files[questions != _STANDARD :]:
+        if not file.parent.is_dir():
+            raise typer.BadParameter(f"{file.parent} is not a folder")
+
+
+@contextmanager
+def _progress(source: IO[bytes], name: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal; without an end where the size of the input is not known."""
+    console = Console(stderr=True)
+    file = Path(str(getattr(source, "name", "")))
+    size = file.stat().st_size if file.is_file() else None
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=size)
+        yield lambda read: progress.advance(task, read)
+
+
+def _summarize(counts: Counter[str], rejected: Path | None) -> None:
+    parts = [f"{format_count(counts['answered'])} questions answered"]
+    if counts["skipped"]:
+        parts.append(f"{format_count(counts['skipped'])} were there already")
+    if counts["bad"]:
+        parts.append(f"{format_count(counts['bad'])} lines set aside in {rejected}")
+    Console(stderr=True, highlight=False, markup=False).print(printable(", ".join(parts)), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""A model behind HTTP: ``palbert serve``. Needs the extra ``serve``."""

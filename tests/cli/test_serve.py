@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CONTEXT, QUESTIONS
+from tests.serving.helpers import Client, eventually
+from transformers_palbert import errors
+from transformers_palbert.serving import server
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any, Any]]:
+    """What would be served: instead, the command ends."""
+    given: list[tuple[Any, Any, Any]] = []
+    monkeypatch.setattr(server, "serve", lambda app, listening, limits: given.append((app, listening.fileno(), limits)))
+    return given
+
+
+def test_options_are_the_limits(palbert, saved_model, served):
+    options = {"max-batch-size": 3, "max-wait-ms": 1.5, "max-queue": 70, "timeout": 2.5, "max-context-chars": 99,
+               "max-body-bytes": 1000, "max-seq-len": 64, "max-questions": 5, "stop-timeout": 7}  # fmt: skip
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    result = palbert("serve", saved_model, "--port", 0, *arguments)
+    assert result.exit_code == 0, result.output
+    assert f"{saved_model.name} answers at http://127.0.0.1:" in result.stderr
+    (_, _, limits), *_ = served
+    assert {name: getattr(limits, name.replace("-", "_")) for name in options} == options
+
+
+def test_answers_are_those_of_the_pipeline(palbert, saved_model, monkeypatch):
+    """The command serves from a thread here, and is stopped as by a signal."""
+    import threading
+
+    from transformers import pipeline
+
+    import transformers_palbert  # noqa: F401
+
+    servers: list[Any] = []
+    told: list[int] = []
+
+    def serve(app: Any, listening: socket.socket, limits: Any) -> None:
+        told.append(listening.getsockname()[1])
+        servers.append(server.make_server(app, limits))
+        servers[0].run(sockets=[listening])
+
+    monkeypatch.setattr(server, "serve", serve)
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(palbert("serve", saved_model, "--port", 0)))
+    thread.start()
+    eventually(lambda: servers and servers[0].started, 120)
+    client = Client(told[0])
+    options = {"top_k": 3, "max_answer_len": 4, "handle_impossible_answer": True, "align_to_words": False}
+    examples = {"question": [QUESTIONS["q1"], QUESTIONS["q2"]], "context": [CONTEXT, CONTEXT * 30]}
+    try:
+        status, said, _ = client.post({**examples, **options})
+    finally:
+        servers[0].should_exit = True
+        thread.join(60)
+    expected = pipeline("question-answering", model=str(saved_model))(**examples, **options, batch_size=16)
+    assert status == 200
+    found = [[list(answer.values()) for answer in result["answers"]] for result in said["results"]]
+    wanted = [[list(answer.values()) for answer in answers] for answers in json.loads(json.dumps(expected))]
+    for one, other in zip(found, wanted, strict=True):
+        assert [answer[1:] for answer in one] == [answer[1:] for answer in other]
+        assert [answer[0] for answer in one] == pytest.approx([answer[0] for answer in other])
+    assert results[0].exit_code == 0
+
+
+def test_without_the_extra_nothing_is_loaded(palbert, monkeypatch):
+    def missing(module: str, extra: str) -> None:
+        raise errors.MissingExtraError(f"{module}: pip install 'transformers-palbert[{extra}]'")
+
+    monkeypatch.setattr(errors, "require", missing)
+    result = palbert("serve", "./nowhere")
+    assert (result.exit_code, "transformers-palbert[serve]" in result.stderr) == (1, True)
+
+
+def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(palbert):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = palbert("serve", "./nowhere", "--port", taken.getsockname()[1])
+    assert (result.exit_code, "Cannot listen at 127.0.0.1" in result.stderr) == (1, True)
+
+
+def test_a_limit_that_is_none(palbert):
+    result = palbert("serve", "./nowhere", "--max-queue", 0)
+    assert (result.exit_code, "max_queue=0" in result.stderr) == (1, True)
+    result = palbert("serve", "./nowhere", "--port", 0)
+    assert (result.exit_code, "./nowhere is not a folder" in result.stderr) == (1, True)
