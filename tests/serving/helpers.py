@@ -111,8 +111,8 @@ class Asking(threading.Thread):
 
 
 @contextmanager
-def running(model: Any, **limits: Any) -> Iterator[Client]:
-    """A server in a thread of this process."""
+def running(model: Any, *, ready: bool = True, **limits: Any) -> Iterator[Client]:
+    """A server in a thread of this process; with ``ready``, after its model has answered a first question."""
     chosen = Limits(**limits)
     with listen("127.0.0.1", 0) as listening:
         app = create_app(model, model="fake", limits=chosen)
@@ -120,7 +120,8 @@ def running(model: Any, **limits: Any) -> Iterator[Client]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         client = Client(listening.getsockname()[1], app)
-        eventually(lambda: server.started and client.get("/health")[0].status == 200)
+        eventually(lambda: server.started)
+        eventually(lambda: not ready or client.get("/health")[0].status == 200)
         try:
             yield client
         finally:

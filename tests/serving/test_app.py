@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.serving.helpers import TEXT, Client, FakeModel, eventually, raw_request, running
+from tests.serving.helpers import TEXT, FakeModel, eventually, raw_request, running
 from transformers_palbert.errors import ConfigurationError, MissingExtraError
 from transformers_palbert.serving import app as app_module
 from transformers_palbert.serving.limits import Limits
@@ -251,10 +251,6 @@ def test_an_answer_that_is_none_is_an_error_without_texts_in_the_log(caplog):
 
 
 def test_not_ready_before_the_model_has_answered():
-    import threading
-
-    from transformers_palbert.serving.server import listen, make_server
-
     class Slow(FakeModel):
         def __call__(self, **given):
             assert self.open.wait(20)
@@ -262,18 +258,21 @@ def test_not_ready_before_the_model_has_answered():
 
     model = Slow()
     model.open.clear()
-    with listen("127.0.0.1", 0) as listening:
-        server = make_server(app_module.create_app(model, model="slow"), Limits())
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        client = Client(listening.getsockname()[1])
-        eventually(lambda: server.started)
+    with running(model, ready=False) as client:
         response, body = client.get("/health")
-        assert (response.status, json.loads(body)) == (503, {"status": "starting", "model": "slow"})
+        assert (response.status, json.loads(body)) == (503, {"status": "starting", "model": "fake"})
         model.open.set()
         eventually(lambda: client.get("/health")[0].status == 200)
-        server.should_exit = True
-        thread.join(20)
+
+
+def test_a_model_that_fails_its_first_question_is_not_ready_before_it_answers_another(caplog):
+    model = FakeModel()
+    model.error = lambda question: ConfigurationError("a window is too long") if "谁" in question else None
+    with running(model, ready=False) as client:
+        eventually(lambda: "a window is too long" in caplog.text)
+        assert client.get("/health")[0].status == 503
+        assert client.ask("a?", max_seq_len=128, max_question_len=16)[0] == 200
+        assert client.get("/health")[0].status == 200
 
 
 def test_a_stop_answers_what_was_accepted():

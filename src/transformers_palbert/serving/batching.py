@@ -151,7 +151,10 @@ class Batcher:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        self._answer([Asked(_WARM_UP, ())])
+        warm_up = Asked(_WARM_UP, ())
+        self._answer([warm_up])
+        if error := warm_up.answer.exception():  # whose text is our own
+            logger.error("The model cannot answer a first question, %r: %s", _WARM_UP, error)
         while batch := self._next_batch():
             self._answer([one for one in batch if one.answer.set_running_or_notify_cancel()])
 

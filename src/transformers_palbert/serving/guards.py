@@ -96,7 +96,7 @@ class RequestGuard:
         try:
             await self.app(scope, receive, send_and_look)
         except Exception as error:
-            log_failure(f"A request to {scope['path'][:40]!r} failed", error)
+            log_failure("A request failed", error)
             if status == GONE:
                 status = 500
                 await _refuse(send, status, "the server failed; its log says where")
