@@ -75,6 +75,7 @@ def test_inspect_shows_both_sizes(palbert, saved_model, tmp_path, terminal):
     assert row[:6] == ["intermediate.dense", "32×16", "512", "25.00%", "2.0", "kB"]
     assert float(row[6]) < 512 * 4
     report = json.loads(palbert("inspect", tmp_path / "small", "--json").stdout)
+    assert report.pop("layers") == {f"encoder.layer.{number}": {"heads": 2, "units": 32} for number in range(2)}
     assert report == inspect_checkpoint(tmp_path / "small").to_dict()
     assert report["total"]["stored_bytes"] < report["file_bytes"] < report["total"]["bytes"]
 
