@@ -44,7 +44,7 @@ class Timing:
         p50: Median of the seconds of a batch.
         p95: Seconds that 95 % of the batches took at most.
         questions_per_second: Windows of a batch by its median; a short text is one window.
-        memory: The most bytes that the process of this case held, whatever the shape.
+        memory: The most bytes that the process of this case held, PyTorch included, whatever the shape.
     """
 
     case: Case

@@ -62,8 +62,8 @@ def latency(
 
     Each model runs in PyTorch, compiled PyTorch, ONNX Runtime and OpenVINO, in float32, bfloat16 and int8, as far as
     these can; it is exported for that into a temporary folder. Every combination has a process of its own, and all take
-    turns, batch by batch. Memory is the most that its process held, libraries included. Texts are not tokenized, and
-    how good the answers are is not looked at: palbert export and palbert compare do that.
+    turns, batch by batch. Memory is the most that its process held, with PyTorch in all of them. Texts are not
+    tokenized, and how good the answers are is not looked at: palbert export and palbert compare do that.
 
     Example: palbert latency ./my-model ./shrunk --runtime torch --runtime openvino --length 128 --length 384
     """
@@ -136,7 +136,7 @@ def _folder(model: str, runtime: str, precision: str, place: Path) -> str:
 
 
 def _tables(result: LatencyTable) -> list[Any]:
-    head = ["model", "runtime", "precision", "threads", "batch", "tokens", "p50", "p95", "questions/s", "memory"]
+    head = ["model", "threads", "batch", "tokens", "p50", "p95", "questions/s", "memory"]
     parts: list[Any] = [make_table(head, [_row(timing) for timing in result.timings]), "", _conditions(result)]
     return parts + [f"{case.model}, {case.runtime}, {case.precision}: {error}" for case, error in result.failed.items()]
 
@@ -145,7 +145,8 @@ def _row(timing: Timing) -> tuple[str, ...]:
     case = timing.case
     counts = str(case.threads), str(timing.batch_size), str(timing.length)
     times = f"{1000 * timing.p50:.1f} ms", f"{1000 * timing.p95:.1f} ms", f"{timing.questions_per_second:.1f}"
-    return Path(case.model).name, case.runtime, case.precision, *counts, *times, format_bytes(timing.memory)
+    name = f"{Path(case.model).name}, {case.runtime} {case.precision}"
+    return name, *counts, *times, format_bytes(timing.memory)
 
 
 def _conditions(result: LatencyTable) -> str:
@@ -158,7 +159,7 @@ def _conditions(result: LatencyTable) -> str:
 def _draw(result: LatencyTable, file: Path) -> None:
     """One bar for each line of the table: its median."""
     figures = require("matplotlib.figure", "plot")
-    names = [" ".join(_row(timing)[:6]) for timing in result.timings]
+    names = [" × ".join(_row(timing)[:4]) for timing in result.timings]
     figure = figures.Figure(figsize=(9, 1 + 0.35 * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.barh(names, [1000 * timing.p50 for timing in result.timings])
