@@ -143,7 +143,8 @@ def every_run(trial: Trial) -> list[Trial]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_options_of_every_run_are_those_of_the_training_script(name: str, scale: str) -> None:
     file = experiment_file(name)
-    for weights in (True, False):
+    english = name == "ids_extract" and scale == "paper"  # it compares sizes of pretrained models: none, no comparison
+    for weights in (True,) if english else (True, False):
         grid = load_grid(file, scale, weights_at_hand=lambda _, found=weights: found)
         assert ("o pretrained" in grid.caption or "without pretrained" in grid.caption) is (
             scale == "small" or not weights
@@ -152,7 +153,7 @@ def test_the_options_of_every_run_are_those_of_the_training_script(name: str, sc
             start = {} if run.start is None else {"model_name_or_path": "start"}
             device = {"fp16": False, "use_cpu": True, "output_dir": "out"}
             model, baseline, data, _, args, _ = parse_arguments(TYPES, to_arguments(run.settings | start | device))
-            assert data.dataset_name == "hfl/cmrc2018"
+            assert data.dataset_name == ("rajpurkar/squad" if english else "hfl/cmrc2018")
             assert args.do_train
             assert model.model_name_or_path or baseline.model_type or model.lookup_initialization
             assert args.do_eval or data.cloze_questions

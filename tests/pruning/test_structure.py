@@ -47,7 +47,7 @@ TABLE = LatencyTable((1, 2), np.array([0.0, 3.0]), (0, 8, 32), np.array([1.0, 1.
 @pytest.fixture(autouse=True)
 def _measured() -> Any:
     with (
-        mock.patch.object(budget_module, "measure_latency", return_value=TABLE) as measure,
+        mock.patch.object(budget_module, "cached_latency", return_value=TABLE) as measure,
         mock.patch("transformers_palbert.pruning.finishing.fastest_seconds", return_value=[3.0, 1.5]),
     ):
         yield measure
