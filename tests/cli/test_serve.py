@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import CONTEXT, QUESTIONS
-from tests.serving.helpers import Client, eventually
+from tests.references.exported_models import EXAMPLES, exported
+from tests.serving.helpers import Client, eventually, running
 from transformers_palbert import errors
+from transformers_palbert.cli.models import load_asker
+from transformers_palbert.runtime import QuestionAnswerer
 from transformers_palbert.serving import server
 
 
@@ -92,3 +95,15 @@ def test_a_limit_that_is_none(palbert):
     assert (result.exit_code, "max_queue=0" in result.stderr) == (1, True)
     result = palbert("serve", "./nowhere", "--port", 0)
     assert (result.exit_code, "./nowhere is not a folder" in result.stderr) == (1, True)
+
+
+def test_an_exported_folder_is_served_by_the_runtime():
+    folder = exported("structured")
+    asker = load_asker(str(folder), threads=1)
+    assert isinstance(asker, QuestionAnswerer)
+    with running(asker) as client:
+        status, said, _ = client.ask(EXAMPLES[0]["question"], EXAMPLES[0]["context"], top_k=2)
+    assert status == 200
+    assert said == {"results": [{"answers": asker(**EXAMPLES[0], top_k=2)}]}
+    with pytest.raises(errors.ConfigurationError, match="exported model, which runs on the CPU and not on 'cuda'"):
+        load_asker(str(folder), device="cuda")

@@ -158,6 +158,8 @@ def load_model(model: str, probe: str | None = None) -> tuple[Any, Any]:
 def load_asker(model: str, *, device: str | None = None, threads: int | None = None) -> Any:
     """What answers questions as the question-answering pipeline does; the one place where it is chosen.
 
+    An exported folder is read by the runtime, which needs no torch and less memory.
+
     Args:
         model: Folder or name on the Hub.
         device: Where to compute; None for the fastest device.
@@ -166,6 +168,13 @@ def load_asker(model: str, *, device: str | None = None, threads: int | None = N
     Raises:
         PalBertError: as :func:`load_reader`.
     """
+    from ..runtime import load
+    from ..runtime.description import DESCRIPTION_FILE
+
+    if (Path(model) / DESCRIPTION_FILE).is_file():
+        if device not in (None, "cpu"):
+            raise ConfigurationError(f"{model} is an exported model, which runs on the CPU and not on {device!r}.")
+        return load(model, threads=threads)
     if threads is not None:
         import torch
 
