@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True, help="the official SQuAD 1.1 dev set")
     parser.add_argument("--speedups", type=float, nargs="+", default=[1.5, 2.0, 3.0])
     parser.add_argument("--batch-size", type=int, default=8, help="windows in the batch that is timed")
-    parser.add_argument("--length", type=int, default=168, help="tokens of each of them; 168 is the mean of the data")
+    parser.add_argument("--length", type=int, default=184, help="tokens of each of them; 184 is the mean of the data")
     parser.add_argument("--work", type=Path, default=Path("outputs/structure"), help="folder for checkpoints")
     parser.add_argument("--only", nargs="*", help="names of runs; none: collect what is finished")
     parser.add_argument("--seed", type=int, default=42)
