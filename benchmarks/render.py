@@ -106,6 +106,25 @@ def shrink(result: Result) -> str:
     return table(header, rows)
 
 
+def structure(result: Result) -> str:
+    """What is left of a model that was made faster and trained on, against how fast it is."""
+    rows = [
+        [
+            run.get("means", "whole"),
+            "—"
+            if "means" not in run
+            else f"{run['length']}, {'with' if run['teacher'] == 'teacher' else 'without'} teacher",
+            f"{run['speedup']:.2f}×",
+            f"{run['f1']:.1f} / {run['em']:.1f}",
+            ", ".join(f"{heads}/{units}" for heads, units in run["layers"].values()),
+            f"{run['parameters_encoder'] / 1e6:.1f} M",
+        ]
+        for run in result["runs"]
+    ]
+    header = ("made faster by", "trained on", "measured speed", "F1 / EM", "heads/units by layer", "encoder parameters")
+    return table(header, rows)
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -228,6 +247,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "squad_pruning": squad_pruning,
     "storage": storage,
     "storage_cmrc2018": storage_cmrc2018,
+    "structure": structure,
     "training_step": training_step,
 }
 

@@ -234,8 +234,8 @@ def write(args: argparse.Namespace, trials: dict[str, Trial], rows: dict[str, di
         "runs": [whole, *rows.values()],
         "not_run": [name for name in trials if name not in rows],
     }
-    local = {args.work: "outputs/structure", args.model: "MODEL", args.dev.parent: "english"}
-    write_result(NAME, without_local_paths(result, {**local, args.train.parent: args.train.parent.name}))
+    local = {args.work: "outputs/structure", args.model: "outputs/squad/dense", args.dev.parent: "english"}
+    write_result(NAME, without_local_paths(result, {**local, args.train.parent: "outputs/squad"}))
     plot(result, RESULTS / f"{NAME}.png")
 
 
