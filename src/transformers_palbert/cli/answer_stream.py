@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..qa.answering import Reader
     from ..qa.evaluation_decoding import QAPredictions
 
-__all__ = ["answer_stream", "best_answers", "best_of"]
+__all__ = ["answer_stream", "best_of"]
 
 _STANDARD = "-"
 _REPORTED = 10  # bad lines that are reported one by one; all of them are set aside
@@ -71,7 +72,7 @@ def answer_stream(
         blocks = question_blocks(source, done, batch_size * BATCHES_AHEAD)
         first, probe = _read_ahead(blocks)
         readers = [load_reader(model, probe, given, device=device) for model in models] if probe else []
-        answer = _answerer(readers, batch_size, top_k)
+        answer = partial(_best_answers, readers, batch_size=batch_size, top_k=top_k)
         counts: Counter[str] = Counter()
         with _progress(source, "Answering") as advance:
             for block in answer_blocks(chain(first, blocks), answer):
@@ -83,7 +84,7 @@ def answer_stream(
     _summarize(counts, rejected)
 
 
-def best_answers(
+def _best_answers(
     readers: Sequence[Reader], records: Sequence[Mapping[str, Any]], *, batch_size: int, top_k: int
 ) -> list[list[dict[str, Any]]]:
     """The ``top_k`` best answers to each record, as dicts with ``score``, ``start``, ``end`` and ``answer``.
@@ -95,7 +96,7 @@ def best_answers(
 
 
 def best_of(found: Sequence[QAPredictions], ids: Sequence[str], top_k: int) -> list[list[dict[str, Any]]]:
-    """The same of what one or several readers found, for each of the questions with these ``ids``."""
+    """The ``top_k`` best answers to each question in ``ids``, of what one reader found, or what several vote for."""
     from ..qa.answering import best_candidates
     from ..qa.ensembles import vote
 
@@ -109,10 +110,6 @@ def best_of(found: Sequence[QAPredictions], ids: Sequence[str], top_k: int) -> l
         ]
         for answers in elected
     ]
-
-
-def _answerer(readers: Sequence[Reader], batch_size: int, top_k: int) -> Callable[[Any], list[list[dict[str, Any]]]]:
-    return lambda records: best_answers(readers, records, batch_size=batch_size, top_k=top_k)
 
 
 def _read_ahead(
