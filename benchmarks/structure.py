@@ -42,7 +42,8 @@ from transformers_palbert.model.structure import EncoderLayer, encoder_layers
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
-from transformers_palbert.speed.latency import LatencyTable, applied_sizes, fastest_seconds, measure_latency
+from transformers_palbert.speed.latency import LatencyTable, applied_sizes, fastest_seconds
+from transformers_palbert.speed.latency_cache import cached_latency
 
 NAME = "structure"
 SETTINGS = AnsweringSettings(max_seq_length=320, doc_stride=128)
@@ -77,7 +78,7 @@ def narrower(args: argparse.Namespace, speedup: float) -> PreTrainedModel:
 def same_share(args: argparse.Namespace, speedup: float, order: Callable[[Tensor], list[int]]) -> PreTrainedModel:
     """The model with the largest share of heads and units of every layer that is fast enough by a measured table."""
     model = load(args.model)
-    table = measure_latency(model, batch_size=args.batch_size, length=args.length)
+    table = cached_latency(model, batch_size=args.batch_size, length=args.length)
     heads, units = applied_sizes(model)[0]
     budget, layers = table.model(applied_sizes(model)) / speedup, encoder_layers(model)
     kept = fastest_share(table, budget, heads, units, len(layers))
