@@ -39,7 +39,8 @@ def load_benchmark(
         first: Options of the first run that the others start from.
     """
     shared = {option: str(value) if isinstance(value, Path) else value for option, value in settings.items()}
-    grid = load_grid(GRIDS / f"{name}.yaml", overrides=shared, seeds=[seed], start=start and str(start))
+    begin = None if start is None else str(start)
+    grid = load_grid(GRIDS / f"{name}.yaml", overrides=shared, seeds=[seed], start=begin)
     if isinstance(grid.start, str):
         return grid
     steps = [{**step, "seed": seed} for step in grid.start]
