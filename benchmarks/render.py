@@ -180,6 +180,15 @@ def squad2(result: Result) -> str:
 _SQUAD2 = {"f1": "F1", "hasans_f1": "HasAns F1", "noans_f1": "NoAns F1"}
 
 
+def movement_steps(result: Result) -> str:
+    """F1 and exact match by the number of steps, a column for each score."""
+    scores = list(dict.fromkeys(run["score"] for run in result["runs"]))
+    found = {(run["steps"], run["score"]): f"{run['f1']:.1f} / {run['em']:.1f}" for run in result["runs"]}
+    steps = sorted({run["steps"] for run in result["runs"]}, key=int)
+    rows = [[f"{int(count):,}", *(found.get((count, score), "not run") for score in scores)] for count in steps]
+    return table(("steps", *scores), rows)
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -304,6 +313,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "storage_cmrc2018": storage_cmrc2018,
     "structure": structure,
     "applications": applications,
+    "movement_steps": movement_steps,
     "end_to_end": end_to_end,
     "squad2": squad2,
     "training_step": training_step,
