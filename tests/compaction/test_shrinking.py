@@ -149,7 +149,7 @@ def test_a_machine_that_never_gets_there_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shrinking, "fastest_seconds", lambda *_: [1.2, 1.0])
     monkeypatch.setattr(shrinking, "_ATTEMPTS", 1)
     assert clock == [1.0]
-    with pytest.warns(PruningWarning, match=r"Asked for 1\.50 times the speed, and 1\.20 times were measured"):
+    with pytest.warns(PruningWarning, match=r"Asked for 1\.50 times .* most of 1 attempts is 1\.20 times"):
         assert shrink(tiny_model("bert"), BATCHES, speedup=1.5).speedup == pytest.approx(1.2)
 
 

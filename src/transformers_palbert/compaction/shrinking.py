@@ -20,10 +20,11 @@ from ..model.described_sizes import described_sizes
 from ..model.removal import KeptUnits, LayerSize, keep_units, read_layer_sizes
 from ..model.structure import layer_applications, structure_of
 from ..pruning.convert import is_prepared
-from ..pruning.removal import remove_units
+from ..pruning.removal import save_with_sizes
 from ..speed.costs import promised_speedup
-from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds
+from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds, longest_input
 from ..speed.latency_cache import cached_latency
+from ..storage.saving import disable_sparse_saving
 from .applications import keep_applied_units
 from .costs import RemovalCosts, application_costs, removal_costs
 from .repair import repair_projections
@@ -98,10 +99,10 @@ def shrink(
         batches: A few hundred examples with labels, as inputs of the model.
         speedup: Above 1.
         batch_size: Examples in the batch that speed counts for.
-        length: Tokens of each of them; None: the mean of the examples.
+        length: Tokens of each of them; None: the mean of the examples, rounded up to a multiple of 8.
         multiple_of: Layers keep a multiple of this many feed-forward units; 8 suits the kernels of most machines.
-        uniform: Keep all heads, and as many feed-forward units in every layer, so that whoever loads the model needs
-            not this package. It loses more at the same speed.
+        uniform: Keep all heads, and as many feed-forward units in every layer. Such a model is saved dense, and loads
+            without this package where its architecture does. It loses more at the same speed.
         applications: ``"each"`` lets each application of a shared layer keep units of its own, ``"shared"`` makes them
             keep the same; None: the first where the model can say it.
         remeasure: Measure the times of layers again, although this machine has measured them before.
@@ -112,6 +113,9 @@ def shrink(
     """
     if not speedup > 1:
         raise ConfigurationError(f"speedup={speedup!r} must be above 1: 1.5 makes a model take two thirds of its time.")
+    for name, number in (("batch_size", batch_size), ("multiple_of", multiple_of)):
+        if number < 1:
+            raise ConfigurationError(f"{name}={number!r} must be at least 1.")
     if not batches:
         raise ConfigurationError(
             "What a removal costs is estimated on examples, and there are none: give some batches."
@@ -120,7 +124,7 @@ def shrink(
         raise PruningError(
             "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
         )
-    length = length or _mean_length(batches)
+    length = _timed_length(model, batches, length)
     each = _each_application(model, applications, uniform)
     whole: PreTrainedModel = palbert_of(model) if each else model
     shape = batch_size, length
@@ -130,8 +134,10 @@ def shrink(
     small, found = _fast_enough(plan, table, speedup, shape)
     logger.info("Repairing %d blocks.", 2 * len(plan.costs))
     repair_projections(small, whole, _spread(batches, REPAIR_EXAMPLES))
-    if not each:
-        remove_units(small, {})  # nothing more: how a model with such layers is saved
+    if uniform:
+        disable_sparse_saving(small)  # it may have been packed, and then it needs this package
+    elif not each:
+        save_with_sizes(small)
     promised = promised_speedup(whole, small, length)
     expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
     if abs(expected / found - 1) > _FAR:
@@ -208,10 +214,14 @@ def _fast_enough(
     seconds_before = table.model(applied_sizes(plan.whole))
     aim, tried = speedup, list[tuple[float, PreTrainedModel]]()
     for _ in range(_ATTEMPTS):
-        if tried and seconds_before / aim < table.model([(0, 0)] * len(plan.applied)):
-            break  # no model is that fast; the fastest so far must do
+        try:
+            kept = plan.choose(plan.costs, table, plan.applied, seconds_before / aim)
+        except ConfigurationError:  # no removal makes it that fast
+            if not tried:
+                raise
+            break  # what was asked for is not out of reach by the table, so the fastest so far must do
         small = copy.deepcopy(plan.whole)
-        plan.remove(small, plan.choose(plan.costs, table, plan.applied, seconds_before / aim))
+        plan.remove(small, kept)
         seconds = fastest_seconds([plan.whole, small], *shape)
         found = seconds[0] / seconds[1]
         logger.info("Aimed at %.2f times the speed, measured %.2f.", aim, found)
@@ -224,8 +234,9 @@ def _fast_enough(
     else:
         found, small = max(tried, key=lambda pair: pair[0])
         warnings.warn(
-            f"Asked for {speedup:.2f} times the speed, and {found:.2f} times were measured after {_ATTEMPTS} attempts:"
-            " the machine may be busy with other things. Ask for a little more, or measure again when it is idle.",
+            f"Asked for {speedup:.2f} times the speed, and the most of {len(tried)} attempts is {found:.2f} times, as"
+            " measured: the machine may be busy with other things. Ask for a little more, or measure again when it is"
+            " idle.",
             PruningWarning,
             stacklevel=3,
         )
@@ -236,6 +247,22 @@ def _spread(batches: Sequence[Mapping[str, Tensor]], examples: int) -> list[Mapp
     """Every so many of the batches, so that about ``examples`` are left: of all lengths, where they are in order."""
     size = len(next(iter(batches[0].values())))
     return list(batches[:: max(1, len(batches) * size // examples)])
+
+
+def _timed_length(model: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]], length: int | None) -> int:
+    """The length that was asked for, or the mean of the examples.
+
+    Raises:
+        ConfigurationError: if the model takes no inputs as long as that.
+    """
+    longest = longest_input(model)
+    if length is None:
+        mean = _mean_length(batches)
+        return mean if longest is None else min(mean, longest)
+    if length < 1 or (longest is not None and length > longest):
+        bound = "" if longest is None else f", and at most {longest}, the tokens that {type(model).__name__} takes"
+        raise ConfigurationError(f"length={length!r} must be at least 1{bound}.")
+    return length
 
 
 def _mean_length(batches: Sequence[Mapping[str, Tensor]]) -> int:

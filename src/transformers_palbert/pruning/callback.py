@@ -165,7 +165,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.density = 1.0
         self._progress = -1.0
         self.costs: dict[str, Any] | None = None  # of heads and units, as plain values, where they compete
-        self.multipliers: list[float] | None = None  # of the constraint on gates that are drawn
+        self.multiplier: float | None = None  # of the constraint on gates that are drawn
         self._sizes: RunSizes | None = None
         self._selection: Selection
         self._kept = 0  # of the targeted weights
@@ -176,7 +176,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
-        own = {"costs": self.costs, "multipliers": self.multipliers}
+        own = {"costs": self.costs, "multiplier": self.multiplier}
         attributes = {
             "total_steps": self.total_steps,
             **{key: value for key, value in own.items() if value is not None},
@@ -251,8 +251,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._selection.require_reachable()
         self._sizes = RunSizes.of(self._selection)
         self._scores = ScoreStep(self._selection, state.max_steps, args.seed)
-        self._scores.go_on(stored.get("multipliers"))
-        self.multipliers = self._scores.multipliers
+        self._scores.go_on(stored.get("multiplier"))
+        self.multiplier = self._scores.multiplier
 
     def _changed_on_resume(self, stored: Mapping[str, Any] | None) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""
@@ -283,7 +283,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._scores.after(kwargs["optimizer"], skipped)
-        self.multipliers = self._scores.multipliers
+        self.multiplier = self._scores.multiplier
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -118,7 +118,7 @@ class Pruner:
         self._selection.require_reachable()
         self._kept = self._selection.kept()
         self._scores = ScoreStep(self._selection, self.total_steps)
-        self._scores.go_on(stored.get("multipliers"))
+        self._scores.go_on(stored.get("multiplier"))
 
     def _write_state(self) -> None:
         write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
@@ -157,7 +157,7 @@ class Pruner:
         """The place in the schedule and the settings, as plain values, and what the run has measured and learned."""
         own = {
             "costs": None if self._costs is None else self._costs.to_dict(),
-            "multipliers": self._scores.multipliers,
+            "multiplier": self._scores.multiplier,
         }
         return {
             "step": self.step,
