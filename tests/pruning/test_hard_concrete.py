@@ -186,21 +186,22 @@ class TestConstraint:
         for costs in (None, measured):
             budget = Selection(model, selection.config, costs).budget
             odds = [selection.layers[units.gate].scores.detach().double() for units in selection.sets]
-            shift, found = shift_to_share(budget, odds, share)
-            assert found == pytest.approx(share, abs=1e-6)
-            assert expected_share(budget, [odd - shift for odd in odds])[0] == pytest.approx(share, abs=1e-6)
+            shift, shares = shift_to_share(budget, odds, share)
+            assert shares[0] == expected_share(budget, odds)[0]
+            assert shares[-1] == pytest.approx(share, abs=1e-5)
+            assert expected_share(budget, [odd - shift for odd in odds])[0] == shares[-1]
 
     def test_a_share_from_far_away(self) -> None:
         _, selection = prepared()
         for start, share in ((12.0, 0.1), (-12.0, 0.9)):
             odds = [torch.full(selection.layers[units.gate].mask.shape, start) for units in selection.sets]
-            assert shift_to_share(selection.budget, odds, share)[1] == pytest.approx(share, abs=1e-6)
+            assert shift_to_share(selection.budget, odds, share)[1][-1] == pytest.approx(share, abs=2e-5)
 
     def test_a_share_that_no_gate_changes(self) -> None:
         _, selection = prepared()
         selection.costs = StructureCosts(Curve((0, 2), (1.0, 1.0)), Curve((0, 32), (1.0, 1.0)), 3.0)
         odds = [selection.layers[units.gate].scores for units in selection.sets]
-        assert shift_to_share(selection.budget, odds, 0.5) == (0.0, pytest.approx(1.0))
+        assert shift_to_share(selection.budget, odds, 0.5) == (0.0, [pytest.approx(1.0)])
 
     @staticmethod
     def stepped(selection: Selection, gradient: float = 1.0, step: int = 50) -> StochasticGates:
@@ -243,8 +244,8 @@ class TestConstraint:
         before = [layer.scores.detach().clone() for layer in gates.layers]  # type: ignore[union-attr]
         missing = expected_share(selection.budget, before)[0] - (target := selection.config.density_at(51, 100))
         gates.settle(skipped=False)
-        assert gates.share == pytest.approx(target, abs=1e-5)
-        assert expected_share(selection.budget, gates._odds)[0] == pytest.approx(target, abs=1e-5)
+        assert gates.share == pytest.approx(target, abs=2e-5)
+        assert expected_share(selection.budget, gates._odds)[0] == pytest.approx(target, abs=2e-5)
         assert gates.multiplier == pytest.approx(ASCENT * missing)
         moved = torch.cat([(odd - old).flatten() for odd, old in zip(gates._odds, before, strict=True)])
         torch.testing.assert_close(moved, moved[:1].expand_as(moved), rtol=1e-4, atol=1e-5)
@@ -348,7 +349,7 @@ class TestInATrainer:
         logs = [entry for entry in trainer.state.log_history if "loss" in entry]
         held = [entry["step"] for entry in logs if "density_expected" in entry]
         assert held == list(range(9, 31))
-        assert logs[29]["density_expected"] == pytest.approx(0.6, abs=1e-5)
+        assert logs[29]["density_expected"] == pytest.approx(0.6, abs=2e-5)
         selection = pruning_callback(trainer)._selection
         assert selection.budget.allows(selection.masks, 0.6)
 
@@ -371,7 +372,7 @@ class TestInATrainer:
         assert len(held) >= 0.5 * steps
         for entry in held:
             scheduled = min(config.density_at(entry["step"], steps), held[0]["density_expected"])
-            assert entry["density_expected"] == pytest.approx(scheduled, abs=1e-5)
+            assert entry["density_expected"] == pytest.approx(scheduled, abs=2e-5)
 
     def test_checkpoints_have_the_logits_of_the_model_in_memory(self, tmp_path: Path) -> None:
         recorder = Recorder()

@@ -24,6 +24,7 @@ from ..pruning.removal import save_with_sizes
 from ..speed.costs import promised_speedup
 from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds, longest_input
 from ..speed.latency_cache import cached_latency
+from ..storage.quantizer import SparseQuantizer
 from ..storage.saving import disable_sparse_saving
 from .applications import keep_applied_units
 from .costs import RemovalCosts, application_costs, removal_costs
@@ -111,22 +112,10 @@ def shrink(
         ConfigurationError: if the model cannot become that fast by removing heads and units, or a value is not allowed.
         PruningError: if the model is in the middle of being pruned.
     """
-    if not speedup > 1:
-        raise ConfigurationError(f"speedup={speedup!r} must be above 1: 1.5 makes a model take two thirds of its time.")
-    for name, number in (("batch_size", batch_size), ("multiple_of", multiple_of)):
-        if number < 1:
-            raise ConfigurationError(f"{name}={number!r} must be at least 1.")
-    if not batches:
-        raise ConfigurationError(
-            "What a removal costs is estimated on examples, and there are none: give some batches."
-        )
-    if is_prepared(model):
-        raise PruningError(
-            "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
-        )
+    _require_inputs(model, batches, speedup=speedup, batch_size=batch_size, multiple_of=multiple_of)
     length = _timed_length(model, batches, length)
     each = _each_application(model, applications, uniform)
-    whole: PreTrainedModel = palbert_of(model) if each else model
+    whole = _with_applications(model) if each else model
     shape = batch_size, length
     table = cached_latency(whole, batch_size=batch_size, length=length, remeasure=remeasure)
     logger.info("Estimating what removals cost, on %d batches.", len(batches))
@@ -148,6 +137,43 @@ def shrink(
             found,
         )
     return Shrunk(small, described_sizes(small.config), speedup, promised, expected, found, *shape)
+
+
+def _require_inputs(
+    model: PreTrainedModel,
+    batches: Sequence[Mapping[str, Tensor]],
+    *,
+    speedup: float,
+    batch_size: int,
+    multiple_of: int,
+) -> None:
+    """Check what :func:`shrink` is given, before anything is measured."""
+    if not speedup > 1:
+        raise ConfigurationError(f"speedup={speedup!r} must be above 1: 1.5 makes a model take two thirds of its time.")
+    for name, number in (("batch_size", batch_size), ("multiple_of", multiple_of)):
+        if number < 1:
+            raise ConfigurationError(f"{name}={number!r} must be at least 1.")
+    if not batches:
+        raise ConfigurationError(
+            "What a removal costs is estimated on examples, and there are none: give some batches."
+        )
+    if any(next(iter(batch.values())).dim() != 2 for batch in batches):
+        raise ConfigurationError(
+            "The inputs of a batch must be rows of tokens, [batch, length], as models for question answering and for"
+            f" classification take them. {type(model).__name__} cannot be shrunk with others."
+        )
+    if is_prepared(model):
+        raise PruningError(
+            "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
+        )
+
+
+def _with_applications(model: PreTrainedModel) -> PreTrainedModel:
+    """``model`` as a PAL-BERT, which is saved packed if ``model`` is."""
+    whole = palbert_of(model)
+    if isinstance(quantizer := getattr(model, "hf_quantizer", None), SparseQuantizer):
+        quantizer.attach(whole)
+    return whole
 
 
 def _each_application(model: PreTrainedModel, applications: str | None, uniform: bool) -> bool:

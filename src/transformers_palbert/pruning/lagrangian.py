@@ -38,7 +38,7 @@ PENALTY = 100.0
 ASCENT = 10.0
 """``κ``: how far λ goes where a step of the optimizer leaves an excess of the whole dense model."""
 
-_CLOSE = 1e-6
+_CLOSE = 1e-5
 """How near the expected share comes to the one that is asked for."""
 
 _FARTHEST = 2.0
@@ -71,7 +71,7 @@ def expected_share(budget: Budget, log_alphas: Sequence[Tensor]) -> tuple[float,
     return cost / budget.total, gradients
 
 
-def shift_to_share(budget: Budget, log_alphas: Sequence[Tensor], share: float) -> tuple[float, float]:
+def shift_to_share(budget: Budget, log_alphas: Sequence[Tensor], share: float) -> tuple[float, list[float]]:
     """The number ``μ`` to take from all log-odds so that :func:`expected_share` is ``share``, by Newton's method.
 
     Args:
@@ -80,13 +80,15 @@ def shift_to_share(budget: Budget, log_alphas: Sequence[Tensor], share: float) -
         share: Between what no gate and what all gates cost.
 
     Returns:
-        ``μ``, and the share that it leads to: that of the arguments but where curves of cost are flat.
+        ``μ``, and the shares on the way, from the present one to the one that ``μ`` leads to: ``share``, but where
+        curves of cost are flat.
     """
-    shift = 0.0
+    shift, shares = 0.0, list[float]()
     for _ in range(_ITERATIONS):
         found, gradients = expected_share(budget, [log_alpha - shift for log_alpha in log_alphas])
+        shares.append(found)
         slope = sum(float(gradient.sum()) for gradient in gradients)
         if abs(found - share) < _CLOSE or slope == 0.0:
             break
         shift += max(-_FARTHEST, min(_FARTHEST, (found - share) / slope))
-    return shift, found
+    return shift, shares

@@ -117,7 +117,8 @@ class Selection:
         for units, mask in zip(self.sets, masks, strict=True):
             for name, part in units.masks(mask).items() if units.gate is None else ((units.gate, mask),):
                 self.layers[name].set_mask(part)
-        write_gates(self.model)
+        if self.config.applications == "each":
+            write_gates(self.model)
         return self._weights_of(masks) if self.config.is_budgeted else self.kept_at(density)
 
     def _choose(self, density: float) -> list[Tensor]:

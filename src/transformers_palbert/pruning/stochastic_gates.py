@@ -82,10 +82,9 @@ class StochasticGates:
         self.share, target, self._target = None, self._target, None
         if target is None or skipped:
             return
-        odds = self._on_cpu()
-        budget = self.selection.budget
-        self.multiplier += ASCENT * (expected_share(budget, odds)[0] - target)
-        shift, self.share = shift_to_share(budget, odds, target)
+        shift, shares = shift_to_share(self.selection.budget, self._on_cpu(), target)
+        self.multiplier += ASCENT * (shares[0] - target)
+        self.share = shares[-1]
         for odd in self._odds:
             odd.sub_(shift)
 
