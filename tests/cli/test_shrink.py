@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from transformers import AlbertConfig, AlbertForQuestionAnswering, AutoModelForQuestionAnswering, AutoTokenizer
 
 from tests.compaction.test_shrinking import clock
+from transformers_palbert import enable_sparse_saving
 from transformers_palbert.compaction import shrinking
 from transformers_palbert.model.removal import layer_sizes
+from transformers_palbert.sizes import weight_bytes
 
 __all__ = ["clock"]
 
@@ -27,6 +30,8 @@ def test_the_result_is_smaller_and_answers(palbert, saved_model, answerable, tmp
     assert set(found["scores"]["before"]) == {"f1", "em"}
     sizes = layer_sizes(AutoModelForQuestionAnswering.from_pretrained(out))
     assert {path: {"heads": size.heads, "units": size.units} for path, size in sizes.items()} == found["layers"]
+    for stage in ("Estimating what removals cost", "Aimed at", "Repairing"):
+        assert stage in result.stderr
     again = palbert("answer", out, "-q", "谁写了《红楼梦》?", "-c", "《红楼梦》的作者是曹雪芹,写于清代。")
     assert again.exit_code == 0, again.output
 
@@ -50,6 +55,21 @@ def test_a_uniform_result_is_a_stock_file(palbert, saved_model, answerable, tmp_
     assert len({layer["units"] for layer in layers}) == 1
     config = json.loads((out / "config.json").read_text())
     assert not {"layer_sizes", "quantization_config"} & config.keys()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_weights_keep_their_precision(palbert, saved_model, answerable, tmp_path, packed):
+    """A checkpoint of 16 bits does not become one of 32, and the file of a packed one stays packed."""
+    model = AutoModelForQuestionAnswering.from_pretrained(saved_model).to(torch.bfloat16)
+    if packed:
+        enable_sparse_saving(model)
+    model.save_pretrained(tmp_path / "half")
+    AutoTokenizer.from_pretrained(saved_model).save_pretrained(tmp_path / "half")
+    out = tmp_path / "fast"
+    result = palbert("shrink", tmp_path / "half", out, "--data", answerable, *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert AutoModelForQuestionAnswering.from_pretrained(out, dtype="auto").dtype == torch.bfloat16
+    assert weight_bytes(out) < weight_bytes(tmp_path / "half")
 
 
 def test_measuring_again_is_passed_on(palbert, saved_model, answerable, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, Trainer
 
 from tests.pruning.helpers import qa_batch, qa_rows, tiny_model, training_arguments
-from transformers_palbert import PalBertForQuestionAnswering, remove_units
+from transformers_palbert import PalBertForQuestionAnswering, enable_sparse_saving, remove_units
 from transformers_palbert.compaction import shrinking
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
@@ -149,11 +149,57 @@ def test_a_machine_that_never_gets_there_is_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shrinking, "fastest_seconds", lambda *_: [1.2, 1.0])
     monkeypatch.setattr(shrinking, "_ATTEMPTS", 1)
     assert clock == [1.0]
-    with pytest.warns(PruningWarning, match=r"Asked for 1\.50 times the speed, and 1\.20 times were measured"):
+    with pytest.warns(PruningWarning, match=r"Asked for 1\.50 times .* most of 1 attempts is 1\.20 times"):
         assert shrink(tiny_model("bert"), BATCHES, speedup=1.5).speedup == pytest.approx(1.2)
 
 
+@pytest.mark.parametrize("kind", ["albert", "bert"])
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.usefixtures("clock")
+def test_of_a_packed_model(kind: str, uniform: bool, tmp_path: Path) -> None:
+    """What comes out is packed as well, or, where all layers are alike, a dense file."""
+    model = tiny_model(kind)
+    for name, weight in model.named_parameters():
+        if "ffn" in name or "intermediate" in name:
+            torch.nn.functional.dropout(weight.data, 0.9, inplace=True)
+    enable_sparse_saving(model)
+    model.save_pretrained(tmp_path / "packed")
+    loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "packed")
+    result = shrink(loaded, BATCHES, speedup=1.4, multiple_of=4, uniform=uniform)
+    result.model.save_pretrained(tmp_path / "small")
+    config = json.loads((tmp_path / "small" / "config.json").read_text())
+    assert ("quantization_config" in config) is not uniform
+    again = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "small").eval()
+    assert torch.equal(again(**qa_batch()).start_logits, result.model.eval()(**qa_batch()).start_logits)
+    loaded.save_pretrained(tmp_path / "again")
+    assert "quantization_config" in json.loads((tmp_path / "again" / "config.json").read_text())
+
+
+def test_a_second_attempt_that_asks_for_too_much(clock: list[float]) -> None:
+    """The table says that the model can be that fast, and the clock says less: the fastest so far, and a warning."""
+    clock[0] = 0.7
+    with pytest.warns(PruningWarning, match=r"Asked for 5\.00 times the speed, and the most of \d attempts is"):
+        result = shrink(tiny_model("bert"), BATCHES, speedup=5.0, multiple_of=4, uniform=False)
+    assert result.speedup < 5.0
+
+
 class TestFailsLoudly:
+    @pytest.mark.parametrize(("kind", "options", "message"), [
+        ("bert", {"length": 25}, "length=25 must be at least 1, and at most 24, the tokens that Bert"),
+        ("roberta", {"length": 23}, "length=23 must be at least 1, and at most 22, the tokens that Roberta"),
+        ("bert", {"length": 0}, "length=0 must be at least 1"),
+        ("bert", {"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ("bert", {"multiple_of": 0}, "multiple_of=0 must be at least 1"),
+    ])  # fmt: skip
+    def test_numbers(self, kind: str, options: dict[str, int], message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            shrink(tiny_model(kind), BATCHES, speedup=1.5, **options)  # type: ignore[arg-type]
+
+    def test_inputs_of_another_task(self) -> None:
+        batch = {name: tensor.view(2, 2, -1) for name, tensor in qa_batch(count=4).items() if tensor.dim() == 2}
+        with pytest.raises(ConfigurationError, match=r"must be rows of tokens, \[batch, length\]"):
+            shrink(tiny_model("bert"), [batch], speedup=1.5)
+
     @pytest.mark.parametrize("speedup", [1.0, 0.5, -1.0, float("nan")])
     def test_no_speedup(self, speedup: float) -> None:
         with pytest.raises(ConfigurationError, match="must be above 1"):

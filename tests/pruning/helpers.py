@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,13 @@ from transformers import (
 )
 
 from transformers_palbert import PalBertConfig
-from transformers_palbert.pruning import MovementPruningCallback, masked_layers
+from transformers_palbert.pruning import (
+    MovementPruningCallback,
+    Pruner,
+    PruningConfig,
+    masked_layers,
+    prepare_pruning,
+)
 
 VOCABULARY, LENGTH = 40, 10
 _SIZES: dict[str, Any] = {
@@ -156,6 +164,40 @@ class Recorder(TrainerCallback):
         with torch.no_grad():
             self.logits[state.global_step] = model.eval()(**qa_batch()).start_logits
         model.train(training)
+
+
+def stopped_and_gone_on_with(
+    config: PruningConfig, steps: int, meanwhile: Callable[[], object] = lambda: None
+) -> tuple[Pruner, Pruner]:
+    """Two loops of ``steps``: one without a break, and one that goes on from what the first saved halfway.
+
+    The pruner's state goes through JSON, as a checkpoint would write it. ``meanwhile`` is called before the second
+    loop is made. Both pruners are where their loops ended, and not finished.
+    """
+
+    def start() -> tuple[Any, torch.optim.Optimizer, Pruner]:
+        model = prepare_pruning(tiny_model("bert"), config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+        return model, optimizer, Pruner(model, optimizer, config, steps)
+
+    def run(model: Any, optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
+        for step in range(first, last + 1):
+            model(**qa_batch(seed=step)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    model, optimizer, whole = start()
+    run(model, optimizer, 1, steps // 2)
+    place = json.loads(json.dumps(whole.state_dict()))
+    weights, moments = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    run(model, optimizer, steps // 2 + 1, steps)
+    meanwhile()
+    model, optimizer, resumed = start()
+    resumed.load_state_dict(place)
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(moments)
+    run(model, optimizer, steps // 2 + 1, steps)
+    return whole, resumed
 
 
 def pruning_callback(trainer: Trainer) -> MovementPruningCallback:

@@ -24,7 +24,7 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.masked_linear import MaskedLinear
-from transformers_palbert.pruning.selection import unit_scores
+from transformers_palbert.pruning.selection import Selection
 
 CONFIG = PruningConfig(0.7, method="movement")
 ALL = PruningConfig(0.7, method="movement", targets=("",))
@@ -238,9 +238,9 @@ class TestApplyDensity:
 
     def test_scores_follow_the_method(self) -> None:
         model = prepared()
-        first = unit_scores(model, CONFIG)
+        first = Selection(model, CONFIG).scores_by_matrix()
         assert list(first) == list(masked_layers(model))
-        zeroth = unit_scores(model, PruningConfig(0.5, method="magnitude"))
+        zeroth = Selection(model, PruningConfig(0.5, method="magnitude")).scores_by_matrix()
         for name, layer in masked_layers(model).items():
             assert torch.equal(first[name], layer.scores)
             assert torch.equal(zeroth[name], layer.weight.abs())

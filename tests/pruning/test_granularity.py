@@ -22,13 +22,7 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.granularity import GRANULARITIES, matrices, parse_granularity
-from transformers_palbert.pruning.selection import (
-    Selection,
-    kept_weights,
-    pruned_matrices,
-    pruning_units,
-    unit_scores,
-)
+from transformers_palbert.pruning.selection import Selection
 from transformers_palbert.pruning.targets import prunable_layers
 
 NAMES = [*(name for name in GRANULARITIES if name != "structure"), "block:4x8", "block:16x2"]
@@ -72,16 +66,16 @@ def test_units_of_one_matrix(granularity: str) -> None:
 @pytest.mark.parametrize("granularity", SPANNING)
 def test_units_that_span_matrices(kind: str, granularity: str) -> None:
     model, config = prepared(kind, granularity)
-    sets, layers = pruning_units(model, config), encoder_layers(model)
+    sets, layers = Selection(model, config).sets, encoder_layers(model)
     assert len(sets) == len(layers)
     sizes = {name: module.weight.abs() for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    magnitude = unit_scores(model, PruningConfig(0.5, method="magnitude", granularity=granularity))
+    magnitude = Selection(model, PruningConfig(0.5, method="magnitude", granularity=granularity)).scores_by_matrix()
     for units, layer in zip(sets, layers, strict=True):
         count = 2 if granularity == "head" else 32
         gated = layer.attention_output if granularity == "head" else layer.ffn_out
         assert model.get_submodule(units.gate or "") is gated
         assert units.shape == gated.scores.shape == (1, count)  # one score for all the weights of a unit
-        assert torch.equal(unit_scores(model, config)[units.gate or ""], gated.scores)
+        assert torch.equal(Selection(model, config).scores_by_matrix()[units.gate or ""], gated.scores)
         for number, found in enumerate(units.scores(sizes)[0]):
             values = naive_unit(layer, granularity, number, count)
             mean = torch.cat([linear.weight.abs()[where] for linear, where in values]).mean()
@@ -108,7 +102,7 @@ def test_the_density_counts_whole_units(kind: str, granularity: str) -> None:
     model, config = prepared(kind, granularity)
     for density in (0.0, 0.3, 0.5, 1.0):
         apply_density(model, config, density)
-        sets = pruning_units(model, config)
+        sets = Selection(model, config).sets
         masks = {name: layer.mask for name, layer in masked_layers(model).items()}
         kept = 0
         for units in sets:
@@ -120,8 +114,8 @@ def test_the_density_counts_whole_units(kind: str, granularity: str) -> None:
             kept += int(shares.sum())
         assert kept == round(density * sum(units.count for units in sets))
         weights = Selection(model, config).kept()
-        assert weights == kept_weights(model, config, density)
-        names = pruned_matrices(model, config)
+        assert weights == Selection(model, config).kept_at(density)
+        names = Selection(model, config).matrices
         bake_masks(model)
         assert names == pruned_matrices_of(model, granularity)
         baked = [model.get_submodule(name).weight for name in names]

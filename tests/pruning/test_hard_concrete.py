@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,15 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, TrainerCallback
 
-from tests.pruning.helpers import Recorder, assert_same, make_trainer, qa_batch, tiny_model
+from tests.pruning.helpers import (
+    Recorder,
+    assert_same,
+    make_trainer,
+    pruning_callback,
+    qa_batch,
+    stopped_and_gone_on_with,
+    tiny_model,
+)
 from tests.references.pruning import naive_hard_concrete, naive_open
 from transformers_palbert.errors import ConfigurationError, PruningError
 from transformers_palbert.model.removal import layer_sizes
@@ -22,16 +29,19 @@ from transformers_palbert.pruning import (
     MovementPruningCallback,
     Pruner,
     PruningConfig,
+    finishing,
     masked_layers,
     prepare_pruning,
 )
+from transformers_palbert.pruning import budget as budget_module
 from transformers_palbert.pruning.gated_linear import GatedLinear
 from transformers_palbert.pruning.hard_concrete import START, gate_noise, open_probability, sample_gates
-from transformers_palbert.pruning.lagrangian import Multipliers, expected_share
+from transformers_palbert.pruning.lagrangian import ASCENT, PENALTY, expected_share, shift_to_share
 from transformers_palbert.pruning.optimizer import ScoreStep
 from transformers_palbert.pruning.selection import Selection
 from transformers_palbert.pruning.stochastic_gates import StochasticGates
 from transformers_palbert.speed.costs import Curve, StructureCosts
+from transformers_palbert.speed.latency import LatencyTable
 
 SETTINGS: dict[str, Any] = {"method": "hard_concrete", "granularity": "structure", "target_sparsity": 0.5}
 
@@ -169,21 +179,48 @@ class TestConstraint:
             torch.testing.assert_close(gradient[0].tolist(), expected, rtol=1e-5, atol=1e-12)
         assert found == pytest.approx(total / whole, rel=1e-9)
 
-    def test_the_push_is_the_derivative_of_the_terms(self) -> None:
-        multipliers = Multipliers(0.7, 3.0)
-        for excess in (-0.2, 0.0, 0.4):
-            share = torch.tensor(excess, dtype=torch.float64, requires_grad=True)
-            (0.7 * share + 3.0 * share**2).backward()
-            assert multipliers.push(excess) == pytest.approx(float(share.grad), rel=1e-12)  # type: ignore[arg-type]
-        after = multipliers.after(0.4, 50)
-        assert (after.linear, after.quadratic) == pytest.approx((0.7 + 2 * 0.4, 3.0 + 2 * 0.16))
+    @pytest.mark.parametrize("share", [0.95, 0.5, 0.3])
+    def test_one_shift_of_all_odds_leads_to_a_share(self, share: float) -> None:
+        measured = StructureCosts(Curve((0, 1, 2), (0.0, 3.0, 4.0)), Curve((0, 8, 32), (1.0, 2.0, 20.0)), 3.0)
+        model, selection = prepared()
+        for costs in (None, measured):
+            budget = Selection(model, selection.config, costs).budget
+            odds = [selection.layers[units.gate].scores.detach().double() for units in selection.sets]
+            shift, shares = shift_to_share(budget, odds, share)
+            assert shares[0] == expected_share(budget, odds)[0]
+            assert shares[-1] == pytest.approx(share, abs=1e-5)
+            assert expected_share(budget, [odd - shift for odd in odds])[0] == shares[-1]
 
-    def test_what_is_added_to_the_gradients(self) -> None:
-        """Of the scale of the loss's own gradient, whatever factor that still has."""
+    def test_a_share_from_far_away(self) -> None:
+        _, selection = prepared()
+        for start, share in ((12.0, 0.1), (-12.0, 0.9)):
+            odds = [torch.full(selection.layers[units.gate].mask.shape, start) for units in selection.sets]
+            assert shift_to_share(selection.budget, odds, share)[1][-1] == pytest.approx(share, abs=2e-5)
+
+    def test_a_share_that_no_gate_changes(self) -> None:
+        _, selection = prepared()
+        selection.costs = StructureCosts(Curve((0, 2), (1.0, 1.0)), Curve((0, 32), (1.0, 1.0)), 3.0)
+        odds = [selection.layers[units.gate].scores for units in selection.sets]
+        assert shift_to_share(selection.budget, odds, 0.5) == (0.0, [pytest.approx(1.0)])
+
+    @staticmethod
+    def stepped(selection: Selection, gradient: float = 1.0, step: int = 50) -> StochasticGates:
+        """Gates for which a step of a hundred is about to be made, with a random gradient of the loss."""
+        gates = StochasticGates(selection, 100)
+        torch.manual_seed(3)
+        for layer in gates.layers:
+            layer.scores.grad = gradient * torch.randn_like(layer.scores)  # type: ignore[union-attr, arg-type]
+        gates.constrain(step)
+        return gates
+
+    @pytest.mark.parametrize("multiplier", [0.0, 2.5])
+    def test_what_is_added_to_the_gradients(self, multiplier: float) -> None:
+        """The derivative of the constraint, in the scale of the loss's gradient, whatever factor that still has."""
         added = []
         for factor in (1.0, 1024.0):
             _, selection = prepared()
             gates = StochasticGates(selection, 100)
+            gates.multiplier = multiplier
             torch.manual_seed(3)
             for layer in selection.layers.values():
                 layer.scores.grad = factor * torch.randn_like(layer.scores)
@@ -195,32 +232,53 @@ class TestConstraint:
             size = torch.cat([old.flatten() for old in before]).double().square().mean().sqrt() / factor
             steep = torch.cat([slope.flatten() for slope in slopes]).square().mean().sqrt()
             for found, slope in zip(added[-1], slopes, strict=True):
-                expected = 2 * 50.0 * excess * size / steep * slope
+                expected = (multiplier + PENALTY * excess) * size / steep * slope
                 torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
         for one, other in zip(*added, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.parametrize("step", [0, 5, 70, 99])
-    def test_nothing_is_added_in_warm_up_and_cool_down(self, step: int) -> None:
+    def test_after_a_step_gates_cost_what_is_scheduled(self) -> None:
+        """All odds move alike, and the multiplier by what was missing."""
         _, selection = prepared()
-        gates = StochasticGates(selection, 100)
-        for layer in gates.layers:
-            layer.scores.grad = torch.ones_like(layer.scores)  # type: ignore[union-attr, arg-type]
-        gates.constrain(step)
-        assert all((layer.scores.grad == 1).all() for layer in gates.layers)  # type: ignore[union-attr]
-        gates.ascend(skipped=False)
-        assert gates.multipliers == Multipliers()
+        gates = self.stepped(selection)
+        before = [layer.scores.detach().clone() for layer in gates.layers]  # type: ignore[union-attr]
+        missing = expected_share(selection.budget, before)[0] - (target := selection.config.density_at(51, 100))
+        gates.settle(skipped=False)
+        assert gates.share == pytest.approx(target, abs=2e-5)
+        assert expected_share(selection.budget, gates._odds)[0] == pytest.approx(target, abs=2e-5)
+        assert gates.multiplier == pytest.approx(ASCENT * missing)
+        moved = torch.cat([(odd - old).flatten() for odd, old in zip(gates._odds, before, strict=True)])
+        torch.testing.assert_close(moved, moved[:1].expand_as(moved), rtol=1e-4, atol=1e-5)
 
-    def test_a_skipped_step_leaves_the_multipliers_alone(self) -> None:
+    def test_gates_are_not_opened_beyond_where_they_start(self) -> None:
+        """At the first step after the warm-up, the schedule still asks for nearly all of the model."""
         _, selection = prepared()
-        gates = StochasticGates(selection, 100)
-        for layer in gates.layers:
-            layer.scores.grad = torch.ones_like(layer.scores)  # type: ignore[union-attr, arg-type]
-        gates.constrain(50)
-        gates.ascend(skipped=True)
-        assert gates.multipliers == Multipliers()
-        gates.ascend(skipped=False)
-        assert gates.multipliers != Multipliers()
+        for layer in selection.layers.values():
+            layer.scores.data.fill_(START)
+        gates = self.stepped(selection, step=10)
+        assert selection.config.density_at(11, 100) > 0.95
+        gates.settle(skipped=False)
+        assert all(float((odd - START).max()) < 1e-3 for odd in gates._odds)
+
+    @pytest.mark.parametrize("step", [0, 5, 70, 99])
+    def test_nothing_changes_in_warm_up_and_cool_down(self, step: int) -> None:
+        _, selection = prepared()
+        before = [odd.clone() for odd in StochasticGates(selection, 100)._odds]
+        gates = self.stepped(selection, step=step)
+        plain = [layer.scores.grad.clone() for layer in gates.layers]  # type: ignore[union-attr]
+        torch.manual_seed(3)
+        assert all(torch.equal(gradient, torch.randn_like(gradient)) for gradient in plain)
+        gates.settle(skipped=False)
+        assert all(torch.equal(*pair) for pair in zip(gates._odds, before, strict=True))
+        assert (gates.multiplier, gates.share) == (0.0, None)
+
+    def test_a_skipped_step_leaves_all_as_it_is(self) -> None:
+        _, selection = prepared()
+        gates = self.stepped(selection)
+        before = [odd.clone() for odd in gates._odds]
+        gates.settle(skipped=True)
+        assert gates.multiplier == 0.0
+        assert all(torch.equal(*pair) for pair in zip(gates._odds, before, strict=True))
 
 
 RUN = {"max_steps": 12, "rows": 48}
@@ -285,14 +343,36 @@ class TestInATrainer:
             if step > 9:
                 assert_same(recorder.masks[step], recorder.masks[9])
 
-    def test_the_expected_cost_reaches_the_target(self, tmp_path: Path) -> None:
-        trainer = gated_trainer(tmp_path, settings={"target_sparsity": 0.4}, max_steps=120, rows=64)
+    def test_gates_are_held_to_the_budget_from_the_warm_up_until_the_cool_down(self, tmp_path: Path) -> None:
+        trainer = gated_trainer(tmp_path, settings={"target_sparsity": 0.4}, max_steps=40, rows=64)
         trainer.train()
         logs = [entry for entry in trainer.state.log_history if "loss" in entry]
         held = [entry["step"] for entry in logs if "density_expected" in entry]
-        assert (held[0], held[-1], len(held)) == (25, 90, 66)  # from the warm-up's end until the cool-down
-        assert logs[89]["density_expected"] == pytest.approx(0.6, abs=0.05)
-        assert logs[-1]["density_encoder"] == pytest.approx(0.6, abs=0.006)
+        assert held == list(range(9, 31))
+        assert logs[29]["density_expected"] == pytest.approx(0.6, abs=2e-5)
+        selection = pruning_callback(trainer)._selection
+        assert selection.budget.allows(selection.masks, 0.6)
+
+    @pytest.mark.parametrize("target", [
+        {"target_sparsity": 0.6},
+        {"target_sparsity": None, "target_flops": 0.4, "latency_length": 8},
+        {"target_sparsity": None, "target_speedup": 2.0, "latency_length": 8},
+    ])  # fmt: skip
+    @pytest.mark.parametrize("steps", [15, 40])
+    def test_the_expected_cost_follows_the_schedule_in_short_runs(
+        self, steps: int, target: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table = LatencyTable((0, 1, 2), np.array([0.0, 2.0, 3.0]), (0, 8, 32), np.array([1.0, 4.0, 9.0]), 2.0)
+        monkeypatch.setattr(budget_module, "cached_latency", lambda *_, **__: table)
+        monkeypatch.setattr(finishing, "fastest_seconds", lambda *_: [2.0, 1.0])
+        trainer = gated_trainer(tmp_path, settings=target, max_steps=steps, rows=64)
+        config = pruning_callback(trainer).config
+        trainer.train()
+        held = [entry for entry in trainer.state.log_history if "density_expected" in entry]
+        assert len(held) >= 0.5 * steps
+        for entry in held:
+            scheduled = min(config.density_at(entry["step"], steps), held[0]["density_expected"])
+            assert entry["density_expected"] == pytest.approx(scheduled, abs=2e-5)
 
     def test_checkpoints_have_the_logits_of_the_model_in_memory(self, tmp_path: Path) -> None:
         recorder = Recorder()
@@ -327,32 +407,10 @@ class TestInATrainer:
 
 
 def test_in_a_loop_of_ones_own_with_a_stop_in_between() -> None:
-    config = PruningConfig(**SETTINGS)
-
-    def start() -> tuple[Any, Any, Pruner]:
-        model = prepare_pruning(tiny_model("bert"), config)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-        return model, optimizer, Pruner(model, optimizer, config, 10)
-
-    def steps(model: Any, optimizer: Any, first: int, last: int) -> None:
-        for step in range(first, last + 1):
-            model(**qa_batch(seed=step)).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-    model, optimizer, pruner = start()
-    steps(model, optimizer, 1, 5)
-    place = json.loads(json.dumps(pruner.state_dict()))
-    assert place["multipliers"] != [0.0, 50.0]
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    torch.save(optimizer.state_dict(), "optimizer.pt")
-    steps(model, optimizer, 6, 10)
-    again, other, resumed = start()
-    resumed.load_state_dict(place)
-    again.load_state_dict(weights)
-    other.load_state_dict(torch.load("optimizer.pt", weights_only=True))
-    steps(again, other, 6, 10)
-    assert_same(resumed.finish().state_dict(), pruner.finish().state_dict())
+    whole, resumed = stopped_and_gone_on_with(PruningConfig(**SETTINGS), steps=10)
+    assert whole.state_dict()["multiplier"] != 0.0
+    assert resumed.state_dict() == whole.state_dict()
+    assert_same(resumed.finish().state_dict(), whole.finish().state_dict())
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -407,11 +465,11 @@ class TestFailsLoudly:
             )
 
 
-def test_the_step_goes_on_with_multipliers() -> None:
+def test_the_step_goes_on_with_its_multiplier() -> None:
     _, selection = prepared()
     step = ScoreStep(selection, 10)
-    step.go_on([1.5, 60.0])
-    assert step.multipliers == [1.5, 60.0]
+    step.go_on(1.5)
+    assert step.multiplier == 1.5
     with mock.patch.object(step.gates, "draw") as draw:
         step.draw(3)
     draw.assert_called_once_with(3)

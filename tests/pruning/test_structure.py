@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from tests.pruning.helpers import Recorder, assert_same, make_trainer, qa_batch, tiny_model
+from tests.pruning.helpers import Recorder, assert_same, make_trainer, qa_batch, stopped_and_gone_on_with, tiny_model
 from transformers_palbert.errors import ConfigurationError, PruningError, PruningWarning
 from transformers_palbert.model.applications import mask_from_text
 from transformers_palbert.model.removal import layer_sizes
 from transformers_palbert.pruning import (
     MovementPruningCallback,
-    Pruner,
     PruningConfig,
     apply_density,
     is_prepared,
@@ -317,41 +315,14 @@ class TestSpeed:
 
 def test_in_a_loop_of_ones_own_with_a_stop_in_between(_measured: mock.Mock) -> None:  # noqa: PT019
     config = PruningConfig(granularity="structure", **TARGETS["speed"])
-
-    def start() -> tuple[Any, Any, Pruner]:
-        model = prepare_pruning(tiny_model("bert"), config)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-        return model, optimizer, Pruner(model, optimizer, config, 8)
-
-    def steps(model: Any, optimizer: Any, first: int, last: int) -> None:
-        for step in range(first, last + 1):
-            model(**qa_batch(seed=step)).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-    model, optimizer, pruner = start()
-    steps(model, optimizer, 1, 4)
-    states: list[Any] = [json.loads(json.dumps(pruner.state_dict()))]
-    states += [{name: tensor.clone() for name, tensor in model.state_dict().items()}]
-    states.append(_copied(optimizer.state_dict()))
-    steps(model, optimizer, 5, 8)
-    _measured.return_value = LatencyTable((1, 2), np.array([0.0, 50.0]), (0, 32), np.array([1.0, 2.0]), 0.1)
-    again, other, resumed = start()
-    resumed.load_state_dict(states[0])
-    again.load_state_dict(states[1])
-    other.load_state_dict(states[2])
-    steps(again, other, 5, 8)
-    assert_same(resumed.finish().state_dict(), pruner.finish().state_dict())
-    assert model.config.pruning["speedup"] == 2.0
+    other = LatencyTable((1, 2), np.array([0.0, 50.0]), (0, 32), np.array([1.0, 2.0]), 0.1)
+    whole, resumed = stopped_and_gone_on_with(
+        config, steps=8, meanwhile=lambda: setattr(_measured, "return_value", other)
+    )
+    model = whole.finish()
+    assert_same(resumed.finish().state_dict(), model.state_dict())
+    assert model.config.pruning["speedup"] == 2.0  # type: ignore[union-attr, index]
     assert layer_sizes(model) != layer_sizes(tiny_model("bert"))
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 class TestOtherGranularities:

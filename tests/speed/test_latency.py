@@ -10,7 +10,9 @@ from tests.pruning.helpers import tiny_model
 from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import KeptUnits, keep_units
 from transformers_palbert.qa import kernels
+from transformers_palbert.speed import latency
 from transformers_palbert.speed.latency import (
+    STEADY,
     LatencyTable,
     _layer_of,
     applied_sizes,
@@ -84,3 +86,45 @@ def test_of_applications_with_units_of_their_own() -> None:
     model = tiny_model("palbert", **masks)
     assert applied_sizes(model) == [(1, 0), (0, 32), (2, 9)]
     assert measure_latency(model, batch_size=1, length=4, steps=1).heads == (0, 1, 2)
+
+
+class TestSteadiness:
+    """Two halves of a measurement are compared; the clock is made up."""
+
+    @staticmethod
+    def measured(monkeypatch: pytest.MonkeyPatch, rounds: list[list[float]]) -> tuple[list[float], float, int]:
+        """What comes out where the rounds take these seconds, the last of them ever after, and how many there were."""
+        seen = []
+
+        def timed(*_: object) -> list[float]:
+            seen.append(rounds[min(len(seen), len(rounds) - 1)])
+            return seen[-1]
+
+        monkeypatch.setattr(latency, "_timed", timed)
+        seconds, disagreement = latency._fastest([print, print], tiny_model("bert"))
+        return seconds, disagreement, len(seen)
+
+    def test_an_idle_machine_is_measured_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rounds = [[9.0, 9.0], [2.0, 3.0], [2.02, 3.0], [4.0, 8.0]]  # the first warms up
+        seconds, disagreement, count = self.measured(monkeypatch, rounds)
+        assert seconds == [2.0, 3.0]
+        assert disagreement == pytest.approx(0.02 / 5.0)
+        assert count == 1 + 8
+
+    def test_where_the_halves_differ_measuring_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        busy = [[2.0, 3.0], [4.0, 3.0]]
+        seconds, disagreement, count = self.measured(monkeypatch, [[9.0, 9.0], *busy * 4, [2.0, 3.0]])
+        assert (seconds, disagreement, count) == ([2.0, 3.0], 0.0, 1 + 2 * 8)
+
+    def test_a_machine_that_stays_busy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        busy = [[2.0, 3.0], [2.0, 4.0]]
+        seconds, disagreement, count = self.measured(monkeypatch, [[9.0, 9.0], *busy * 40])
+        assert seconds == [2.0, 3.0]
+        assert disagreement == pytest.approx(0.2)
+        assert disagreement > STEADY
+        assert count == 1 + 4 * 8
+
+    def test_the_table_says_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(latency, "_fastest", lambda calls, _: ([1.0] * len(calls), 0.07))
+        table = measure_latency(tiny_model("bert"), batch_size=1, length=4)
+        assert (table.disagreement, table.is_steady) == (0.07, False)

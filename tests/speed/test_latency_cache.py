@@ -14,7 +14,7 @@ import torch
 from tests.pruning.helpers import tiny_model
 from transformers_palbert.model.removal import KeptUnits, keep_units
 from transformers_palbert.speed import latency_cache
-from transformers_palbert.speed.latency import LatencyTable
+from transformers_palbert.speed.latency import STEADY, LatencyTable
 from transformers_palbert.speed.latency_cache import CACHE_VARIABLE, cached_latency, latency_folder
 
 
@@ -81,6 +81,26 @@ def test_measuring_again(measured: list[tuple[int, int]]) -> None:
     assert len(measured) == 2
     assert same(cached_latency(model, batch_size=2, length=8), renewed)
     assert len(measured) == 2
+
+
+def test_what_a_busy_machine_measures_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "tables"))
+    apart = iter([0.3, STEADY, 0.0])
+
+    def measure(*_: object, **__: object) -> LatencyTable:
+        return LatencyTable((0, 1), np.array([0.0, 0.1]), (0, 8), np.array([0.1, 0.2]), 0.25, next(apart))
+
+    monkeypatch.setattr(latency_cache, "measure_latency", measure)
+    model = tiny_model("bert")
+    with caplog.at_level(logging.WARNING, logger="transformers_palbert"):
+        assert cached_latency(model, batch_size=2, length=8).disagreement == 0.3
+    assert "are 30 % apart" in caplog.text
+    assert not latency_folder().exists()
+    for _ in range(2):
+        cached_latency(model, batch_size=2, length=8)
+    assert next(apart) == 0.0  # the second was kept
 
 
 def damages() -> list[Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainingArguments
 
-from tests.pruning.helpers import make_trainer, qa_rows, tiny_model, training_arguments
+from tests.pruning.helpers import assert_same, make_trainer, qa_rows, tiny_model, training_arguments
 from tests.storage.helpers import pruned_model
-from transformers_palbert import enable_sparse_saving
-from transformers_palbert.errors import PruningError, StorageError
+from transformers_palbert import DistillationCallback, enable_sparse_saving, with_teacher
+from transformers_palbert.errors import ConfigurationError, PruningError, StorageError
 from transformers_palbert.pruning import PruningConfig, prepare_pruning
 from transformers_palbert.training.checkpoints import (
     ResumingMixin,
@@ -97,11 +98,62 @@ def test_where_weights_are_sharded_by_the_training_only_the_state_is_looked_at()
 
 
 def test_where_to_go_on() -> None:
-    assert resume_point(TrainingArguments("out", use_cpu=True)) is None
+    def point(**arguments: Any) -> str | None:
+        return resume_point(Trainer(nn.Linear(2, 2), TrainingArguments("out", use_cpu=True, **arguments)))
+
+    assert point() is None
     write(3)
-    assert resume_point(TrainingArguments("out", use_cpu=True)) == "out/checkpoint-3"
-    asked = TrainingArguments("out", use_cpu=True, resume_from_checkpoint="elsewhere")
-    assert resume_point(asked) == "elsewhere"
+    assert point() == "out/checkpoint-3"
+    assert point(resume_from_checkpoint="elsewhere") == "elsewhere"
+
+
+def test_files_that_a_run_needs_beside(caplog: pytest.LogCaptureFixture) -> None:
+    whole, newest = write(6), write(12)
+    save_file({"weight": torch.ones(4, 4)}, whole / "beside.safetensors")
+    assert find_damage(newest) is None
+    assert find_damage(newest, needed=["beside.safetensors"]) == "beside.safetensors is missing"
+    assert last_whole_checkpoint(Path("out")) == newest
+    assert last_whole_checkpoint(Path("out"), needed=["beside.safetensors"]) == whole
+    assert "checkpoint-12 is passed over: beside.safetensors is missing" in caplog.text
+    (newest / "beside.safetensors").write_bytes(b"")
+    assert last_whole_checkpoint(Path("out"), needed=["beside.safetensors"]) == whole
+
+
+class TestOfAStudentThatIsNotAsWideAsItsTeacher:
+    """Its projection is written after all else, so a run that is killed may leave a checkpoint without it."""
+
+    @staticmethod
+    def trainer(folder: Path, **arguments: Any) -> Trainer:
+        teacher = tiny_model("bert", seed=1, hidden_size=24, num_attention_heads=3)
+        model = with_teacher(tiny_model("bert"), teacher, hidden_states=0.5)
+        options = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, **arguments}
+
+        class Ours(ResumingMixin, Trainer):
+            pass
+
+        return Ours(
+            model=model,
+            args=training_arguments(folder, **options),
+            train_dataset=qa_rows(24),
+            callbacks=[DistillationCallback()],
+        )
+
+    def test_goes_on_from_the_checkpoint_before(self, tmp_path: Path) -> None:
+        whole = self.trainer(tmp_path / "run")
+        whole.train()
+        (tmp_path / "run" / "checkpoint-6" / "distillation.safetensors").unlink()
+        resumed = self.trainer(tmp_path / "run")
+        assert resume_point(resumed) == str(tmp_path / "run" / "checkpoint-4")
+        resumed.train(resume_from_checkpoint=True)
+        assert_same(resumed.model.state_dict(), whole.model.state_dict())
+
+    def test_without_any_it_says_so(self, tmp_path: Path) -> None:
+        self.trainer(tmp_path / "run", max_steps=2).train()
+        (tmp_path / "run" / "checkpoint-2" / "distillation.safetensors").unlink()
+        resumed = self.trainer(tmp_path / "run")
+        assert resume_point(resumed) == str(tmp_path / "run" / "checkpoint-2")
+        with pytest.raises(ConfigurationError, match=r"distillation\.safetensors cannot be read"):
+            resumed.train(resume_from_checkpoint=True)
 
 
 def test_trainers_of_ours_pass_over_what_was_cut_off() -> None:

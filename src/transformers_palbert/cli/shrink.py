@@ -10,8 +10,9 @@ import typer
 
 from ..errors import ConfigurationError
 from .layers import draw_layers, layer_facts
-from .models import DeviceOption
+from .models import PROBED, DeviceOption
 from .output import JsonOption, show, write_json
+from .progress import announced
 from .shrink_embeddings import (
     CharactersOption,
     RankOption,
@@ -81,31 +82,36 @@ def shrink(
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a trained model faster by removing attention heads and feed-forward units, without training it.
+    """Make a trained model faster, or its embeddings smaller, without training it.
 
-    How long layers take is measured on this machine, in float32, and what removals cost is estimated on some hundred
-    questions, never those that the model will be judged by. Layers may lose their whole attention or feed-forward
-    block; of an ALBERT, each application of the shared layer keeps heads and units of its own. The result loads with
-    from_pretrained after `import transformers_palbert`, can be fine-tuned, packed and shrunk again.
+    --speedup removes attention heads and feed-forward units. How long layers of all sizes take is measured on this
+    machine, in float32, once for each kind of model and input. What each removal costs the answers is estimated on some
+    hundred questions of --data: take questions like those to come, and none that the model will be judged by. The
+    cheapest removals that make the model fast enough are made, its projections are fitted to give what they gave
+    before, and the speed-up that is printed is measured: both models in turns, with --batch-size windows of --length
+    tokens. That takes minutes; each stage is announced on stderr.
+
+    Layers may lose their whole attention or feed-forward block; of an ALBERT, each application of the shared layer
+    keeps heads and units of its own, which makes it a PAL-BERT. The result loads with from_pretrained after
+    `import transformers_palbert`, and can be fine-tuned, packed and shrunk again. With --uniform it is a dense file of
+    the same architecture. The weights are saved in the precision that they had, with the tokenizer beside them.
 
     What was measured is kept for the next time, in $HF_HOME/transformers_palbert/latency or in the folder that
-    $PALBERT_LATENCY_CACHE names. Models of other tasks are shrunk from Python, by
-    transformers_palbert.compaction.shrinking.shrink(model, batches, speedup=…).
+    $PALBERT_LATENCY_CACHE names; what a busy machine measured is not. --remeasure replaces it.
 
-    With --vocabulary and --embedding-rank, embeddings get fewer rows and fewer columns, which saves space and no time.
+    --vocabulary and --embedding-rank give embeddings fewer rows and fewer columns, which saves space and no time. They
+    go together with --speedup, or without it.
+
+    --test answers other questions with the model before and after, and prints both scores.
+
+    Models of other tasks are shrunk from Python, by
+    transformers_palbert.compaction.shrinking.shrink(model, batches, speedup=…).
 
     Example: palbert shrink ./my-model ./fast --data train.json --speedup 1.5 --test dev.json
 
     Example of a vocabulary: palbert shrink ./my-model ./small --vocabulary corpus.txt.xz --vocabulary train.json
     """
     import torch
-    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
-
-    from ..compaction.questions import question_batches
-    from ..compaction.shrinking import shrink as shrink_model
-    from ..model.tokenization_palbert import check_tokenizer
-    from ..qa.datasets import load_qa_dataset
-    from ..qa.settings import settings_for
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
@@ -113,40 +119,57 @@ def shrink(
         raise ConfigurationError("There is nothing to do: give --speedup, --vocabulary or --embedding-rank.")
     if (speedup is None) != (data is None):
         raise ConfigurationError("--speedup and --data belong together: removals are judged by questions.")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     smaller = partial(shrink_embeddings, corpus=vocabulary or [], keep_characters=keep_characters, rank=embedding_rank)
+    reader, tokenizer = load_to_shrink(model)
     if speedup is None or data is None:
-        embeddings = smaller(*load_to_shrink(model), out)
-        compared = {} if test is None else {name: _score(of, test) for name, of in (("before", model), ("after", out))}
-        show_embeddings(embeddings, model, out, compared, json)
+        embeddings = smaller(reader, tokenizer, out)
+        show_embeddings(embeddings, model, out, _scores(model, out, test), json)
         return
-    reader: Any = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32).to(where)
-    tokenizer: Any = AutoTokenizer.from_pretrained(model)
     require_shrinkable(reader, tokenizer, vocabulary or [], embedding_rank)
-    settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
-    questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
-    check_tokenizer(tokenizer, probe=" ".join(questions[:20]["question"]))
-    chosen = questions.select(range(min(examples, len(questions))))
-    batches = [
-        {name: tensor.to(where) for name, tensor in batch.items()}
-        for batch in question_batches(chosen, tokenizer, settings)
-    ]
-    result = shrink_model(
-        reader,
-        batches,
-        speedup=speedup,
-        batch_size=batch_size,
-        length=length,
-        multiple_of=multiple_of,
-        uniform=uniform,
-        remeasure=remeasure,
-    )
-    embeddings = smaller(result.model, tokenizer, out)
-    scores = {} if test is None else {name: _score(where, test) for name, where in (("before", model), ("after", out))}
+    from ..compaction.shrinking import shrink as shrink_model
+
+    precision, where = reader.dtype, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with announced():
+        result = shrink_model(
+            reader.to(where, torch.float32),
+            _batches(reader, tokenizer, data, examples, seed),
+            speedup=speedup,
+            batch_size=batch_size,
+            length=length,
+            multiple_of=multiple_of,
+            uniform=uniform,
+            remeasure=remeasure,
+        )
+    embeddings = smaller(result.model.to(precision), tokenizer, out)  # type: ignore[arg-type] # dtypes do, too
+    scores = _scores(model, out, test)
     if json:
         write_json({**_facts(result, scores), **embeddings.facts(model, out)})
     else:
         show(draw_layers(result.sizes), _summary(result, scores, out), *embeddings.summary(model, out))
+
+
+def _batches(reader: Any, tokenizer: Any, data: Path, examples: int, seed: int) -> list[dict[str, Any]]:
+    """Windows of some questions of ``data``, drawn at random, on the device of the model."""
+    from ..compaction.questions import question_batches
+    from ..model.tokenization_palbert import check_tokenizer
+    from ..qa.datasets import load_qa_dataset
+    from ..qa.settings import settings_for
+
+    settings = settings_for(reader.config, longest=tokenizer.model_max_length, fallback={}, given={})
+    questions = load_qa_dataset(data, training=True).shuffle(seed=seed)
+    check_tokenizer(tokenizer, probe=" ".join(questions[:PROBED]["question"]))
+    chosen = questions.select(range(min(examples, len(questions))))
+    return [
+        {name: tensor.to(reader.device) for name, tensor in batch.items()}
+        for batch in question_batches(chosen, tokenizer, settings)
+    ]
+
+
+def _scores(before: str, after: Path, test: Path | None) -> dict[str, dict[str, float]]:
+    """Metrics of the model before and after on the questions of ``test``; nothing without any."""
+    if test is None:
+        return {}
+    return {name: _score(of, test) for name, of in (("before", before), ("after", after))}
 
 
 def _score(model: str | Path, test: Path) -> dict[str, float]:
@@ -166,6 +189,8 @@ def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any
     return {
         "asked": result.asked,
         "speedup": result.speedup,
+        "speedup_by_table": result.expected,
+        "speedup_by_operations": result.promised,
         "timed": timed,
         "layers": layer_facts(result.sizes),
         "scores": scores,

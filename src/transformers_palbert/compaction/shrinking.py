@@ -20,10 +20,12 @@ from ..model.described_sizes import described_sizes
 from ..model.removal import KeptUnits, LayerSize, keep_units, read_layer_sizes
 from ..model.structure import layer_applications, structure_of
 from ..pruning.convert import is_prepared
-from ..pruning.removal import remove_units
+from ..pruning.removal import save_with_sizes
 from ..speed.costs import promised_speedup
-from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds
+from ..speed.latency import LatencyTable, applied_sizes, fastest_seconds, longest_input
 from ..speed.latency_cache import cached_latency
+from ..storage.quantizer import SparseQuantizer
+from ..storage.saving import disable_sparse_saving
 from .applications import keep_applied_units
 from .costs import RemovalCosts, application_costs, removal_costs
 from .repair import repair_projections
@@ -98,10 +100,10 @@ def shrink(
         batches: A few hundred examples with labels, as inputs of the model.
         speedup: Above 1.
         batch_size: Examples in the batch that speed counts for.
-        length: Tokens of each of them; None: the mean of the examples.
+        length: Tokens of each of them; None: the mean of the examples, rounded up to a multiple of 8.
         multiple_of: Layers keep a multiple of this many feed-forward units; 8 suits the kernels of most machines.
-        uniform: Keep all heads, and as many feed-forward units in every layer, so that whoever loads the model needs
-            not this package. It loses more at the same speed.
+        uniform: Keep all heads, and as many feed-forward units in every layer. Such a model is saved dense, and loads
+            without this package where its architecture does. It loses more at the same speed.
         applications: ``"each"`` lets each application of a shared layer keep units of its own, ``"shared"`` makes them
             keep the same; None: the first where the model can say it.
         remeasure: Measure the times of layers again, although this machine has measured them before.
@@ -110,19 +112,10 @@ def shrink(
         ConfigurationError: if the model cannot become that fast by removing heads and units, or a value is not allowed.
         PruningError: if the model is in the middle of being pruned.
     """
-    if not speedup > 1:
-        raise ConfigurationError(f"speedup={speedup!r} must be above 1: 1.5 makes a model take two thirds of its time.")
-    if not batches:
-        raise ConfigurationError(
-            "What a removal costs is estimated on examples, and there are none: give some batches."
-        )
-    if is_prepared(model):
-        raise PruningError(
-            "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
-        )
-    length = length or _mean_length(batches)
+    _require_inputs(model, batches, speedup=speedup, batch_size=batch_size, multiple_of=multiple_of)
+    length = _timed_length(model, batches, length)
     each = _each_application(model, applications, uniform)
-    whole: PreTrainedModel = palbert_of(model) if each else model
+    whole = _with_applications(model) if each else model
     shape = batch_size, length
     table = cached_latency(whole, batch_size=batch_size, length=length, remeasure=remeasure)
     logger.info("Estimating what removals cost, on %d batches.", len(batches))
@@ -130,8 +123,10 @@ def shrink(
     small, found = _fast_enough(plan, table, speedup, shape)
     logger.info("Repairing %d blocks.", 2 * len(plan.costs))
     repair_projections(small, whole, _spread(batches, REPAIR_EXAMPLES))
-    if not each:
-        remove_units(small, {})  # nothing more: how a model with such layers is saved
+    if uniform:
+        disable_sparse_saving(small)  # it may have been packed, and then it needs this package
+    elif not each:
+        save_with_sizes(small)
     promised = promised_speedup(whole, small, length)
     expected = table.model(applied_sizes(whole)) / table.model(applied_sizes(small))
     if abs(expected / found - 1) > _FAR:
@@ -142,6 +137,43 @@ def shrink(
             found,
         )
     return Shrunk(small, described_sizes(small.config), speedup, promised, expected, found, *shape)
+
+
+def _require_inputs(
+    model: PreTrainedModel,
+    batches: Sequence[Mapping[str, Tensor]],
+    *,
+    speedup: float,
+    batch_size: int,
+    multiple_of: int,
+) -> None:
+    """Check what :func:`shrink` is given, before anything is measured."""
+    if not speedup > 1:
+        raise ConfigurationError(f"speedup={speedup!r} must be above 1: 1.5 makes a model take two thirds of its time.")
+    for name, number in (("batch_size", batch_size), ("multiple_of", multiple_of)):
+        if number < 1:
+            raise ConfigurationError(f"{name}={number!r} must be at least 1.")
+    if not batches:
+        raise ConfigurationError(
+            "What a removal costs is estimated on examples, and there are none: give some batches."
+        )
+    if any(next(iter(batch.values())).dim() != 2 for batch in batches):
+        raise ConfigurationError(
+            "The inputs of a batch must be rows of tokens, [batch, length], as models for question answering and for"
+            f" classification take them. {type(model).__name__} cannot be shrunk with others."
+        )
+    if is_prepared(model):
+        raise PruningError(
+            "The model is being pruned; finish the training, or call bake_masks(model), before shrinking."
+        )
+
+
+def _with_applications(model: PreTrainedModel) -> PreTrainedModel:
+    """``model`` as a PAL-BERT, which is saved packed if ``model`` is."""
+    whole = palbert_of(model)
+    if isinstance(quantizer := getattr(model, "hf_quantizer", None), SparseQuantizer):
+        quantizer.attach(whole)
+    return whole
 
 
 def _each_application(model: PreTrainedModel, applications: str | None, uniform: bool) -> bool:
@@ -208,10 +240,14 @@ def _fast_enough(
     seconds_before = table.model(applied_sizes(plan.whole))
     aim, tried = speedup, list[tuple[float, PreTrainedModel]]()
     for _ in range(_ATTEMPTS):
-        if tried and seconds_before / aim < table.model([(0, 0)] * len(plan.applied)):
-            break  # no model is that fast; the fastest so far must do
+        try:
+            kept = plan.choose(plan.costs, table, plan.applied, seconds_before / aim)
+        except ConfigurationError:  # no removal makes it that fast
+            if not tried:
+                raise
+            break  # what was asked for is not out of reach by the table, so the fastest so far must do
         small = copy.deepcopy(plan.whole)
-        plan.remove(small, plan.choose(plan.costs, table, plan.applied, seconds_before / aim))
+        plan.remove(small, kept)
         seconds = fastest_seconds([plan.whole, small], *shape)
         found = seconds[0] / seconds[1]
         logger.info("Aimed at %.2f times the speed, measured %.2f.", aim, found)
@@ -224,8 +260,9 @@ def _fast_enough(
     else:
         found, small = max(tried, key=lambda pair: pair[0])
         warnings.warn(
-            f"Asked for {speedup:.2f} times the speed, and {found:.2f} times were measured after {_ATTEMPTS} attempts:"
-            " the machine may be busy with other things. Ask for a little more, or measure again when it is idle.",
+            f"Asked for {speedup:.2f} times the speed, and the most of {len(tried)} attempts is {found:.2f} times, as"
+            " measured: the machine may be busy with other things. Ask for a little more, or measure again when it is"
+            " idle.",
             PruningWarning,
             stacklevel=3,
         )
@@ -236,6 +273,22 @@ def _spread(batches: Sequence[Mapping[str, Tensor]], examples: int) -> list[Mapp
     """Every so many of the batches, so that about ``examples`` are left: of all lengths, where they are in order."""
     size = len(next(iter(batches[0].values())))
     return list(batches[:: max(1, len(batches) * size // examples)])
+
+
+def _timed_length(model: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]], length: int | None) -> int:
+    """The length that was asked for, or the mean of the examples.
+
+    Raises:
+        ConfigurationError: if the model takes no inputs as long as that.
+    """
+    longest = longest_input(model)
+    if length is None:
+        mean = _mean_length(batches)
+        return mean if longest is None else min(mean, longest)
+    if length < 1 or (longest is not None and length > longest):
+        bound = "" if longest is None else f", and at most {longest}, the tokens that {type(model).__name__} takes"
+        raise ConfigurationError(f"length={length!r} must be at least 1{bound}.")
+    return length
 
 
 def _mean_length(batches: Sequence[Mapping[str, Tensor]]) -> int:

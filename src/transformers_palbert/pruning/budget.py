@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, PruningError
 from ..model.removal import layer_path, layer_sizes
 from ..model.structure import encoder_layers, layer_applications
 from ..speed.costs import Curve, StructureCosts, flop_costs, second_costs, weight_costs
+from ..speed.latency import longest_input
 from ..speed.latency_cache import cached_latency
 from .choice import SLACK, units_within
 from .config import PruningConfig
@@ -35,9 +36,9 @@ def counted_inputs(model: nn.Module, config: PruningConfig) -> tuple[int, int]:
     Raises:
         ConfigurationError: if the model takes no inputs as long as that.
     """
-    longest = getattr(getattr(model, "config", None), "max_position_embeddings", None) or LENGTH
-    length = config.latency_length or min(LENGTH, longest)
-    if config.target_speedup is not None and length > longest:
+    longest = longest_input(model)
+    length = config.latency_length or min(LENGTH, longest or LENGTH)
+    if config.target_speedup is not None and longest is not None and length > longest:
         raise ConfigurationError(
             f"latency_length={length} is more than the {longest} tokens that {type(model).__name__} takes; time cannot"
             " be measured with it."

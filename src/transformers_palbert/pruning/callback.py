@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from ..errors import ConfigurationError, NoEffectWarning, PruningError, PruningWarning
+from ..errors import ConfigurationError, PruningError, PruningWarning
 from ..model.pruning_state import TARGETS
 from ..storage.config import StorageConfig
 from ..storage.saving import enable_sparse_saving
@@ -27,7 +27,7 @@ from .advice import cure_of_collapse, warn_of_short_run, why_not_prepared
 from .collapse import Collapse, LossWatch
 from .config import PruningConfig
 from .convert import is_prepared, prepare_pruning
-from .finishing import finish_pruning, warn_of_late_cut, write_state
+from .finishing import finish_pruning, warn_of_early_end, warn_of_late_cut, write_state
 from .loaded_masks import take_loaded_masks
 from .metric_guard import LAST_GOOD_FILE, MetricGuard
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
@@ -165,7 +165,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.density = 1.0
         self._progress = -1.0
         self.costs: dict[str, Any] | None = None  # of heads and units, as plain values, where they compete
-        self.multipliers: list[float] | None = None  # of the constraint on gates that are drawn
+        self.multiplier: float | None = None  # of the constraint on gates that are drawn
         self._sizes: RunSizes | None = None
         self._selection: Selection
         self._kept = 0  # of the targeted weights
@@ -176,7 +176,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
-        own = {"costs": self.costs, "multipliers": self.multipliers}
+        own = {"costs": self.costs, "multiplier": self.multiplier}
         attributes = {
             "total_steps": self.total_steps,
             **{key: value for key, value in own.items() if value is not None},
@@ -251,8 +251,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._selection.require_reachable()
         self._sizes = RunSizes.of(self._selection)
         self._scores = ScoreStep(self._selection, state.max_steps, args.seed)
-        self._scores.go_on(stored.get("multipliers"))
-        self.multipliers = self._scores.multipliers
+        self._scores.go_on(stored.get("multiplier"))
+        self.multiplier = self._scores.multiplier
 
     def _changed_on_resume(self, stored: Mapping[str, Any] | None) -> bool:
         """Whether the checkpoint was written with other settings, and that is allowed."""
@@ -283,7 +283,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         # a scale that falls says that the step was skipped; accelerate does not know where a fused optimizer skips it
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._scores.after(kwargs["optimizer"], skipped)
-        self.multipliers = self._scores.multipliers
+        self.multiplier = self._scores.multiplier
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -383,31 +383,14 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
 
     def _final_density(self, model: nn.Module, state: TrainerState) -> float:
         if self.guard is not None:
-            return self._last_good_density(model, self.guard, state)
-        if self.density > self.config.final_density:
-            warnings.warn(
-                f"Training stopped at step {state.global_step} of {state.max_steps}, at density {self.density:.3f}. The"
-                f" model is now cut to {self.config.final_density:.3f} in one go, without fine-tuning: its metrics are"
-                " not those of the last evaluation. Train to the end, or use schedule='constant' with a short warmup.",
-                NoEffectWarning,
-                stacklevel=2,
-            )
-        return self.config.final_density
-
-    def _last_good_density(self, model: nn.Module, guard: MetricGuard, state: TrainerState) -> float:
-        guard.require_heard()
-        if guard.step != state.global_step:
-            guard.restore(model)
-        facts = (
-            f"The last state within {guard.max_drop} of the dense {guard.metric} is that of step {guard.step}, at"
-            f" density {guard.density:.3f} instead of {self.config.final_density:.3f}."
+            return self.guard.go_back(model, state.global_step, self.config.final_density)
+        warn_of_early_end(
+            f"Training stopped at step {state.global_step} of {state.max_steps}",
+            self.density,
+            self.config.final_density,
+            cure="Train to the end, or use schedule='constant' with a short warmup.",
         )
-        if guard.density == 1:
-            cure = "Allow a larger max_metric_drop, evaluate more often, or train longer."
-            warnings.warn(f"{facts} No weight is removed. {cure}", NoEffectWarning, stacklevel=2)
-        elif guard.density > self.config.final_density:
-            logger.warning(facts)
-        return guard.density
+        return self.config.final_density
 
 
 _COMPARED = (*(field.name for field in fields(PruningConfig)), "max_steps")

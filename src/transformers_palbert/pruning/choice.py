@@ -72,20 +72,26 @@ def _at_lowest_price(gained: FloatArray, spent: FloatArray, limit: float) -> Int
     def counts(price: float) -> IntArray:
         return np.asarray((gained - price * spent).argmax(1))
 
-    def fits(price: float) -> bool:
-        return float(spent[rows, counts(price)].sum()) <= limit
+    def fits(kept: IntArray) -> bool:
+        return float(spent[rows, kept].sum()) <= limit
 
     finite = gained[np.isfinite(gained)]
     scale = float(np.ptp(finite)) / max(float(spent.max()), np.finfo(float).tiny) or 1.0
     low, high = -scale, scale
-    while not fits(high):
+    while not fits(counts(high)):
         low, high = high, 4.0 * high
-    while fits(low) and low > -1e18 * scale:  # only scores below zero can make it leave the start
+    while fits(counts(low)) and low > -1e18 * scale:  # only scores below zero can make it leave the start
         low, high = 4.0 * low, low
+    dear, cheap = counts(high), counts(low)
     for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return counts(high)
+        if np.array_equal(dear, cheap):
+            break  # no price in between changes the choice
+        middle = counts((low + high) / 2)
+        if fits(middle):
+            high, dear = (low + high) / 2, middle
+        else:
+            low, cheap = (low + high) / 2, middle
+    return dear
 
 
 def _fill(counts: IntArray, gained: FloatArray, spent: FloatArray, most: Sequence[int], limit: float) -> list[int]:

@@ -22,7 +22,7 @@ from .gates import has_gates
 from .removal import remove_units
 from .selection import Selection
 
-__all__ = ["finish_pruning", "warn_of_late_cut", "write_state"]
+__all__ = ["finish_pruning", "warn_of_early_end", "warn_of_late_cut", "write_state"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,24 @@ def warn_of_late_cut(config: PruningConfig, total_steps: int) -> None:
             " losses are not those of the result. Lower warmup, raise cooldown, or train longer.",
             NoEffectWarning,
             stacklevel=3,
+        )
+
+
+def warn_of_early_end(what: str, density: float, final_density: float, *, cure: str) -> None:
+    """Warn if a run ended before its schedule did, so that the rest is removed at once.
+
+    Args:
+        what: What ended, and where, for the message.
+        density: What is kept then.
+        final_density: What is to be kept.
+        cure: What to do about it.
+    """
+    if density > final_density:
+        warnings.warn(
+            f"{what}, at density {density:.3f}. The model is now cut to {final_density:.3f} in one go, without"
+            f" fine-tuning: its metrics are not those of the last evaluation. {cure}",
+            NoEffectWarning,
+            stacklevel=4,
         )
 
 

@@ -1,54 +1,50 @@
-"""The constraint that hard-concrete gates learn under: what they are expected to cost is to be the scheduled share.
+"""The constraint that hard-concrete gates learn under: what they are expected to cost is the scheduled share, exactly.
 
 With ``c`` the expected cost of the model as a share of the dense one, and ``t`` the share that the schedule asks for,
-the loss is augmented by::
+the loss is augmented by ``λ · (c - t) + ½ ρ · (c - t)²``. The optimizer descends in the log-odds of the gates, the
+multiplier ascends, and what is then still missing is made up for at once::
 
-    λ₁ · (c - t) + λ₂ · (c - t)²          λ₁ ← λ₁ + η · (c - t)          λ₂ ← λ₂ + η · (c - t)²
+    ∂L/∂log α ← ∂L/∂log α + (λ + ρ · (c - t)) · ∂c/∂log α        before the optimizer's step
+    λ ← λ + κ · (c - t)                                          after it
+    log α ← log α - μ                                            with the one μ at which c = t
 
-The optimizer descends in the gates' odds, the multipliers ascend. ``λ₂`` begins well above zero, so that gates follow
-the schedule without swinging around it. Multipliers are in units of the loss's own gradient: ``λ₁ = 1`` pushes the
-gates as hard as the loss does in this step, root mean square over all gates, however large the loss and the model are.
+The multiplier is the price of cost: by it a gate stays open only if it is worth what it costs. Optimizers with momentum
+answer to a change of the price some ten steps later, which is long in a short run; the shift does not wait for them. It
+is the same for all gates, and so leaves their order to what they learned.
 
-Sources: Wang, Wohlwend and Lei, "Structured Pruning of Large Language Models" (FLOP, arXiv 1910.04732), Eq. 7; Xia,
-Zhong and Chen (CoFi, arXiv 2204.00408), Eq. 3.
+The multiplier is in units of the loss's own gradient: ``λ = 1`` pushes the gates as hard as the loss does in this step,
+root mean square over all gates, however large the loss and the model are.
+
+Sources: Wang, Wohlwend and Lei, "Structured Pruning of Large Language Models" (FLOP, arXiv 1910.04732), Eq. 7, for
+gates under a Lagrangian; Bertsekas, "Constrained Optimization and Lagrange Multiplier Methods" (1982), chapter 2, for
+the augmented one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .budget import Budget
 from .hard_concrete import open_probability
 
-__all__ = ["Multipliers", "expected_share"]
+__all__ = ["ASCENT", "PENALTY", "expected_share", "shift_to_share"]
 
-RATE = 100.0
-"""How far λ₁ goes in a whole run in which the cost exceeds its target by the whole dense model."""
+PENALTY = 100.0
+"""``ρ``: an excess of one hundredth of the dense model pushes as hard as the loss does."""
 
-START = 50.0
-"""Where λ₂ begins: an excess of one hundredth of the dense model pushes as hard as the loss does."""
+ASCENT = 10.0
+"""``κ``: how far λ goes where a step of the optimizer leaves an excess of the whole dense model."""
 
+_CLOSE = 1e-5
+"""How near the expected share comes to the one that is asked for."""
 
-@dataclass(frozen=True)
-class Multipliers:
-    """λ₁ and λ₂."""
+_FARTHEST = 2.0
+"""How far one iteration shifts the log-odds at most: where all gates are shut or open, the slope says too little."""
 
-    linear: float = 0.0
-    quadratic: float = START
-
-    def push(self, excess: float) -> float:
-        """``∂/∂c`` of the constraint's terms, where the expected share exceeds the target by ``excess``."""
-        return self.linear + 2.0 * self.quadratic * excess
-
-    def after(self, excess: float, total_steps: int) -> Multipliers:
-        """Those of the next step, in a run of ``total_steps``."""
-        rate = RATE / total_steps
-        return Multipliers(self.linear + rate * excess, self.quadratic + rate * excess**2)
+_ITERATIONS = 20
 
 
 def expected_share(budget: Budget, log_alphas: Sequence[Tensor]) -> tuple[float, list[Tensor]]:
@@ -75,7 +71,24 @@ def expected_share(budget: Budget, log_alphas: Sequence[Tensor]) -> tuple[float,
     return cost / budget.total, gradients
 
 
-def root_mean_square(tensors: Sequence[Tensor]) -> float:
-    """Of all entries of all tensors, as float64."""
-    flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors])
-    return float(np.sqrt(flat.square().mean().item()))
+def shift_to_share(budget: Budget, log_alphas: Sequence[Tensor], share: float) -> tuple[float, list[float]]:
+    """The number ``μ`` to take from all log-odds so that :func:`expected_share` is ``share``, by Newton's method.
+
+    Args:
+        budget: The blocks, and what they cost.
+        log_alphas: Log-odds of the gates of each set.
+        share: Between what no gate and what all gates cost.
+
+    Returns:
+        ``μ``, and the shares on the way, from the present one to the one that ``μ`` leads to: ``share``, but where
+        curves of cost are flat.
+    """
+    shift, shares = 0.0, list[float]()
+    for _ in range(_ITERATIONS):
+        found, gradients = expected_share(budget, [log_alpha - shift for log_alpha in log_alphas])
+        shares.append(found)
+        slope = sum(float(gradient.sum()) for gradient in gradients)
+        if abs(found - share) < _CLOSE or slope == 0.0:
+            break
+        shift += max(-_FARTHEST, min(_FARTHEST, (found - share) / slope))
+    return shift, shares

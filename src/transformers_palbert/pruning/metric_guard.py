@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from ..errors import ConfigurationError, NoEffectWarning, PruningError
 
 __all__ = ["LAST_GOOD_FILE", "MetricGuard"]
+
+logger = logging.getLogger(__name__)
 
 LAST_GOOD_FILE = "_pruning_last_good.safetensors"
 """A dense copy of the model in the output folder; ``Trainer`` pushes no file whose name begins with an underscore."""
@@ -161,6 +164,31 @@ class MetricGuard:
             if facts["step"] <= step:
                 self.step, self.density = facts["step"], facts["density"]
                 self._state = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118 (not a dict)
+
+    def go_back(self, model: nn.Module, step: int, final_density: float) -> float:
+        """Put the last good state back into ``model`` if that is not what it is; the density of that state.
+
+        Args:
+            model: The model at the end of the run.
+            step: Optimizer steps of the run.
+            final_density: The density that the run was to end with.
+
+        Raises:
+            PruningError: if no evaluation was ever good enough, or the metric was in none.
+        """
+        self.require_heard()
+        if self.step != step:
+            self.restore(model)
+        facts = (
+            f"The last state within {self.max_drop} of the dense {self.metric} is that of step {self.step}, at density"
+            f" {self.density:.3f} instead of {final_density:.3f}."
+        )
+        if self.density == 1:
+            cure = "Allow a larger max_metric_drop, evaluate more often, or train longer."
+            warnings.warn(f"{facts} No weight is removed. {cure}", NoEffectWarning, stacklevel=4)
+        elif self.density > final_density:
+            logger.warning(facts)
+        return self.density
 
     @torch.no_grad()
     def restore(self, model: nn.Module) -> None:

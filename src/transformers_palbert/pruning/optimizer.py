@@ -75,14 +75,14 @@ class ScoreStep:
         return None if self.gates is None else self.gates.share
 
     @property
-    def multipliers(self) -> list[float] | None:
-        """Those of the constraint on gates that are drawn, as plain values to be stored with the run; None: none."""
-        return None if self.gates is None else self.gates.state()
+    def multiplier(self) -> float | None:
+        """That of the constraint on gates that are drawn, to be stored with the run; None: there is no such gate."""
+        return None if self.gates is None else self.gates.multiplier
 
-    def go_on(self, multipliers: Any) -> None:
-        """Go on with the :attr:`multipliers` of a run that was interrupted; None: there are none."""
-        if self.gates is not None and multipliers is not None:
-            self.gates.go_on(multipliers)
+    def go_on(self, multiplier: float | None) -> None:
+        """Go on with the :attr:`multiplier` of a run that was interrupted; None: there is none."""
+        if self.gates is not None and multiplier is not None:
+            self.gates.multiplier = multiplier
 
     def _rests(self, step: int) -> bool:
         """Whether the scores learn no more: the gates they stand for are drawn no more."""
@@ -101,7 +101,7 @@ class ScoreStep:
         if scale is not None:
             gradients = [gradient if gradient is None else gradient / scale for gradient in gradients]
         if self.gates is not None:
-            self.gates.ascend(skipped)
+            self.gates.settle(skipped)
         elif gradients and not skipped:
             update_scores(self.model, self.config, gradients)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from ..errors import ConfigurationError, NoEffectWarning, PruningError
+from ..errors import ConfigurationError, PruningError
 from .config import PruningConfig
 from .convert import is_prepared
-from .finishing import finish_pruning, warn_of_late_cut, write_state
+from .finishing import finish_pruning, warn_of_early_end, warn_of_late_cut, write_state
 from .loaded_masks import take_loaded_masks
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
 from .refusals import require_config, require_prunable
@@ -118,7 +117,7 @@ class Pruner:
         self._selection.require_reachable()
         self._kept = self._selection.kept()
         self._scores = ScoreStep(self._selection, self.total_steps)
-        self._scores.go_on(stored.get("multipliers"))
+        self._scores.go_on(stored.get("multiplier"))
 
     def _write_state(self) -> None:
         write_state(self._selection, self._selection.density_of(self._kept, self.density), "training")
@@ -138,14 +137,12 @@ class Pruner:
                 "The optimizer that the Pruner watches has taken no step, so nothing was learned about the weights."
                 " Give it the optimizer that your loop steps with, and call finish() after the loop."
             )
-        if self.density > self.config.final_density:
-            warnings.warn(
-                f"The loop ended after {self.step} of total_steps={self.total_steps}, at density {self.density:.3f}."
-                f" The model is now cut to {self.config.final_density:.3f} in one go, without fine-tuning."
-                " Give total_steps as many optimizer steps as the loop takes.",
-                NoEffectWarning,
-                stacklevel=2,
-            )
+        warn_of_early_end(
+            f"The loop ended after {self.step} of total_steps={self.total_steps}",
+            self.density,
+            self.config.final_density,
+            cure="Give total_steps as many optimizer steps as the loop takes.",
+        )
         for hook in self._hooks:
             hook.remove()
         self._take_loaded()
@@ -157,7 +154,7 @@ class Pruner:
         """The place in the schedule and the settings, as plain values, and what the run has measured and learned."""
         own = {
             "costs": None if self._costs is None else self._costs.to_dict(),
-            "multipliers": self._scores.multipliers,
+            "multiplier": self._scores.multiplier,
         }
         return {
             "step": self.step,

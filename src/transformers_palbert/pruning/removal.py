@@ -13,7 +13,7 @@ from ..storage.quantizer import SparseQuantizer
 from ..storage.saving import enable_sparse_saving
 from .convert import is_prepared
 
-__all__ = ["drop_layers", "remove_units"]
+__all__ = ["drop_layers", "remove_units", "save_with_sizes"]
 
 
 def remove_units(model: PreTrainedModel, kept: Mapping[str, KeptUnits] | None = None) -> PreTrainedModel:
@@ -42,7 +42,7 @@ def remove_units(model: PreTrainedModel, kept: Mapping[str, KeptUnits] | None = 
     """
     _require_finished(model)
     keep_units(model, fold_dead_units(model) if kept is None else kept)
-    _let_it_be_saved(model)
+    save_with_sizes(model)
     return model
 
 
@@ -75,7 +75,7 @@ def drop_layers(model: PreTrainedModel, kept_layers: Sequence[int]) -> PreTraine
     """
     _require_finished(model)
     keep_layers(model, kept_layers)
-    _let_it_be_saved(model)
+    save_with_sizes(model)
     return model
 
 
@@ -86,8 +86,8 @@ def _require_finished(model: PreTrainedModel) -> None:
         )
 
 
-def _let_it_be_saved(model: PreTrainedModel) -> None:
-    """Have the model saved with the sizes of its layers where its own fields cannot say them."""
+def save_with_sizes(model: PreTrainedModel) -> None:
+    """Let ``model`` be saved packed where its layers have sizes that the fields of its configuration cannot say."""
     packed = isinstance(getattr(model, "hf_quantizer", None), SparseQuantizer)
     if read_layer_sizes(model.config) is not None and not packed:
         enable_sparse_saving(model)

@@ -22,12 +22,8 @@ from .masks import apportion, top_v, top_v_global
 __all__ = [
     "Selection",
     "apply_density",
-    "kept_weights",
-    "pruned_matrices",
-    "pruning_units",
     "require_method",
     "run_costs",
-    "unit_scores",
 ]
 
 
@@ -121,7 +117,8 @@ class Selection:
         for units, mask in zip(self.sets, masks, strict=True):
             for name, part in units.masks(mask).items() if units.gate is None else ((units.gate, mask),):
                 self.layers[name].set_mask(part)
-        write_gates(self.model)
+        if self.config.applications == "each":
+            write_gates(self.model)
         return self._weights_of(masks) if self.config.is_budgeted else self.kept_at(density)
 
     def _choose(self, density: float) -> list[Tensor]:
@@ -220,24 +217,6 @@ def run_costs(model: nn.Module, config: PruningConfig, stored: Any = None) -> St
     return by_first_process(lambda: _costs(model, config))
 
 
-def pruning_units(model: nn.Module, config: PruningConfig) -> list[Units]:
-    """The sets of units of a prepared model."""
-    return _sets(model, config)
-
-
-def pruned_matrices(model: nn.Module, config: PruningConfig) -> list[str]:
-    """Names of the Linears of a prepared model that lose weights, those without a mask of their own included."""
-    return matrices(_sets(model, config))
-
-
-def unit_scores(model: nn.Module, config: PruningConfig) -> dict[str, Tensor]:
-    """Scores of the units of a prepared model, float32; higher means keep.
-
-    The key is the matrix whose weights or inputs the units are.
-    """
-    return Selection(model, config).scores_by_matrix()
-
-
 def require_method(model: nn.Module, config: PruningConfig) -> None:
     """Raise unless the layers of a prepared model remember what the method of ``config`` needs.
 
@@ -250,11 +229,6 @@ def require_method(model: nn.Module, config: PruningConfig) -> None:
             f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
             " prepare_pruning(model, config) the config that prunes."
         )
-
-
-def kept_weights(model: nn.Module, config: PruningConfig, density: float) -> int:
-    """Number of weights that :func:`apply_density` keeps, of units that do not compete for a budget."""
-    return Selection(model, config).kept_at(density)
 
 
 def apply_density(model: nn.Module, config: PruningConfig, density: float, costs: StructureCosts | None = None) -> None:

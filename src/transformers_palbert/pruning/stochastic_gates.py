@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .gated_linear import GatedLinear
-from .hard_concrete import gate_noise
-from .lagrangian import Multipliers, expected_share, root_mean_square
+from .hard_concrete import START, gate_noise
+from .lagrangian import ASCENT, PENALTY, expected_share, shift_to_share
 from .schedules import schedule_progress
 from .selection import Selection
 
@@ -29,17 +29,17 @@ class StochasticGates:
         seed: Of the noise.
 
     Attributes:
-        multipliers: λ₁ and λ₂, to be stored with the run.
-        share: The expected cost in the last step, as a share of the dense model's; None where nothing held it down.
+        multiplier: λ, to be stored with the run.
+        share: The expected cost after the last step, as a share of the dense model's; None where nothing held it down.
     """
 
     def __init__(self, selection: Selection, total_steps: int, seed: int = 0) -> None:
         self.selection, self.total_steps, self.seed = selection, total_steps, seed
-        self.multipliers = Multipliers()
+        self.multiplier = 0.0
         self.share: float | None = None
         gated = (selection.layers[units.gate] for units in selection.sets if units.gate is not None)
         self.layers = [layer for layer in gated if isinstance(layer, GatedLinear)]
-        self._excess: float | None = None
+        self._target: float | None = None  # of the step that is being made
 
     def rests(self, step: int) -> bool:
         """Whether the gates are drawn no more after ``step`` finished steps."""
@@ -65,30 +65,51 @@ class StochasticGates:
         What is added is proportional to the gradient of the loss, so that it does not matter whether a GradScaler has
         divided that by its factor already.
         """
-        self._excess = self.share = None
-        odds = [layer.scores for layer in self.layers if layer.scores is not None]
-        if self._progress(step) < 0 or self.rests(step) or any(odd.grad is None for odd in odds):
+        self._target = None
+        of_loss = [odd.grad for odd in self._odds if odd.grad is not None]
+        if self._progress(step) < 0 or self.rests(step) or len(of_loss) < len(self._odds):
             return
-        self.share, gradients = expected_share(self.selection.budget, odds)
-        self._excess = self.share - self.selection.config.density_at(step + 1, self.total_steps)
-        of_loss, of_cost = root_mean_square(_gradients(odds)), root_mean_square(gradients)
-        push = self.multipliers.push(self._excess) * (of_loss or 1.0) / (of_cost or 1.0)
-        for odd, gradient in zip(odds, gradients, strict=True):
-            odd.grad.add_((push * gradient).to(odd))  # type: ignore[union-attr] # looked at above
+        self._target = min(self.selection.config.density_at(step + 1, self.total_steps), self._fresh)
+        share, gradients = expected_share(self.selection.budget, self._on_cpu())
+        push = self.multiplier + PENALTY * (share - self._target)
+        scale = push * _or_one(_mean_square(of_loss).sqrt()) / _or_one(_mean_square(gradients).sqrt())
+        for gradient, of_cost in zip(of_loss, gradients, strict=True):
+            gradient.add_((scale * of_cost.to(gradient.device)).to(gradient))
 
-    def ascend(self, skipped: bool) -> None:
-        """Move the multipliers, after a step that was not skipped."""
-        if self._excess is not None and not skipped:
-            self.multipliers = self.multipliers.after(self._excess, self.total_steps)
+    @torch.no_grad()
+    def settle(self, skipped: bool) -> None:
+        """After a step that was not skipped, move the multiplier, and all odds to where they cost what they should."""
+        self.share, target, self._target = None, self._target, None
+        if target is None or skipped:
+            return
+        shift, shares = shift_to_share(self.selection.budget, self._on_cpu(), target)
+        self.multiplier += ASCENT * (shares[0] - target)
+        self.share = shares[-1]
+        for odd in self._odds:
+            odd.sub_(shift)
 
-    def state(self) -> list[float]:
-        """λ₁ and λ₂, as plain values."""
-        return [self.multipliers.linear, self.multipliers.quadratic]
+    @property
+    def _odds(self) -> list[Tensor]:
+        """The log-odds of each set of gates."""
+        return [layer.scores for layer in self.layers if layer.scores is not None]
 
-    def go_on(self, state: Any) -> None:
-        """Take what :meth:`state` returned in the run that was interrupted."""
-        self.multipliers = Multipliers(*map(float, state))
+    def _on_cpu(self) -> list[Tensor]:
+        """The log-odds in float64, fetched from a device all at once."""
+        flat = torch.cat([odd.detach().reshape(-1) for odd in self._odds]).cpu().double()
+        parts = flat.split([odd.numel() for odd in self._odds])
+        return [part.view(odd.shape) for part, odd in zip(parts, self._odds, strict=True)]
+
+    @cached_property
+    def _fresh(self) -> float:
+        """The expected share of gates that have learned nothing yet; none is opened further to cost more than that."""
+        return expected_share(self.selection.budget, [torch.full(odd.shape, START) for odd in self._odds])[0]
 
 
-def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+def _mean_square(tensors: Sequence[Tensor]) -> Tensor:
+    """Of all entries of all tensors, float64, on their device."""
+    return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).square().mean()
+
+
+def _or_one(number: Tensor) -> Tensor:
+    """``number``, or 1 where it is 0."""
+    return torch.where(number == 0, 1.0, number)

@@ -6,6 +6,7 @@ they keep, and a rest that no removal changes. Blocks of the same size cost the 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ class Curve:
 
     def slope(self, count: float) -> float:
         """How much one unit more costs at ``count``; at a bend, one more unit downwards; 0 outside of what is known."""
-        place = int(np.searchsorted(self.counts, count)) - 1
+        place = bisect_left(self.counts, count) - 1
         if not 0 <= place < len(self.counts) - 1:
             return 0.0
         rise, run = self.costs[place + 1] - self.costs[place], self.counts[place + 1] - self.counts[place]

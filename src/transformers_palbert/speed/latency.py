@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,16 @@ from torch import nn
 from ..model.applications import SlicedLinear
 from ..model.modes import evaluating
 from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
-from ..model.structure import encoder_layers, layer_applications
+from ..model.structure import encoder_layers, known_structure, layer_applications
 from ..qa.kernels import fast_linear
 
-__all__ = ["LatencyTable", "applied_sizes", "fastest_seconds", "measure_latency"]
+__all__ = ["STEADY", "LatencyTable", "applied_sizes", "fastest_seconds", "longest_input", "measure_latency"]
 
-_ROUNDS = 7
+STEADY = 0.05
+"""How far two halves of a measurement may be apart, as a share of the time, before it is in doubt."""
+
+_ROUNDS = 8
+_ATTEMPTS = 4
 _FEWEST_UNITS = 8
 
 
@@ -34,6 +39,7 @@ class LatencyTable:
         units: Numbers of feed-forward units that were measured, ascending from 0.
         unit_seconds: Time of a layer with that many units and no heads; the first is that of norms and sums alone.
         rest_seconds: Time of the model outside its layers: embeddings, head.
+        disagreement: How far apart two halves of the measurement were, as a share of the time, at least 0.
     """
 
     heads: tuple[int, ...]
@@ -41,6 +47,12 @@ class LatencyTable:
     units: tuple[int, ...]
     unit_seconds: npt.NDArray[np.float64]
     rest_seconds: float
+    disagreement: float = 0.0
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether two halves of the measurement found the same, as they do where nothing disturbs the machine."""
+        return self.disagreement <= STEADY
 
     def layer(self, heads: int, units: int) -> float:
         """Seconds of a layer with ``heads`` and ``units``, interpolated where that was not measured."""
@@ -56,7 +68,8 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
     """Measure layers of ``model``'s shape with fewer and fewer heads and units, down to none.
 
     All sizes take turns, several rounds, and the fastest round of each counts: what else the machine does slows some
-    rounds and makes none faster. Times that do not rise with the size are those of the next larger one.
+    rounds and makes none faster. The even rounds and the odd ones are compared, and measuring goes on for a while if
+    they do not find the same. Times that do not rise with the size are those of the next larger one.
 
     Args:
         model: A model of an architecture in the table, on the device and in the precision that count.
@@ -74,11 +87,24 @@ def measure_latency(model: nn.Module, *, batch_size: int, length: int, steps: in
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(model))
     calls.append(lambda: model(input_ids=ids))
     with evaluating(model):
-        *seconds, whole = _fastest(calls, model)
+        (*seconds, whole), disagreement = _fastest(calls, model)
     of_heads = np.maximum.accumulate(np.array(seconds[: len(heads)]))
     of_units = np.maximum.accumulate(np.array(seconds[len(heads) :]))
-    table = LatencyTable(heads, of_heads - of_heads[0], units, of_units, 0.0)
+    table = LatencyTable(heads, of_heads - of_heads[0], units, of_units, 0.0, disagreement)
     return replace(table, rest_seconds=max(0.0, whole - table.model(applied_sizes(model))))
+
+
+def longest_input(model: nn.Module) -> int | None:
+    """How many tokens an input of ``model`` may have; None where its configuration sets no bound.
+
+    RoBERTa and its kin count positions from behind that of padding, and so have fewer than the table has rows.
+    """
+    config: Any = getattr(model, "config", None)
+    rows: int | None = getattr(config, "max_position_embeddings", None)
+    structure = known_structure(config)
+    if rows is not None and structure is not None and structure.base == "roberta":
+        rows -= config.pad_token_id + 1
+    return rows
 
 
 def applied_sizes(model: nn.Module) -> list[tuple[int, int]]:
@@ -122,22 +148,41 @@ def fastest_seconds(models: Sequence[nn.Module], batch_size: int, length: int) -
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(models[0]))
     calls: list[Callable[[], object]] = [lambda model=model: model(input_ids=ids) for model in models]  # type: ignore[misc]
     with evaluating(*models):
-        return _fastest(calls, models[0])
+        return _fastest(calls, models[0])[0]
 
 
 @torch.inference_mode()
-def _fastest(calls: Sequence[Callable[[], object]], model: nn.Module) -> list[float]:
-    """Seconds of the fastest call of each, all of them in turns, with the kernels that the pipeline uses."""
-    best, device = [float("inf")] * len(calls), _device(model)
+def _fastest(calls: Sequence[Callable[[], object]], model: nn.Module) -> tuple[list[float], float]:
+    """Seconds of the fastest call of each, all of them in turns, with the kernels that the pipeline uses.
+
+    Also how far even and odd rounds are apart, see :func:`_disagreement`. If that is more than :data:`STEADY`, there
+    are as many rounds again, up to so many times as :data:`_ATTEMPTS` says.
+    """
+    device, best = _device(model), np.full((2, len(calls)), np.inf)
     with fast_linear(model, device):
-        for number in range(_ROUNDS + 1):  # the first warms up
-            for which, call in enumerate(calls):
-                started = _now(device)
-                call()
-                seconds = _now(device) - started
-                if number:
-                    best[which] = min(best[which], seconds)
-    return best
+        _timed(calls, device)  # warms up
+        for _ in range(_ATTEMPTS):
+            for number in range(_ROUNDS):
+                half = best[number % 2]
+                np.minimum(half, _timed(calls, device), out=half)
+            if _disagreement(best) <= STEADY:
+                break
+    return best.min(0).tolist(), _disagreement(best)
+
+
+def _timed(calls: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
+    """Seconds of each call, one after the other."""
+    seconds = []
+    for call in calls:
+        started = _now(device)
+        call()
+        seconds.append(_now(device) - started)
+    return seconds
+
+
+def _disagreement(halves: npt.NDArray[np.float64]) -> float:
+    """How far two measurements ``[2, calls]`` are apart: ``Σ |a - b| / Σ min(a, b)``."""
+    return float(np.ptp(halves, axis=0).sum() / halves.min(0).sum())
 
 
 def _now(device: torch.device) -> float:

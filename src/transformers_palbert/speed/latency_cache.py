@@ -50,7 +50,9 @@ def latency_folder() -> Path:
 def cached_latency(model: nn.Module, *, batch_size: int, length: int, remeasure: bool = False) -> LatencyTable:
     """What :func:`~.latency.measure_latency` gives: from the disk, where it was measured before under these conditions.
 
-    A file that is damaged is measured anew, and the log says so. Where the folder cannot be written, nothing is kept.
+    A file that is damaged is measured anew, and the log says so. What was measured while the machine did other things
+    is returned, and the log warns of it, but it is not kept: the next call measures again. Where the folder cannot be
+    written, nothing is kept.
 
     Args:
         model: A model of an architecture in the table, on the device and in the precision that count.
@@ -68,6 +70,14 @@ def cached_latency(model: nn.Module, *, batch_size: int, length: int, remeasure:
         return table
     logger.info("Measuring layers with %d × %d tokens.", batch_size, length)
     table = measure_latency(model, batch_size=batch_size, length=length)
+    if not table.is_steady:
+        logger.warning(
+            "Two halves of the measurement of layers are %.0f %% apart: the machine does other things meanwhile, and"
+            " what is made by these times may be faster or slower than asked for. They are not kept for the next time."
+            " Measure again when the machine is idle.",
+            100 * table.disagreement,
+        )
+        return table
     try:
         _write(file, {"conditions": conditions, "table": _to_dict(table)})
     except OSError as error:

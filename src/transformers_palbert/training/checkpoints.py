@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import CONFIG_NAME, TrainingArguments
+from transformers import CONFIG_NAME
 
 from ..errors import PruningError
 from ..json_text import parse_json
@@ -18,6 +19,8 @@ from ..pruning.convert import is_prepared
 from ..storage.files import INDEX_FILE, WEIGHTS_FILE
 from ..storage.integrity import read_checked_headers
 from ..storage.sparse_config import is_packed_config
+from .distillation.projection import PROJECTION_FILE
+from .distillation.teaching import lesson_of
 
 __all__ = ["ResumingMixin", "find_damage", "last_whole_checkpoint", "require_masks_kept", "resume_point"]
 
@@ -51,7 +54,7 @@ class ResumingMixin(_Base):
             StorageError: if a packed checkpoint is damaged.
         """
         if resume_from_checkpoint is True:
-            resume_from_checkpoint = _last_whole(self.args) or True  # Trainer says that there is none
+            resume_from_checkpoint = _last_whole(self) or True  # Trainer says that there is none
         if isinstance(resume_from_checkpoint, str | Path) and self.model is not None:
             require_masks_kept(Path(resume_from_checkpoint), self.model)
             _require_undamaged(Path(resume_from_checkpoint))
@@ -82,32 +85,50 @@ def require_masks_kept(checkpoint: Path, model: nn.Module) -> None:
         )
 
 
-def resume_point(args: TrainingArguments) -> str | None:
+def resume_point(trainer: Trainer) -> str | None:
     """The checkpoint to go on from: the one that was asked for, or else the last whole one in the output folder."""
-    if args.resume_from_checkpoint is not None:
-        return args.resume_from_checkpoint
-    if (found := _last_whole(args)) is not None:
+    if trainer.args.resume_from_checkpoint is not None:
+        return trainer.args.resume_from_checkpoint
+    if (found := _last_whole(trainer)) is not None:
         logger.info("Going on from %s; choose another --output_dir to start anew.", found)
     return found
 
 
-def _last_whole(args: TrainingArguments) -> str | None:
+def _last_whole(trainer: Trainer) -> str | None:
+    args = trainer.args
     sharded = bool(args.fsdp or args.deepspeed)  # these keep the weights in files of their own form
-    found = last_whole_checkpoint(str(args.output_dir), look_at_weights=not sharded)
+    folder, needed = str(args.output_dir), _files_beside(trainer.model)
+    found = last_whole_checkpoint(folder, look_at_weights=not sharded, needed=needed)
+    if found is None and needed:  # what reads them says best what is missing in all checkpoints
+        found = last_whole_checkpoint(folder, look_at_weights=not sharded)
     return None if found is None else str(found)
 
 
-def last_whole_checkpoint(folder: str | Path, *, look_at_weights: bool = True) -> Path | None:
+def _files_beside(model: Any) -> tuple[str, ...]:
+    """Names of the safetensors files that a run with ``model`` keeps in checkpoints, beside what every Trainer does."""
+    lesson = lesson_of(model)
+    return () if lesson is None or lesson.projection is None else (PROJECTION_FILE,)
+
+
+def last_whole_checkpoint(
+    folder: str | Path, *, look_at_weights: bool = True, needed: Collection[str] = ()
+) -> Path | None:
     """The newest checkpoint in ``folder`` that was written to its end; damaged ones are passed over with a warning.
 
     A run that is killed, or whose disk is full, while it saves leaves a folder that cannot be resumed. The function of
     transformers that looks for the last checkpoint takes such a folder all the same.
 
+    Args:
+        folder: The output folder of a run.
+        look_at_weights: Whether the file of the weights is looked at as well.
+        needed: Names of further safetensors files that must be there, such as ``"distillation.safetensors"`` for a
+            student that is not as wide as its teacher.
+
     Example:
         >>> trainer.train(resume_from_checkpoint=last_whole_checkpoint(args.output_dir))
     """
     for checkpoint in _newest_first(Path(folder)):
-        damage = find_damage(checkpoint, look_at_weights=look_at_weights)
+        damage = find_damage(checkpoint, look_at_weights=look_at_weights, needed=needed)
         if damage is None:
             return checkpoint
         logger.warning("%s is passed over: %s. It was cut off while it was written.", checkpoint, damage)
@@ -121,15 +142,16 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted((path for path, step in steps.items() if step), key=lambda path: -int(path.name.split("-")[1]))
 
 
-def find_damage(checkpoint: Path, *, look_at_weights: bool = True) -> str | None:
+def find_damage(checkpoint: Path, *, look_at_weights: bool = True, needed: Collection[str] = ()) -> str | None:
     """What is wrong with a checkpoint, in a few words; None if ``Trainer`` can go on from it.
 
     Its state is the last file that ``Trainer`` writes: where that is whole, optimizer and schedule are there as well.
+    What callbacks write comes after it. The arguments are those of :func:`last_whole_checkpoint`.
     """
     damage = _damage_of_state(checkpoint / STATE_FILE)
     if damage is None and look_at_weights:
         damage = _damage_of_weights(checkpoint)
-    return damage
+    return damage or _first_damage(checkpoint, needed)
 
 
 def _damage_of_state(file: Path) -> str | None:
@@ -149,6 +171,10 @@ def _damage_of_weights(checkpoint: Path) -> str | None:
         if not isinstance(weight_map, dict):
             return f"{INDEX_FILE} does not say where the weights are"
         names = {str(name) for name in weight_map.values()}
+    return _first_damage(checkpoint, names)
+
+
+def _first_damage(checkpoint: Path, names: Collection[str]) -> str | None:
     return next((damage for name in sorted(names) if (damage := _damage_of_tensors(checkpoint / name))), None)
 
 

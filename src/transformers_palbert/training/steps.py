@@ -26,7 +26,7 @@ def set_up_logging(args: TrainingArguments) -> None:
 
 def train_and_save(trainer: Trainer) -> dict[str, float]:
     """Train from the start or from the last whole checkpoint, and save model and state; what was measured."""
-    metrics = trainer.train(resume_from_checkpoint=resume_point(trainer.args)).metrics
+    metrics = trainer.train(resume_from_checkpoint=resume_point(trainer)).metrics
     trainer.save_model()
     trainer.save_state()
     return metrics

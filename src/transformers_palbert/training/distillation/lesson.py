@@ -83,6 +83,9 @@ class Lesson:
     The teacher is asked where the student's encoder begins: inside the autocast region that a Trainer wraps around
     ``forward``, so in the student's precision. What is compared is then compared in float32.
 
+    Where the student is compiled (``torch_compile=True``), these four are not, nor is the teacher, which is the same
+    code without its hooks to a compiler.
+
     Args:
         student: The model that learns.
         teacher: The model that it learns from; None: the teacher's logits come with the batches.
@@ -136,6 +139,7 @@ class Lesson:
 
     # -- the hooks ---------------------------------------------------------------------------------------------------
 
+    @torch.compiler.disable
     def open(self, model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Take note of labels and cached logits, and of the number of labels of the optimizer step."""
         self._batch = None
@@ -146,6 +150,7 @@ class Lesson:
             self._batch = _Batch(labels, kwargs.pop("num_items_in_batch", None), logits)
         return args, kwargs
 
+    @torch.compiler.disable
     def ask(self, encoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Ask the teacher, and listen to the student's layers."""
         if self._batch is None:
@@ -170,11 +175,13 @@ class Lesson:
             for record in self._records[1:]:
                 record.stop()
 
+    @torch.compiler.disable
     def listened(self, encoder: nn.Module, args: object, output: object) -> None:
         """Listen to the student's layers no more."""
         for record in self._records[:1]:
             record.stop()
 
+    @torch.compiler.disable
     def add_to_loss(self, model: nn.Module, args: object, output: Any) -> Any:
         """Put into ``output["loss"]`` what the student learns from."""
         batch, self._batch = self._batch, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...errors import ConfigurationError
@@ -53,6 +54,9 @@ def with_teacher(
     Where hidden states are compared and the student is not as wide as its teacher, the student gets a linear
     projection, which is trained with it, never saved with it, and taken off by :func:`without_teacher`. A run with one
     needs :class:`~.callback.DistillationCallback` to be gone on with.
+
+    A compiled student learns the same (``torch_compile=True``, or ``torch.compile(model)`` before or after this call).
+    Whatever was compiled in this process before is compiled again, since compilers do not look at hooks.
 
     Args:
         model: The student, changed in place. Call this before the Trainer, or the optimizer, is made.
@@ -105,10 +109,13 @@ def _teach(model: PreTrainedModel, lesson: Lesson) -> None:
     )
     object.__setattr__(model, _LESSON, lesson)
     object.__setattr__(model, _HANDLES, handles)
+    torch.compiler.reset()  # what was compiled without these hooks would go on without them
 
 
 def without_teacher(model: PreTrainedModel) -> PreTrainedModel:
     """Undo :func:`with_teacher`; a model that has no teacher stays as it is."""
+    if hasattr(model, _HANDLES):
+        torch.compiler.reset()  # what was compiled with the hooks would go on with them
     for handle in getattr(model, _HANDLES, ()):
         handle.remove()
     for name in (_HANDLES, _LESSON):
