@@ -189,6 +189,60 @@ def movement_steps(result: Result) -> str:
     return table(("steps", *scores), rows)
 
 
+def reduction(result: Result) -> str:
+    """Answers kept against tokens kept, a row per way; integrated gradients on a part of the questions."""
+    about = "questions; answers kept, % (tokens kept, %):"
+    return "\n\n".join(f"{part['questions']:,} {about}\n\n{_kept(part['points'])}" for part in result["parts"])
+
+
+def _kept(points: list[Result]) -> str:
+    shares = list(dict.fromkeys(point["share"] for point in points))
+    found = {(point["of"], point["share"]): point for point in points}
+    rows = [
+        [way, of, *(_answers_and_tokens(found[of, share], way) for share in shares)]
+        for of in dict.fromkeys(point["of"] for point in points)
+        for way in points[0]["answers"]
+    ]
+    return table(("passages by", "tokens of", *(f"at {100 * share:.0f} %" for share in shares)), rows)
+
+
+def _answers_and_tokens(point: Result, way: str) -> str:
+    return f"{point['answers'][way]['value']:.1f} ({point['tokens_percent'][way]:.0f})"
+
+
+def long_documents(result: Result) -> str:
+    """F1 and speed of reading everything and of reading what matters."""
+    rows = [
+        [
+            f"{case['characters']:,.0f}",
+            way["way"],
+            f"{way['f1']['value']:.1f} / {way['em']['value']:.1f}",
+            f"{way['f1_minus_everything']['value']:+.1f}" if "f1_minus_everything" in way else "—",
+            f"{way['questions_per_second']:.2f}",
+            f"{way['times_as_fast']:.1f}×",
+        ]
+        for case in result["cases"]
+        for way in case["ways"]
+    ]
+    header = ("characters", "read", "F1 / EM", "F1 against everything", "questions/s", "speed")
+    return table(header, rows)
+
+
+def reduced_readers(result: Result) -> str:
+    """F1, exact match and minutes of training, a column per kind of contexts."""
+    runs = {(run["layers"], run["window"], run["contexts"]): run for run in result["runs"]}
+    kinds = list(dict.fromkeys(contexts for _, _, contexts in runs))
+    rows = [
+        [str(layers), str(window), *(_reader(runs.get((layers, window, contexts))) for contexts in kinds)]
+        for layers, window in sorted(dict.fromkeys(key[:2] for key in runs))
+    ]
+    return table(("layers", "window", *(f"{contexts}: F1 / EM, minutes" for contexts in kinds)), rows)
+
+
+def _reader(run: Result | None) -> str:
+    return f"{run['f1']:.1f} / {run['em']:.1f}, {run['training_seconds'] / 60:.1f}" if run else "not run"
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -306,7 +360,11 @@ def experiment(name: str) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     "baselines_cmrc2018": baselines_cmrc2018,
     "cmrc2018_pruning": cmrc2018_pruning,
+    "long_documents": long_documents,
     "pipeline": pipeline,
+    "reduced_readers": reduced_readers,
+    "reduction": reduction,
+    "reduction_cmrc2018": reduction,
     "shrink": shrink,
     "squad_pruning": squad_pruning,
     "storage": storage,

@@ -100,7 +100,8 @@ def without_local_paths(result: dict[str, Any], names: Mapping[Path, str]) -> di
     """The result with each folder of this machine written as ``names`` calls it."""
     text = json.dumps(result, ensure_ascii=False)
     for path, name in names.items():
-        for spelling in (str(path.resolve()), str(path)):
-            text = text.replace(spelling, name)
+        for spelling in {str(path.resolve()): None, str(path): None}:
+            if spelling != ".":  # the folder that the benchmark is run in has no name to replace
+                text = text.replace(spelling, name)
     changed: dict[str, Any] = json.loads(text)
     return changed

@@ -123,6 +123,11 @@ def test_local_paths_are_called_otherwise_in_results(script: Load) -> None:
     }
 
 
+def test_files_in_the_folder_at_hand_keep_their_dots(script: Load) -> None:
+    result = {"command": "python x.py --data dev.json"}
+    assert script("runs").without_local_paths(result, {Path(): "data"}) == result
+
+
 def test_options_for_the_training_script_are_passed_on(script: Load) -> None:
     options = script("baselines").training_options
     assert options(["--bf16", "--use_cpu", "--disable_tqdm", "True", "--logging_steps", "50", "--a=b"]) == {

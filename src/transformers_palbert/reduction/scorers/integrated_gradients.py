@@ -44,6 +44,8 @@ LARGEST_ERROR = 0.05
 
 LONGEST_ANSWER = 30  # tokens
 
+_FORMAT = 2  # part of the scores' description: raise it whenever the same settings give other attributions
+
 
 @dataclass(frozen=True)
 class Attributions:
@@ -119,6 +121,7 @@ class IntegratedGradientsScorer:
     def describe(self) -> dict[str, Any]:
         return {
             "scorer": self.name,
+            "format": _FORMAT,
             "model": weights_digest(self.model),
             "steps": self.steps,
             "baseline": self.baseline,
@@ -219,9 +222,10 @@ class IntegratedGradientsScorer:
         return first, last
 
     def _padded(self, ids: Tensor) -> Tensor:
-        """The same tokens, all but the special ones turned into padding."""
-        special = torch.tensor(self.tokenizer.all_special_ids, device=ids.device)
-        return torch.where(torch.isin(ids, special), ids, self.tokenizer.pad_token_id or 0)
+        """The same tokens, all but the special ones turned into padding; an unknown word is a word of the text."""
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        kept = torch.isin(ids, torch.tensor(sorted(special), device=ids.device))
+        return torch.where(kept, ids, self.tokenizer.pad_token_id or 0)
 
 
 def _joined(
