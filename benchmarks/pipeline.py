@@ -40,18 +40,29 @@ NOISE = 1e-3
 """Two answers count as tied where their scores differ by less than this part: rounding, amplified by the softmax."""
 
 
-def old_environment(folder: Path) -> Path:
-    """Python of an environment with the old transformers, which is built where it is missing."""
+def old_environment(folder: Path, more: str | None = None, module: str | None = None) -> Path:
+    """Python of an environment with the old transformers, which is built where it is missing.
+
+    Args:
+        folder: Where it is.
+        more: A requirement that is installed after the others.
+        module: What that is imported as.
+
+    Raises:
+        subprocess.CalledProcessError: if something cannot be installed.
+    """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    check = [str(python), "-c", "import torch, transformers; print(transformers.__version__)"]
+    modules = ", ".join(["torch", "transformers", *([module] if module else [])])
+    check = [str(python), "-c", f"import {modules}; print(transformers.__version__)"]
     if python.exists() and subprocess.run(check, capture_output=True, text=True, check=False).stdout.split() == [
         TRANSFORMERS
     ]:
         return python
     print(f"building {folder}, once")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    for requirement in (f"torch=={TORCH}", f"transformers=={TRANSFORMERS}"):
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", requirement], check=True)
+    pinned = [f"torch=={TORCH}", f"transformers=={TRANSFORMERS}"]
+    for requirements in ([pinned[0]], [pinned[1]], *([[more, *pinned]] if more else [])):
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
     return python
 
 
@@ -81,7 +92,14 @@ def save_model(folder: Path, examples: list[dict[str, str]], seed: int) -> None:
 
 
 def worker(system: str, folder: Path, threads: int) -> None:
-    """Answer the questions in ``folder`` once per line of standard input; a line of JSON says how."""
+    """Answer the questions in ``folder`` once per line of standard input; a line of JSON says how.
+
+    Args:
+        system: ``"new"`` for the pipeline of this package, ``"old"`` for the one of transformers 4, ``"optimum"`` for
+            the latter around the model that optimum exports to ONNX.
+        folder: Model, tokenizer and ``examples.json``.
+        threads: Of the model.
+    """
     import torch
     import transformers
     from transformers import pipeline
@@ -91,7 +109,15 @@ def worker(system: str, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     examples = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
-    pipe = pipeline("question-answering", model=str(folder), tokenizer=tokenizer, device="cpu")
+    model: Any = str(folder)
+    if system == "optimum":
+        from onnxruntime import SessionOptions
+        from optimum.onnxruntime import ORTModelForQuestionAnswering
+
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        model = ORTModelForQuestionAnswering.from_pretrained(folder, export=True, session_options=options)
+    pipe = pipeline("question-answering", model=model, tokenizer=tokenizer, device="cpu")
     print(json.dumps({"transformers": transformers.__version__, "torch": torch.__version__}), flush=True)
     for line in sys.stdin:
         task = json.loads(line)
@@ -106,7 +132,7 @@ def worker(system: str, folder: Path, threads: int) -> None:
 
 
 class System:
-    """One of the two pipelines, in a process of its own."""
+    """One of the pipelines, in a process of its own; see :func:`worker`."""
 
     def __init__(self, name: str, python: Path | str, folder: Path, threads: int) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
