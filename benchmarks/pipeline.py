@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 TORCH, TRANSFORMERS = "2.13.0", "4.57.6"
+PINNED = (f"torch=={TORCH}", f"transformers=={TRANSFORMERS}")
 SHARPNESS = 40
 SHAPE = {
     "embedding_size": 128,
@@ -40,29 +41,18 @@ NOISE = 1e-3
 """Two answers count as tied where their scores differ by less than this part: rounding, amplified by the softmax."""
 
 
-def old_environment(folder: Path, more: str | None = None, module: str | None = None) -> Path:
-    """Python of an environment with the old transformers, which is built where it is missing.
-
-    Args:
-        folder: Where it is.
-        more: A requirement that is installed after the others.
-        module: What that is imported as.
-
-    Raises:
-        subprocess.CalledProcessError: if something cannot be installed.
-    """
+def old_environment(folder: Path) -> Path:
+    """Python of an environment with the old transformers, which is built where it is missing."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    modules = ", ".join(["torch", "transformers", *([module] if module else [])])
-    check = [str(python), "-c", f"import {modules}; print(transformers.__version__)"]
+    check = [str(python), "-c", "import torch, transformers; print(transformers.__version__)"]
     if python.exists() and subprocess.run(check, capture_output=True, text=True, check=False).stdout.split() == [
         TRANSFORMERS
     ]:
         return python
     print(f"building {folder}, once")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    pinned = [f"torch=={TORCH}", f"transformers=={TRANSFORMERS}"]
-    for requirements in ([pinned[0]], [pinned[1]], *([[more, *pinned]] if more else [])):
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirements], check=True)
+    for requirement in PINNED:
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", requirement], check=True)
     return python
 
 

@@ -18,8 +18,8 @@ the command is repeated with the same settings.
 tokenizer is that of `--model`. Only speed is measured then, and the result file is `runtimes_shape`.
 
 `--peers` adds, with the whole model in float32: the pipeline of transformers 4.57.6 and the ONNX export of optimum, in
-environments of their own, which the first run builds, and plain onnxruntime with one thread for each request. The
-tokenizer must be BERT's for these. Where optimum cannot be installed or run, the result says so.
+one environment that the first run builds, and plain onnxruntime with one thread for each request. The tokenizer must be
+BERT's for these. Where optimum cannot be installed or run, the result says so.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from typing import Any
 
 import torch
 from machine import describe_run, write_result
-from pipeline import TRANSFORMERS, old_environment
+from pipeline import PINNED, TRANSFORMERS, old_environment
 from runs import without_local_paths
 from runtimes_worker import PLAIN, OldPipeline, Task, serve_questions
 
@@ -57,9 +57,9 @@ RUNTIMES = (
     ("openvino", "float32"),
     ("openvino", "int8"),
 )
-PEERS = {"old": f"pipeline of transformers {TRANSFORMERS}", "optimum": "optimum's ONNX export"}
-"""Peers in environments of their own, as `benchmarks/pipeline.py` calls them -> as the result does."""
-OPTIMUM = "optimum-onnx[onnxruntime]"
+PEERS = {"old": f"whole, pipeline of transformers {TRANSFORMERS}", "optimum": "whole, ONNX export of optimum"}
+"""Peers in an environment of their own, as `benchmarks/pipeline.py` calls them -> as the result does."""
+OPTIMUM = "optimum-onnx[onnxruntime]==0.1.0"
 CHUNK = 512
 CALIBRATION = 100
 LARGE = {"embedding_size": 128, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
@@ -127,7 +127,7 @@ def calibration(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def make_cases(args: argparse.Namespace, failed: dict[str, str]) -> list[Case]:
-    """All variants but the peers in other environments; what cannot be exported here is noted in ``failed``."""
+    """All variants but the peers in another environment; what cannot be exported here is noted in ``failed``."""
     from transformers_palbert import PalBertError
 
     folders = save_shapes(args) if args.shape else {"whole": args.model, "structured": args.structured}
@@ -164,15 +164,23 @@ def make_peers(args: argparse.Namespace, questions: Path, failed: dict[str, str]
         link = folder / ("examples.json" if file == questions else file.name)
         link.unlink(missing_ok=True)
         link.symlink_to(file.resolve())
-    found = {}
-    for system, extra in (("old", ()), ("optimum", (OPTIMUM, "optimum.onnxruntime"))):
-        name = f"whole, {PEERS[system]} float32"
-        place = args.environments / f"{'optimum-' if extra else ''}transformers-{TRANSFORMERS}"
+    found: dict[str, OldPipeline] = {}
+    for system, name in PEERS.items():
         try:
-            found[name] = OldPipeline(system, old_environment(place, *extra), folder, args.threads, how(args))
+            python = old_environment(args.environment)
+            if system == "optimum":
+                add_optimum(python)
+            found[name] = OldPipeline(system, python, folder, args.threads, how(args))
         except (subprocess.CalledProcessError, OSError) as error:
             failed[name] = f"it cannot be installed here: {error}"
     return found
+
+
+def add_optimum(python: Path) -> None:
+    """Install optimum beside the old transformers, where it is missing; these stay what they are."""
+    check = [str(python), "-c", "import optimum.onnxruntime"]
+    if subprocess.run(check, capture_output=True, check=False).returncode:
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", OPTIMUM, *PINNED], check=True)
 
 
 def read_questions(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -341,7 +349,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count; one more warms up")
     parser.add_argument("--threads", type=int, default=cores, help="threads of every variant")
     parser.add_argument("--work", type=Path, default=Path("outputs/runtimes"), help="folder for exports and figures")
-    parser.add_argument("--environments", type=Path, default=cache, help="folder of the peers' environments")
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        default=cache / f"transformers-{TRANSFORMERS}",
+        help="folder of the peers' environment, built if missing (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--name", help="name of the result file")
     args = parser.parse_args()

@@ -122,7 +122,7 @@ def test_a_peer_that_cannot_be_installed_is_named(
 
     monkeypatch.setattr(runtimes, "old_environment", fail)
     (tmp_path / "questions.json").write_text("[]")
-    args = Namespace(work=tmp_path, shape=False, model=tmp_path / "dense", environments=tmp_path, threads=1,
+    args = Namespace(work=tmp_path, shape=False, model=tmp_path / "dense", environment=tmp_path, threads=1,
                      max_seq_len=40, doc_stride=10, max_answer_len=6)  # fmt: skip
     failed: dict[str, str] = {}
     assert runtimes.make_peers(args, tmp_path / "questions.json", failed) == {}

@@ -107,3 +107,41 @@ def test_an_exported_folder_is_served_by_the_runtime():
     assert said == {"results": [{"answers": asker(**EXAMPLES[0], top_k=2)}]}
     with pytest.raises(errors.ConfigurationError, match="exported model, which runs on the CPU and not on 'cuda'"):
         load_asker(str(folder), device="cuda")
+
+
+LEAD = {"scorers": "lead", "max_tokens": 12}
+
+
+def test_long_texts_can_be_read_in_part(saved_model):
+    from transformers import pipeline
+
+    import transformers_palbert  # noqa: F401
+
+    context = CONTEXT * 40
+    with running(load_asker(str(saved_model), device="cpu", reduce=LEAD)) as client:
+        status, said, _ = client.ask(QUESTIONS["q1"], context)
+    pipe = pipeline("question-answering", model=str(saved_model), device="cpu")
+    asked = {"question": QUESTIONS["q1"], "context": context}
+    assert status == 200
+    assert said["results"][0]["answers"] == [pipe(**asked, reduce=LEAD)]
+    assert said["results"][0]["answers"][0]["score"] > pipe(**asked)["score"]  # of many equal answers
+
+
+def test_an_exported_folder_reads_long_texts_in_part_too():
+    folder = str(exported("structured"))
+    asked = {"question": EXAMPLES[0]["question"], "context": EXAMPLES[0]["context"] * 5, "max_seq_len": 40}
+    read = load_asker(folder, threads=1, reduce=LEAD)(**asked)
+    assert read["end"] <= 200
+    assert read != load_asker(folder, threads=1, reduce={})(**asked)
+
+
+def test_what_reads_long_texts_in_part_is_checked(palbert, saved_model, served):
+    assert palbert("serve", saved_model, "--port", 0, "--reduce", "lead", "--reduce-max-tokens", 9).exit_code == 0
+    assert len(served) == 1
+    for options, status, message in (
+        (("--reduce-max-tokens", 9), 2, "no effect without --reduce"),
+        (("--sbert-model", "x"), 2, "no effect without --reduce"),
+        (("--reduce", "tfidf"), 1, "no scorer tfidf"),
+    ):
+        result = palbert("serve", saved_model, "--port", 0, *options)
+        assert (result.exit_code, message in result.stderr) == (status, True), result.stderr

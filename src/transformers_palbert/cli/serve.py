@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .models import DeviceOption, load_asker
+from .models import DeviceOption, ReduceMaxTokensOption, ReduceOption, given_reduction, load_asker
+from .reduce import DprPassageOption, DprQuestionOption, IgModelOption, SbertModelOption
 
 
 def serve(
@@ -52,12 +53,20 @@ def serve(
         int | None, typer.Option("--threads", min=1, help="Threads of the model on a CPU; by default all cores.")
     ] = None,
     device: DeviceOption = None,
+    reduce: ReduceOption = None,
+    reduce_max_tokens: ReduceMaxTokensOption = None,
+    sbert_model: SbertModelOption = None,
+    dpr_question_model: DprQuestionOption = None,
+    dpr_passage_model: DprPassageOption = None,
+    ig_model: IgModelOption = None,
 ) -> None:
     """Answer questions through HTTP: POST /answer, and a page at / for people.
 
     Concurrent requests are answered in batches. A request holds "question" and "context", or lists of them, and the
     options of the pipeline (top_k, max_answer_len, handle_impossible_answer …); /openapi.json describes everything.
-    /health says whether the model answers, /metrics counts for Prometheus.
+    What a request leaves out is as saved with the model, else as in the pipeline. /health says whether the model
+    answers, /metrics counts for Prometheus. Of long texts, --reduce reads only the passages that matter for the
+    question; the places of answers are those in the whole text all the same.
 
     SIGTERM and Ctrl+C stop the server in order: it accepts nothing more, answers what it has accepted, and ends with
     the status 0. No question and no text is written to a log.
@@ -86,10 +95,18 @@ def serve(
         max_connections=max_connections,
         stop_timeout=stop_timeout,
     )
+    scorers = {
+        "sbert_model": sbert_model,
+        "dpr_question_model": dpr_question_model,
+        "dpr_passage_model": dpr_passage_model,
+        "ig_model": ig_model,
+    }
+    reduction = given_reduction(reduce, reduce_max_tokens, scorers)
     _require_libraries()
     name = Path(model).resolve().name if Path(model).is_dir() else model
     with listen(host, port) as listening:
-        app = create_app(load_asker(model, device=device, threads=threads), model=name, limits=limits)
+        asker = load_asker(model, device=device, threads=threads, reduce=reduction)
+        app = create_app(asker, model=name, limits=limits)
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _announce(name, listening.getsockname())
         run(app, listening, limits)
