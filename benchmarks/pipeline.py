@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 TORCH, TRANSFORMERS = "2.13.0", "4.57.6"
+PINNED = (f"torch=={TORCH}", f"transformers=={TRANSFORMERS}")
 SHARPNESS = 40
 SHAPE = {
     "embedding_size": 128,
@@ -50,7 +51,7 @@ def old_environment(folder: Path) -> Path:
         return python
     print(f"building {folder}, once")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    for requirement in (f"torch=={TORCH}", f"transformers=={TRANSFORMERS}"):
+    for requirement in PINNED:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", requirement], check=True)
     return python
 
@@ -81,7 +82,14 @@ def save_model(folder: Path, examples: list[dict[str, str]], seed: int) -> None:
 
 
 def worker(system: str, folder: Path, threads: int) -> None:
-    """Answer the questions in ``folder`` once per line of standard input; a line of JSON says how."""
+    """Answer the questions in ``folder`` once per line of standard input; a line of JSON says how.
+
+    Args:
+        system: ``"new"`` for the pipeline of this package, ``"old"`` for the one of transformers 4, ``"optimum"`` for
+            the latter around the model that optimum exports to ONNX.
+        folder: Model, tokenizer and ``examples.json``.
+        threads: Of the model.
+    """
     import torch
     import transformers
     from transformers import pipeline
@@ -91,7 +99,15 @@ def worker(system: str, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     examples = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
-    pipe = pipeline("question-answering", model=str(folder), tokenizer=tokenizer, device="cpu")
+    model: Any = str(folder)
+    if system == "optimum":
+        from onnxruntime import SessionOptions
+        from optimum.onnxruntime import ORTModelForQuestionAnswering
+
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        model = ORTModelForQuestionAnswering.from_pretrained(folder, export=True, session_options=options)
+    pipe = pipeline("question-answering", model=model, tokenizer=tokenizer, device="cpu")
     print(json.dumps({"transformers": transformers.__version__, "torch": torch.__version__}), flush=True)
     for line in sys.stdin:
         task = json.loads(line)
@@ -106,7 +122,7 @@ def worker(system: str, folder: Path, threads: int) -> None:
 
 
 class System:
-    """One of the two pipelines, in a process of its own."""
+    """One of the pipelines, in a process of its own; see :func:`worker`."""
 
     def __init__(self, name: str, python: Path | str, folder: Path, threads: int) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from transformers_palbert.experiments.grid import load_grid
@@ -280,6 +281,45 @@ def pipeline(result: Result) -> str:
     return table(header, rows)
 
 
+def runtimes(result: Result) -> str:
+    """One model in every runtime: questions per second, speed and scores, with those of a structured one below."""
+    sizes = list(result["runs"][0]["speed"])
+    best = result["runs"][0].get("f1")
+    rows = []
+    for run in result["runs"]:
+        cells = [f"{run['questions_per_second'][size]:.1f} ({run['speed'][size]:.1f}×)" for size in sizes]
+        if best is not None:
+            known = "f1" in run
+            cells += (
+                [f"{run['f1']:.2f} / {run['em']:.2f}", f"{best - run['f1']:+.2f}"] if known else ["not scored", "—"]
+            )
+        rows.append([run["name"], *cells])
+    rows += [[name, *["it did not run"] * len(rows[0][1:])] for name in result["failed"]]
+    header = ["model and runtime", *(f"questions/s, batch {size}" for size in sizes)]
+    return table(header + (["F1 / EM", "F1 lost"] if best is not None else []), rows)
+
+
+def serving(result: Result) -> str:
+    """Questions per second through HTTP and without."""
+    rows = [
+        [
+            str(row["batch_size"]),
+            f"{median(row['direct_questions_per_second']):.1f}",
+            f"{median(row['served_questions_per_second']):.1f}",
+            f"{100 * row['served_to_direct_median']:.0f} %",
+            f"{row['latency_p50_ms']:.0f} / {row['latency_p95_ms']:.0f} ms",
+            f"{row['questions_per_batch_mean']:.1f}",
+            f"{row['answers_that_differ']} of {row['answers_compared']}",
+        ]
+        for row in result["batch_sizes"]
+    ]
+    header = (
+        "batch size", "runtime itself, questions/s", f"{result['clients']} clients, questions/s", "share",
+        "p50 / p95 of a request", "questions in a batch", "answers that differ",
+    )  # fmt: skip
+    return table(header, rows)
+
+
 def baselines_cmrc2018(result: Result) -> str:
     """The models of the paper's Table 9, each trained from scratch; runs of two other results stand beside these."""
     others = {
@@ -365,6 +405,9 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "reduced_readers": reduced_readers,
     "reduction": reduction,
     "reduction_cmrc2018": reduction,
+    "runtimes": runtimes,
+    "runtimes_shape": runtimes,
+    "serving": serving,
     "shrink": shrink,
     "squad_pruning": squad_pruning,
     "storage": storage,

@@ -107,30 +107,41 @@ def test_an_exported_folder_is_served_by_the_runtime():
     assert said == {"results": [{"answers": asker(**EXAMPLES[0], top_k=2)}]}
     with pytest.raises(errors.ConfigurationError, match="exported model, which runs on the CPU and not on 'cuda'"):
         load_asker(str(folder), device="cuda")
-    with pytest.raises(errors.ConfigurationError, match="reads whole texts: leave out --reduce"):
-        load_asker(str(folder), reduce={"scorers": "bm25"})
 
 
-@pytest.mark.usefixtures("served")
-def test_long_texts_are_shortened_before_they_are_read(palbert, saved_model):
-    options = ("--reduce", "bm25", "--reduce-max-tokens", 20)
-    result = palbert("serve", saved_model, "--port", 0, "--device", "cpu", *options)
-    assert result.exit_code == 0, result.output
-    whole = load_asker(str(saved_model), device="cpu")
-    reduction = {"scorers": "bm25", "max_tokens": 20}
-    shortened = load_asker(str(saved_model), device="cpu", reduce=reduction)
-    asked = {"question": QUESTIONS["q1"], "context": "天下大雨。" * 30 + CONTEXT, "top_k": 3}
-    assert shortened(**asked) == whole(**asked, reduce=reduction) != whole(**asked)
+LEAD = {"scorers": "lead", "max_tokens": 12}
 
 
-@pytest.mark.parametrize(
-    ("options", "status", "message"),
-    [
-        (("--reduce-max-tokens", 9), 2, "have no effect without --reduce"),
-        (("--reduce", "tfidf"), 1, "There is no scorer tfidf"),
-        (("--reduce", "sbert"), 1, "needs a model: give sbert_model"),
-    ],
-)
-def test_what_cannot_shorten_texts(palbert, saved_model, options, status, message):
-    result = palbert("serve", saved_model, "--port", 0, *options)
-    assert (result.exit_code, message in " ".join(result.stderr.split())) == (status, True)
+def test_long_texts_can_be_read_in_part(saved_model):
+    from transformers import pipeline
+
+    import transformers_palbert  # noqa: F401
+
+    context = CONTEXT * 40
+    with running(load_asker(str(saved_model), device="cpu", reduce=LEAD)) as client:
+        status, said, _ = client.ask(QUESTIONS["q1"], context)
+    pipe = pipeline("question-answering", model=str(saved_model), device="cpu")
+    asked = {"question": QUESTIONS["q1"], "context": context}
+    assert status == 200
+    assert said["results"][0]["answers"] == [pipe(**asked, reduce=LEAD)]
+    assert said["results"][0]["answers"][0]["score"] > pipe(**asked)["score"]  # of many equal answers
+
+
+def test_an_exported_folder_reads_long_texts_in_part_too():
+    folder = str(exported("structured"))
+    asked = {"question": EXAMPLES[0]["question"], "context": EXAMPLES[0]["context"] * 5, "max_seq_len": 40}
+    read = load_asker(folder, threads=1, reduce=LEAD)(**asked)
+    assert read["end"] <= 200
+    assert read != load_asker(folder, threads=1, reduce={})(**asked)
+
+
+def test_what_reads_long_texts_in_part_is_checked(palbert, saved_model, served):
+    assert palbert("serve", saved_model, "--port", 0, "--reduce", "lead", "--reduce-max-tokens", 9).exit_code == 0
+    assert len(served) == 1
+    for options, status, message in (
+        (("--reduce-max-tokens", 9), 2, "no effect without --reduce"),
+        (("--sbert-model", "x"), 2, "no effect without --reduce"),
+        (("--reduce", "tfidf"), 1, "no scorer tfidf"),
+    ):
+        result = palbert("serve", saved_model, "--port", 0, *options)
+        assert (result.exit_code, message in result.stderr) == (status, True), result.stderr

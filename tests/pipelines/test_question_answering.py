@@ -461,3 +461,30 @@ class TestReduce:
         pipe = QuestionAnsweringPipeline(model=model, tokenizer=tokenizer)
         with pytest.raises(ConfigurationError, match="no scorer tfidf"):
             pipe(QUESTION, ENGLISH, reduce="tfidf")
+
+
+SAVED = {"max_seq_length": 40, "doc_stride": 12, "max_question_length": 9, "max_answer_length": 4,
+         "version_2_with_negative": True}  # fmt: skip
+SAID = {"max_seq_len": 40, "doc_stride": 12, "max_question_len": 9, "max_answer_len": 4,
+        "handle_impossible_answer": True}  # fmt: skip
+
+
+def test_what_is_saved_with_a_model_are_its_defaults() -> None:
+    model, tokenizer, _ = albert()
+    plain = pipeline("question-answering", model=sharpened(model), tokenizer=tokenizer)
+    model.config.question_answering = SAVED
+    pipe = pipeline("question-answering", model=model, tokenizer=tokenizer)
+    assert pipe(EXAMPLES, top_k=3) == plain(EXAMPLES, top_k=3, **SAID)
+    assert pipe(EXAMPLES) != plain(EXAMPLES)
+    assert pipe(EXAMPLES, doc_stride=5) == plain(EXAMPLES, **{**SAID, "doc_stride": 5})
+    others = {"max_answer_len": 7, "handle_impossible_answer": False}
+    assert pipe(EXAMPLES, max_seq_len=60, **others) == plain(EXAMPLES, max_seq_len=60, **others)
+    told = pipeline("question-answering", model=model, tokenizer=tokenizer, max_answer_len=2)
+    assert told(EXAMPLES) == plain(EXAMPLES, **{**SAID, "max_answer_len": 2})
+
+
+def test_settings_that_are_none_are_named_when_the_pipeline_is_made() -> None:
+    model, tokenizer, _ = albert()
+    model.config.question_answering = {"stride": 12}
+    with pytest.raises(ConfigurationError, match="'stride' is no answering setting"):
+        pipeline("question-answering", model=model, tokenizer=tokenizer)

@@ -86,6 +86,21 @@ def test_whatever_the_pipeline_takes() -> None:
     assert answer["answer"] == ENGLISH[answer["start"] : answer["end"]]
 
 
+def test_what_is_saved_with_a_model_are_the_defaults(tmp_path: Path) -> None:
+    folder = shutil.copytree(exported("structured"), tmp_path / "exported")
+    saved = {"max_seq_length": 40, "doc_stride": 12, "max_question_length": 9, "max_answer_length": 4,
+             "version_2_with_negative": True}  # fmt: skip
+    said = {"max_seq_len": 40, "doc_stride": 12, "max_question_len": 9, "max_answer_len": 4,
+            "handle_impossible_answer": True}  # fmt: skip
+    change_json(folder / "config.json", question_answering=saved)
+    found = load(folder)(EXAMPLES, top_k=3)
+    assert found == load(exported("structured"))(EXAMPLES, top_k=3, **said)
+    assert_same(pipeline("question-answering", model=str(folder), device="cpu")(EXAMPLES, top_k=3), found)
+    change_json(folder / "config.json", question_answering={"stride": 1})
+    with pytest.raises(ConfigurationError, match="'stride' is no answering setting"):
+        load(folder)
+
+
 def test_a_generator_is_read_as_needed() -> None:
     read = []
 
@@ -135,14 +150,13 @@ def test_threads_share_a_model(format: str) -> None:
 
 
 def change(**values: Any) -> Callable[[Path], None]:
-    """Change fields of ``runtime.json``; None stands for one that goes."""
+    """Change fields of ``runtime.json``; ``...`` stands for one that goes."""
+    return lambda folder: change_json(folder / "runtime.json", **values)
 
-    def apply(folder: Path) -> None:
-        file = folder / "runtime.json"
-        said = {**json.loads(file.read_text()), **values}
-        file.write_text(json.dumps({name: value for name, value in said.items() if value is not ...}))
 
-    return apply
+def change_json(file: Path, **values: Any) -> None:
+    said = {**json.loads(file.read_text()), **values}
+    file.write_text(json.dumps({name: value for name, value in said.items() if value is not ...}))
 
 
 def write(name: str, content: bytes) -> Callable[[Path], None]:
@@ -188,6 +202,8 @@ def another_graph(folder: Path) -> None:
         (change(model_inputs=["input_ids"]), "asks for 'attention_mask'"),
         (change(format="openvino"), "openvino_model.xml is missing"),
         (remove("tokenizer.json"), "tokenizer.json is missing"),
+        (remove("config.json"), "config.json is missing"),
+        (write("config.json", b"{"), "config.json is damaged"),
         (write("tokenizer.json", b"{}"), "tokenizer.json is damaged"),
         (remove("model.onnx.data"), "model.onnx.data is missing"),
         (write("model.onnx", b"no graph"), "model.onnx cannot be loaded"),

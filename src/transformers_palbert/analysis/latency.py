@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from ..errors import ConfigurationError
 from ..hub.facts import versions
 from ..machine import processor_name
 from .latency_worker import Case, Shape, serve
+from .turns import Watch, Worker, take_turns
 
 __all__ = ["PRECISIONS", "LatencyTable", "Timing", "measure_latencies"]
 
@@ -27,10 +26,6 @@ PRECISIONS = {
     "openvino": ("float32", "bfloat16", "int8"),
 }
 """Runtime -> the precisions that it computes in on a CPU."""
-
-WARM_UP = 2
-
-Watch = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -106,8 +101,8 @@ def measure_latencies(
         raise ConfigurationError(f"Nothing to measure: {len(cases)} cases, {len(shapes)} shapes, {rounds} rounds.")
     failed: dict[Case, str] = {}
     with ExitStack() as stack:
-        workers = {case: stack.enter_context(_Worker(case)) for case in cases}
-        seconds = _run(workers, shapes, rounds, watch, failed)
+        workers = {case: stack.enter_context(Worker(serve, case)) for case in cases}
+        seconds = take_turns(workers, shapes, rounds, failed, watch)
         memory = {case: worker.ask(None) for case, worker in workers.items() if case not in failed}
     if len(failed) == len(cases):
         raise ConfigurationError(f"Nothing could be measured. The first error was: {next(iter(failed.values()))}")
@@ -126,63 +121,6 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _run(
-    workers: dict[Case, _Worker], shapes: Sequence[Shape], rounds: int, watch: Watch, failed: dict[Case, str]
-) -> dict[tuple[Case, Shape], list[float]]:
-    """Seconds of every batch; cases that fail are noted in ``failed`` and leave."""
-    failed.update({case: error for case, worker in workers.items() if isinstance(error := worker.receive(), str)})
-    seconds: dict[tuple[Case, Shape], list[float]] = {}
-    order = list(workers)
-    for number in watch(range(WARM_UP + rounds), "rounds"):
-        for shape in shapes:
-            turn = number % len(order)
-            for case in order[turn:] + order[:turn]:
-                if case in failed:
-                    continue
-                found = workers[case].ask(shape)
-                if isinstance(found, str):
-                    failed[case] = found
-                elif number >= WARM_UP:
-                    seconds.setdefault((case, shape), []).append(found)
-    return seconds
-
-
-class _Worker:
-    """The process of a case."""
-
-    def __init__(self, case: Case) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would share what torch has started
-        self._connection: Connection
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, case), daemon=True)
-        self._theirs = theirs
-
-    def __enter__(self) -> _Worker:
-        self._process.start()
-        self._theirs.close()  # else the end of the process would not be seen
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.join(timeout=5)
-        if self._process.is_alive():
-            self._process.terminate()
-
-    def ask(self, question: Shape | None) -> Any:
-        """Send a shape, and return what comes back; text where the process failed."""
-        try:
-            self._connection.send(question)
-        except OSError:
-            return "the process has ended"
-        return self.receive()
-
-    def receive(self) -> Any:
-        try:
-            return self._connection.recv()
-        except (EOFError, OSError):
-            return "the process has ended; it may have had too little memory"
 
 
 def _timing(case: Case, shape: Shape, seconds: list[float], memory: int) -> Timing:

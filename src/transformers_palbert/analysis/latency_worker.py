@@ -14,8 +14,9 @@ from transformers import AutoModelForQuestionAnswering
 
 from ..export.loaded import ExportedForQuestionAnswering
 from ..qa.answering import accepted_inputs, prepare_model, span_logits
+from .turns import serve_tasks
 
-__all__ = ["Case", "Shape", "serve"]
+__all__ = ["Case", "Shape", "load_case", "serve"]
 
 Shape = tuple[int, int]
 """Windows of a batch, and tokens of each."""
@@ -48,20 +49,18 @@ def serve(connection: Connection, case: Case) -> None:
             text; and in the end the most bytes of memory that the process held.
         case: What to load.
     """
-    try:
-        torch.set_num_threads(case.threads)
-        model = _loaded(case)
-        connection.send(None)
-        while (shape := connection.recv()) is not None:
-            connection.send(_seconds(model, shape))
+    if serve_tasks(connection, lambda: load_case(case), _seconds) is not None:
         connection.send(_peak_memory())
-    except EOFError:  # whoever asked has gone
-        return
-    except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
 
 
-def _loaded(case: Case) -> Any:
+def load_case(case: Case, *, dynamic: bool = False) -> Any:
+    """The model of a case, ready to answer, in this process, whose threads it sets.
+
+    Args:
+        case: What to load.
+        dynamic: Whether a compiled model is to take batches of any shape, rather than to be compiled for each.
+    """
+    torch.set_num_threads(case.threads)
     if case.runtime in ("onnx", "openvino"):
         bfloat16 = case.precision == "bfloat16"
         return ExportedForQuestionAnswering.from_pretrained(
@@ -70,7 +69,7 @@ def _loaded(case: Case) -> Any:
     dtype = getattr(torch, case.precision)
     model = prepare_model(AutoModelForQuestionAnswering.from_pretrained(case.folder, dtype=dtype))
     if case.runtime == "compiled":
-        model.compile(dynamic=False)
+        model.compile(dynamic=dynamic)
     return model
 
 

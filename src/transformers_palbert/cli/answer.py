@@ -18,8 +18,11 @@ from .models import (
     MaxQuestionOption,
     MaxSequenceOption,
     NBestOption,
+    ReduceMaxTokensOption,
+    ReduceOption,
     StrideOption,
     ThresholdOption,
+    given_reduction,
     load_reader,
 )
 from .output import JsonOption, make_table, show, write_json
@@ -51,15 +54,8 @@ def answer(
     n_best_size: NBestOption = None,
     impossible: ImpossibleOption = None,
     null_score_diff_threshold: ThresholdOption = None,
-    reduce: Annotated[
-        str | None,
-        typer.Option(
-            help="Read only the passages of a long text that matter, scored by any of bm25,sbert,dpr,ig,lead."
-        ),
-    ] = None,
-    reduce_max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="With --reduce: how many tokens are read; by default 512.")
-    ] = None,
+    reduce: ReduceOption = None,
+    reduce_max_tokens: ReduceMaxTokensOption = None,
     sbert_model: SbertModelOption = None,
     dpr_question_model: DprQuestionOption = None,
     dpr_passage_model: DprPassageOption = None,
@@ -118,17 +114,13 @@ def answer(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
-    reduction = {
-        "scorers": reduce,
-        "max_tokens": reduce_max_tokens,
+    scorers = {
         "sbert_model": sbert_model,
         "dpr_question_model": dpr_question_model,
         "dpr_passage_model": dpr_passage_model,
         "ig_model": ig_model,
     }
-    chosen = {name: value for name, value in reduction.items() if value is not None}
-    if chosen and reduce is None:
-        raise typer.BadParameter(f"--{next(iter(chosen)).replace('_', '-')} has no effect without --reduce")
+    chosen = given_reduction(reduce, reduce_max_tokens, scorers)
     if questions is not None:
         if question is not None or context is not None or context_file is not None or json or chosen:
             raise typer.BadParameter(

@@ -29,9 +29,12 @@ __all__ = [
     "Metric",
     "MetricOption",
     "NBestOption",
+    "ReduceMaxTokensOption",
+    "ReduceOption",
     "StrideOption",
     "ThresholdOption",
     "answer_all",
+    "given_reduction",
     "load_asker",
     "load_model",
     "load_questions",
@@ -110,6 +113,17 @@ ThresholdOption = Annotated[
     ),
 ]
 
+ReduceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reduce", help="Read only the passages of a long text that matter, scored by any of bm25,sbert,dpr,ig,lead."
+    ),
+]
+ReduceMaxTokensOption = Annotated[
+    int | None,
+    typer.Option("--reduce-max-tokens", min=1, help="With --reduce: how many tokens are read; by default 512."),
+]
+
 
 def load_reader(
     model: str, probe: str, given: Mapping[str, Any], *, may_be_impossible: bool = False, device: str | None = None
@@ -160,32 +174,57 @@ def load_asker(
 ) -> Any:
     """What answers questions as the question-answering pipeline does; the one place where it is chosen.
 
-    An exported folder is read by the runtime, which needs no torch and less memory.
+    An exported folder is read by the runtime, which needs no torch and less memory; but contexts are shortened by the
+    pipeline alone.
 
     Args:
         model: Folder or name on the Hub.
         device: Where to compute; None for the fastest device.
         threads: Threads of the model on a CPU; None for one on each core.
-        reduce: How long texts are shortened before they are read, as the pipeline takes it; None for not at all.
+        reduce: How contexts are shortened, see :func:`~transformers_palbert.reduction.settings.as_reducer`; None or
+            nothing to read all of them.
 
     Raises:
-        PalBertError: as :func:`load_reader`.
-        ConfigurationError: if the model is an exported one, and asked for what that cannot do.
+        PalBertError: as :func:`load_reader`, or if ``reduce`` is wrong or needs something that is missing.
     """
     from ..runtime import load
     from ..runtime.description import DESCRIPTION_FILE
 
-    if (Path(model) / DESCRIPTION_FILE).is_file():
-        if device not in (None, "cpu"):
-            raise ConfigurationError(f"{model} is an exported model, which runs on the CPU and not on {device!r}.")
-        if reduce is not None:
-            raise ConfigurationError(f"{model} is an exported model, which reads whole texts: leave out --reduce.")
+    exported = (Path(model) / DESCRIPTION_FILE).is_file()
+    if exported and device not in (None, "cpu"):
+        raise ConfigurationError(f"{model} is an exported model, which runs on the CPU and not on {device!r}.")
+    if exported and not reduce:
         return load(model, threads=threads)
+    options: dict[str, Any] = {"reduce": {**reduce, "device": device}} if reduce else {}
+    if exported:
+        return _load_pipeline(model, _ANY_LANGUAGE, "cpu", model_kwargs={"threads": threads}, **options)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    return _load_pipeline(model, _ANY_LANGUAGE, device, **({} if reduce is None else {"reduce": reduce}))
+    return _load_pipeline(model, _ANY_LANGUAGE, device, **options)
+
+
+def given_reduction(scorers: str | None, max_tokens: int | None, models: Mapping[str, str | None]) -> dict[str, Any]:
+    """What the options say of how contexts are shortened, for ``reduce`` of the pipeline; empty if they are not.
+
+    Args:
+        scorers: Of ``--reduce``.
+        max_tokens: Of ``--reduce-max-tokens``.
+        models: Of the options for models of scorers, by the name in
+            :class:`~transformers_palbert.reduction.settings.ReductionSettings`.
+
+    Raises:
+        typer.BadParameter: if there is something for scorers, but none of these.
+    """
+    options = {"max_tokens": ("--reduce-max-tokens", max_tokens)}
+    options |= {name: (f"--{name.replace('_', '-')}", value) for name, value in models.items()}
+    given = {name: value for name, (_, value) in options.items() if value is not None}
+    if scorers is not None:
+        return {"scorers": scorers, **given}
+    if given:
+        raise typer.BadParameter(f"{options[next(iter(given))][0]} has no effect without --reduce")
+    return {}
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -262,8 +301,6 @@ def _load_pipeline(model: str, probe: str | None, device: str | None, **options:
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
         pipe = pipeline(task, model=model, **chosen)
-    except PalBertError:
-        raise  # it says what is wrong
     except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
     if probe is not None:

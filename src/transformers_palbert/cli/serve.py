@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .models import DeviceOption, load_asker
-from .reduce import SbertModelOption
+from .models import DeviceOption, ReduceMaxTokensOption, ReduceOption, given_reduction, load_asker
+from .reduce import DprPassageOption, DprQuestionOption, IgModelOption, SbertModelOption
 
 
 def serve(
@@ -52,27 +52,24 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the model on a CPU; by default all cores.")
     ] = None,
-    reduce: Annotated[
-        str | None,
-        typer.Option("--reduce", help="Read only what of a text matters for a question, by any of bm25,sbert,lead."),
-    ] = None,
-    reduce_max_tokens: Annotated[
-        int | None, typer.Option("--reduce-max-tokens", min=1, help="With --reduce: tokens read; by default 512.")
-    ] = None,
-    sbert_model: SbertModelOption = None,
     device: DeviceOption = None,
+    reduce: ReduceOption = None,
+    reduce_max_tokens: ReduceMaxTokensOption = None,
+    sbert_model: SbertModelOption = None,
+    dpr_question_model: DprQuestionOption = None,
+    dpr_passage_model: DprPassageOption = None,
+    ig_model: IgModelOption = None,
 ) -> None:
     """Answer questions through HTTP: POST /answer, and a page at / for people.
 
     Concurrent requests are answered in batches. A request holds "question" and "context", or lists of them, and the
     options of the pipeline (top_k, max_answer_len, handle_impossible_answer …); /openapi.json describes everything.
-    /health says whether the model answers, /metrics counts for Prometheus.
+    What a request leaves out is as saved with the model, else as in the pipeline. /health says whether the model
+    answers, /metrics counts for Prometheus. Of long texts, --reduce reads only the passages that matter for the
+    question; the places of answers are those in the whole text all the same.
 
     SIGTERM and Ctrl+C stop the server in order: it accepts nothing more, answers what it has accepted, and ends with
     the status 0. No question and no text is written to a log.
-
-    With --reduce, long texts are shortened to the passages that matter for a question before they are read, which takes
-    a fraction of the time. The places of answers are those in the whole text all the same.
 
     The server has no passwords and no encryption: let others reach it through a proxy that has them. It needs
     pip install 'transformers-palbert[serve]'.
@@ -98,7 +95,13 @@ def serve(
         max_connections=max_connections,
         stop_timeout=stop_timeout,
     )
-    reduction = _reduction(reduce, {"max_tokens": reduce_max_tokens, "sbert_model": sbert_model})
+    scorers = {
+        "sbert_model": sbert_model,
+        "dpr_question_model": dpr_question_model,
+        "dpr_passage_model": dpr_passage_model,
+        "ig_model": ig_model,
+    }
+    reduction = given_reduction(reduce, reduce_max_tokens, scorers)
     _require_libraries()
     name = Path(model).resolve().name if Path(model).is_dir() else model
     with listen(host, port) as listening:
@@ -107,16 +110,6 @@ def serve(
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _announce(name, listening.getsockname())
         run(app, listening, limits)
-
-
-def _reduction(scorers: str | None, options: dict[str, Any]) -> dict[str, Any] | None:
-    """How texts are shortened, as the pipeline takes it; None where they are not."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if scorers is not None:
-        return {"scorers": scorers, **given}
-    if given:
-        raise typer.BadParameter("--reduce-max-tokens and --sbert-model have no effect without --reduce")
-    return None
 
 
 def _require_libraries() -> None:

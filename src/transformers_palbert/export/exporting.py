@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, PruningError, StorageError
 from ..pruning import is_prepared
 from ..qa.answering import Reader, accepted_inputs, padded_batch
 from ..qa.features import encode_windows
-from ..qa.settings import AnsweringSettings
+from ..qa.settings import AnsweringSettings, settings_for
 from ..runtime.description import DESCRIPTION_FILE, MODEL_FILES, Description
 from ..runtime.tokenizer import load_tokenizer
 from ..sizes import pruning_report
@@ -118,8 +118,8 @@ def export_model(
         folder: A new folder, or an empty one.
         format: ``"onnx"`` or ``"openvino"``.
         int8: Whether matrices become integers of 8 bits.
-        settings: How windows are cut and answers decoded where both models are compared; by default those of
-            :class:`~transformers_palbert.qa.settings.AnsweringSettings`, in windows that the model can read.
+        settings: How windows are cut and answers decoded where both models are compared; by default those saved with
+            the model, see :func:`~transformers_palbert.qa.settings.settings_for`.
         calibration: With ``int8``, questions on which the ranges of activations are measured, so that they need not be
             measured in every call. Not those that the model is judged by.
         sample: Questions that both models answer: ``id``, ``question``, ``context``.
@@ -144,7 +144,8 @@ def export_model(
     require_exportable(model, tokenizer)
     require_exporters(format, int8)
     plain = plain_copy(model)
-    reader = Reader(plain, tokenizer, settings or _settings(tokenizer))
+    settings = settings or settings_for(model.config, longest=tokenizer.model_max_length, fallback={}, given={})
+    reader = Reader(plain, tokenizer, settings)
     description = _describe(model, tokenizer, format, int8)
     inputs = _batches(reader, [sample[0]] * 2, description.model_inputs, 2)[0]
     chosen = calibration[:CALIBRATION_WINDOWS]  # each is one window at least
@@ -164,11 +165,6 @@ def export_model(
         size = sum((staging / name).stat().st_size for name in MODEL_FILES[format])
         write_card(staging, folder.name, description, parity, size, source)
     return Exported(folder, description, parity, size)
-
-
-def _settings(tokenizer: Any) -> AnsweringSettings:
-    length = min(AnsweringSettings.max_seq_length, tokenizer.model_max_length)
-    return AnsweringSettings(max_seq_length=length, doc_stride=min(AnsweringSettings.doc_stride, length // 2))
 
 
 def _describe(model: Any, tokenizer: Any, format: str, int8: bool) -> Description:

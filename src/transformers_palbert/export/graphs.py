@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from ..errors import ConfigurationError, MissingExtraError, require
 from ..storage.quantizer import SparseQuantizer
+from .integer_tables import look_up_integers
 
 __all__ = ["Inputs", "convert", "fold_constants", "plain_copy", "require_exporters"]
 
@@ -135,10 +136,16 @@ def _openvino_quantizer(calibration: Sequence[Inputs]) -> Any:
     """NNCF: weights alone, or with ``calibration`` weights and activations."""
     from transformers.exporters import NNCFOpenVINOQuantizer, NNCFQuantizationConfig, NNCFWeightCompressionConfig
 
+    class LookingUpIntegers(NNCFOpenVINOQuantizer):  # here, as its base loads with nncf
+        def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
+            quantized = super().quantize(model, sample_inputs, export_format)
+            look_up_integers(quantized)
+            return quantized
+
     if not calibration:
-        return NNCFOpenVINOQuantizer(NNCFWeightCompressionConfig())
+        return LookingUpIntegers(NNCFWeightCompressionConfig())
     config = NNCFQuantizationConfig(subset_size=len(calibration))
-    return NNCFOpenVINOQuantizer(config, calibration_dataset=[dict(batch) for batch in calibration])
+    return LookingUpIntegers(config, calibration_dataset=[dict(batch) for batch in calibration])
 
 
 def fold_constants(model: Any) -> int:

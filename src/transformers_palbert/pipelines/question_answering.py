@@ -28,6 +28,7 @@ from ..qa.asking import Block, answer_block, checked_settings, cut_block, requir
 from ..qa.batches import BATCHES_AHEAD, window_batches
 from ..qa.features import IntArray
 from ..qa.inputs import Example, as_examples, blocks, checked_example, parse_inputs
+from ..qa.settings import read_settings
 from ..qa.window_decoding import require_positive
 from ..reduction.reducer import Reducer
 from ..reduction.settings import as_reducer
@@ -57,6 +58,7 @@ class QuestionAnsweringPipeline(Pipeline):
       layers run on oneDNN where that is faster; both are equal up to rounding.
     - Examples are read ahead, 16 times ``batch_size`` at once; one at a time from a generator or ``Dataset`` with
       ``batch_size=1``. Tokenization is parallel by itself: ``num_workers`` is accepted and without effect.
+    - The settings that are saved with a model are its defaults, see :meth:`__call__`.
     - Unknown arguments of a call are errors, and so are settings that cannot be met.
 
     Args:
@@ -87,9 +89,16 @@ class QuestionAnsweringPipeline(Pipeline):
         if self.model.config.model_type in ("albert", "palbert"):
             check_tokenizer(self.tokenizer)  # stock AutoTokenizer makes a useless one of a WordPiece folder
         prepare_model(self.model)
+        self.saved = read_settings(self.model.config)
 
     def __call__(self, *args: Any, num_workers: int | None = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Answer one or many questions.
+
+        Where the configuration of the model holds ``question_answering``, the settings that its training evaluated it
+        with (:mod:`transformers_palbert.qa.settings`), these are the defaults of ``max_seq_len``, ``doc_stride``,
+        ``max_question_len``, ``max_answer_len`` and ``handle_impossible_answer``. The defaults named below are those of
+        other models, and as in transformers 4; a call that gives ``max_seq_len`` has its ``doc_stride`` and
+        ``max_question_len`` from there too.
 
         Args:
             *args: Instead of ``question`` and ``context``: both as two strings; one mapping with these keys, which may
@@ -191,7 +200,7 @@ class QuestionAnsweringPipeline(Pipeline):
             examples = [checked_example(example) for example in examples]
             questions, contexts = ([example[name] for example in examples] for name in ("question", "context"))
             settings["texts"] = reduce.shorten(questions, contexts)
-        return cut_block(self.tokenizer, examples, **settings)
+        return cut_block(self.tokenizer, examples, saved=self.saved, **settings)
 
     def _logits(self, block: Block, batch: IntArray, forward_params: dict[str, Any]) -> tuple[IntArray, Any]:
         """Numbers of the windows in a batch, and their start and end logits, ``(2, batch, tokens)``."""
@@ -209,4 +218,4 @@ class QuestionAnsweringPipeline(Pipeline):
     ) -> list[Any]:
         """Answers to all examples of a block."""
         block, logits = model_outputs
-        return answer_block(block, logits, self.tokenizer, **settings)
+        return answer_block(block, logits, self.tokenizer, saved=self.saved, **settings)

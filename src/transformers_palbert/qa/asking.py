@@ -18,6 +18,7 @@ from ..text.shortened import Shortened, whole_text
 from .evaluation_decoding import FloatArray
 from .features import IntArray, Windows, encode_windows
 from .inputs import Example, checked_example
+from .settings import AnsweringSettings
 from .window_decoding import DecodedWindows, decode_windows, require_positive
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def cut_block(
     tokenizer: Any,
     examples: Sequence[Example],
     *,
+    saved: AnsweringSettings | None = None,
     texts: Sequence[Shortened] | None = None,
     padding: bool | str = False,
     doc_stride: int | None = None,
-    max_question_len: int = 64,
+    max_question_len: int | None = None,
     max_seq_len: int | None = None,
 ) -> Block:
     """Cut the contexts of ``examples`` into windows, in one call of the tokenizer.
@@ -105,10 +107,12 @@ def cut_block(
     Args:
         tokenizer: A fast tokenizer.
         examples: Mappings with ``question`` and ``context``.
+        saved: The settings saved with the model: the defaults of the three below, as long as ``max_seq_len`` is not
+            given. A window of another length has the defaults that follow from it.
         texts: What is read of each context; by default all of it.
         padding: ``"max_length"`` for windows that are all padded to ``max_seq_len``.
         doc_stride: Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``.
-        max_question_len: Longer questions lose their last tokens.
+        max_question_len: Longer questions lose their last tokens; 64 by default.
         max_seq_len: Tokens of a window; by default 384 or what the tokenizer allows.
 
     Raises:
@@ -116,7 +120,12 @@ def cut_block(
         DatasetFormatError: if a text holds half of a surrogate pair.
     """
     examples = [checked_example(example) for example in examples]
+    if saved is not None and max_seq_len is None:
+        max_seq_len = saved.max_seq_length
+        doc_stride = saved.doc_stride if doc_stride is None else doc_stride
+        max_question_len = saved.max_question_length if max_question_len is None else max_question_len
     length = min(tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
+    max_question_len = 64 if max_question_len is None else max_question_len
     if doc_stride is None:
         doc_stride = min(length // 2, 128)
         # By default it is the question that gives way, rather than the call that fails.
@@ -140,9 +149,10 @@ def answer_block(
     logits: Sequence[tuple[IntArray, FloatArray]],
     tokenizer: Any,
     *,
+    saved: AnsweringSettings | None = None,
     top_k: int = 1,
-    max_answer_len: int = 15,
-    handle_impossible_answer: bool = False,
+    max_answer_len: int | None = None,
+    handle_impossible_answer: bool | None = None,
     align_to_words: bool | str = "auto",
 ) -> list[Any]:
     """Answers to all examples of a block.
@@ -152,15 +162,21 @@ def answer_block(
         logits: For each batch, the numbers of its windows, and their start and end logits, float32
             ``(2, batch, tokens)``.
         tokenizer: The block's tokenizer.
+        saved: The settings saved with the model, which say what ``max_answer_len`` and ``handle_impossible_answer``
+            are by default. A threshold for "no answer" belongs to another decoding and has no effect here.
         top_k: How many answers to give, fewer where the context holds fewer.
-        max_answer_len: Longest answer, in tokens.
-        handle_impossible_answer: Whether ``""`` may be the answer.
+        max_answer_len: Longest answer, in tokens; 15 by default.
+        handle_impossible_answer: Whether ``""`` may be the answer; False by default.
         align_to_words: Whether answers are extended to whole words; ``"auto"`` not in scripts without spaces.
 
     Returns:
         For each example a dictionary with ``score``, ``start``, ``end`` and ``answer``, or a list of them. The places
         are those in the whole context; of a context that was read in part, no answer joins what was apart in it.
     """
+    if max_answer_len is None:
+        max_answer_len = 15 if saved is None else saved.max_answer_length
+    if handle_impossible_answer is None:
+        handle_impossible_answer = saved is not None and saved.version_2_with_negative
     # Aligned to words, some candidates become the same answer; and some may join what was apart in the context.
     shortened = any(len(text.pieces) > 1 for text in block.texts)
     candidates = top_k * 2 + 10 if align_to_words or shortened else top_k

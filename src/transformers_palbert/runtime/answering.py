@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ..errors import StorageError
+from ..json_text import read_json
 from ..qa.asking import answer_block, checked_settings, cut_block, require_known
 from ..qa.batches import BATCHES_AHEAD, padded_arrays, window_batches
 from ..qa.inputs import Example, blocks, parse_inputs
+from ..qa.settings import AnsweringSettings, read_settings
 from ..qa.window_decoding import require_positive
-from .description import RUNTIME_FILES, Description, read_description
+from .description import CONFIG_FILE, RUNTIME_FILES, Description, read_description
 from .sessions import Session, open_session
 from .tokenizer import RuntimeTokenizer, load_tokenizer
 
@@ -25,10 +28,17 @@ class QuestionAnswerer:
         session: The model's graph.
         tokenizer: Its tokenizer.
         description: What was exported.
+        saved: The settings saved with the model, if there are any.
     """
 
-    def __init__(self, session: Session, tokenizer: RuntimeTokenizer, description: Description) -> None:
-        self.session, self.tokenizer, self.description = session, tokenizer, description
+    def __init__(
+        self,
+        session: Session,
+        tokenizer: RuntimeTokenizer,
+        description: Description,
+        saved: AnsweringSettings | None = None,
+    ) -> None:
+        self.session, self.tokenizer, self.description, self.saved = session, tokenizer, description, saved
 
     def __call__(self, *args: Any, batch_size: int = 1, **kwargs: Any) -> Any:
         """Answer one or many questions.
@@ -64,12 +74,12 @@ class QuestionAnswerer:
     ) -> Iterator[Any]:
         """The answers to ``inputs`` in their order, read ``ahead`` batches at once."""
         for examples in blocks(inputs, batch_size * ahead):
-            block = cut_block(self.tokenizer, examples, **cutting)
+            block = cut_block(self.tokenizer, examples, saved=self.saved, **cutting)
             logits = [
                 (batch, self.session(padded_arrays(block.windows, batch, self.tokenizer, block.length)))
                 for batch in window_batches(block.lengths, batch_size)
             ]
-            yield from answer_block(block, logits, self.tokenizer, **decoding)
+            yield from answer_block(block, logits, self.tokenizer, saved=self.saved, **decoding)
 
 
 def load(model: str | Path, *, threads: int | None = None, revision: str | None = None) -> QuestionAnswerer:
@@ -83,7 +93,7 @@ def load(model: str | Path, *, threads: int | None = None, revision: str | None 
     Raises:
         StorageError: if there is no exported model, or it is damaged.
         MissingExtraError: if onnxruntime, or openvino, is not installed.
-        ConfigurationError: if ``threads`` is below 1.
+        ConfigurationError: if ``threads`` is below 1, or the settings saved with the model are not allowed.
 
     Example:
         >>> ask = load("exported")  # doctest: +SKIP
@@ -91,9 +101,9 @@ def load(model: str | Path, *, threads: int | None = None, revision: str | None 
     """
     folder = exported_folder(model, revision)
     description = read_description(folder)
-    return QuestionAnswerer(
-        open_session(folder, description, threads), load_tokenizer(folder, description), description
-    )
+    saved = read_settings(SimpleNamespace(**read_json(folder / CONFIG_FILE)))
+    session, tokenizer = open_session(folder, description, threads), load_tokenizer(folder, description)
+    return QuestionAnswerer(session, tokenizer, description, saved)
 
 
 def exported_folder(model: str | Path, revision: str | None = None) -> Path:

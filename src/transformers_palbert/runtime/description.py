@@ -10,16 +10,32 @@ from typing import Any, get_args, get_type_hints
 from ..errors import StorageError
 from ..json_text import read_json
 
-__all__ = ["DESCRIPTION_FILE", "FORMATS", "MODEL_FILES", "RUNTIME_FILES", "Description", "read_description"]
+__all__ = [
+    "CONFIG_FILE",
+    "DESCRIPTION_FILE",
+    "FORMATS",
+    "MODEL_FILES",
+    "RUNTIME_FILES",
+    "Description",
+    "read_description",
+]
 
 DESCRIPTION_FILE = "runtime.json"
+
+CONFIG_FILE = "config.json"
+"""Configuration of the model, which says with which settings it answers."""
 
 MODEL_FILES = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("openvino_model.xml", "openvino_model.bin")}
 """Format -> its graph and the weights beside it, as the exporters of transformers name them."""
 
 FORMATS = tuple(MODEL_FILES)
 
-RUNTIME_FILES = (DESCRIPTION_FILE, "tokenizer.json", *(name for names in MODEL_FILES.values() for name in names))
+RUNTIME_FILES = (
+    DESCRIPTION_FILE,
+    CONFIG_FILE,
+    "tokenizer.json",
+    *(name for names in MODEL_FILES.values() for name in names),
+)
 """Every file that the runtime may read."""
 
 VERSION = 1
@@ -86,7 +102,7 @@ def read_description(folder: Path) -> Description:
             " Install the release that exported the model, or export it again."
         )
     description = _checked(file, values)
-    for name in (*MODEL_FILES[description.format], "tokenizer.json"):
+    for name in (*MODEL_FILES[description.format], "tokenizer.json", CONFIG_FILE):
         if not (folder / name).is_file():
             raise StorageError(f"{folder / name} is missing. Export the model again, or download all of its files.")
     return description

@@ -25,6 +25,7 @@ _OPTIONS = (
     "max_question_len",
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SAVED = "by default what is saved with the model"
 _SPECIAL_TOKENS = 4  # of a pair of texts, at most
 
 _TEXT = "My name is Wolfgang and I live in Berlin."
@@ -46,14 +47,15 @@ class AnswerRequest(BaseModel):
         description="The text to look for the answers in: one for all questions, or a list with one for each."
     )
     top_k: int | None = Field(None, ge=1, le=100, description="Answers to each question, best first; 1 by default.")
-    max_answer_len: int | None = Field(None, ge=1, le=512, description="Longest answer in tokens; 15 by default.")
+    max_answer_len: int | None = Field(None, ge=1, le=512, description=f"Longest answer in tokens; {_SAVED}, else 15.")
     handle_impossible_answer: bool | None = Field(
-        None, description='Whether the empty answer "" is a candidate, for "the text does not say".'
+        None,
+        description=f'Whether the empty answer "" is a candidate, for "the text does not say"; {_SAVED}, else not.',
     )
     align_to_words: bool | Literal["auto"] | None = Field(
         None, description='Whether answers are extended to whole words; by default "auto", not in Chinese and Japanese.'
     )
-    max_seq_len: int | None = Field(None, ge=16, description="Tokens of a window; 384 by default.")
+    max_seq_len: int | None = Field(None, ge=16, description=f"Tokens of a window; {_SAVED}, else 384.")
     doc_stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; needs max_seq_len.")
     max_question_len: int | None = Field(
         None, ge=1, description="Longer questions lose their last tokens; needs max_seq_len."
