@@ -31,11 +31,7 @@ _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without signs: jieba's where it holds a Chinese character, else by spaces.
-
-    Raises:
-        MissingExtraError: if the text is Chinese and jieba is not installed.
-    """
+    """The words of a text in lower case, without signs: jieba's where it holds a Chinese character, else by spaces."""
     if not _CHINESE.search(text):
         return _WORD.findall(text.lower())
     words = (text[start:end].lower() for start, end in JiebaSegmenter().spans(text))
