@@ -48,9 +48,14 @@ def execute(name: str, **parameters: Any) -> str:
     values = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
     notebook.cells.insert(place, nbformat.v4.new_code_cell(values))
     notebook.cells = [cell for cell in notebook.cells if cell not in tagged(notebook, "install")]
-    NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    try:
+        NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+    finally:
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+        printed = "\n".join(texts)
+        sys.stdout.write(printed)  # pytest shows it where this fails: a command's error is no error of its cell
+    return printed
 
 
 def save_start(files: dict[str, str], config: Any) -> str:
