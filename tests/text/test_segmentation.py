@@ -9,7 +9,7 @@ import jieba
 import pytest
 from huggingface_hub.constants import HF_HOME
 
-from transformers_palbert.errors import ConfigurationError, MissingExtraError
+from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.text.segmentation import JiebaSegmenter, read_user_dictionary, segmenter
 
 
@@ -79,9 +79,3 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
     monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "file"))
     assert words("颜控机器人", "颜控机器人 100001") == ["颜控机器人"]
     assert capfd.readouterr().err == ""
-
-
-def test_without_jieba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jieba", None)
-    with pytest.raises(MissingExtraError, match=r"\[baselines\]"):
-        segmenter("jieba", ["只在这里 1"])

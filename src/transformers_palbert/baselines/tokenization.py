@@ -86,7 +86,6 @@ def build_word_tokenizer(
     Raises:
         TokenizerError: if there is no word in ``texts``.
         ConfigurationError: if ``segmentation`` or ``user_dictionary`` is not allowed.
-        MissingExtraError: if jieba is needed and not installed.
     """
     counts = _count_words(texts, segmentation, user_dictionary)
     words = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))

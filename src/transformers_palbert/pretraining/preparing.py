@@ -68,7 +68,6 @@ def prepare_corpus(
     Raises:
         ConfigurationError: if ``folder`` was made of other files, with another tokenizer or other words.
         DatasetFormatError: if a file cannot be read, or none of them holds any text.
-        MissingExtraError: for ``words="jieba"`` where jieba is not installed.
     """
     folder = Path(folder)
     files = [(read_contexts, Path(file)) for file in qa_files] + [(read_documents, Path(file)) for file in text_files]

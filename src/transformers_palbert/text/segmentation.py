@@ -14,7 +14,7 @@ from typing import Any
 from tokenizers import NormalizedString, PreTokenizedString, pre_tokenizers
 from tokenizers.pre_tokenizers import PreTokenizer
 
-from ..errors import ConfigurationError, require
+from ..errors import ConfigurationError
 
 __all__ = ["SEGMENTATIONS", "JiebaSegmenter", "read_user_dictionary", "segmenter"]
 
@@ -32,7 +32,6 @@ def segmenter(name: str, user_dictionary: Sequence[str] = ()) -> PreTokenizer:
 
     Raises:
         ConfigurationError: for another name, or a user dictionary that is not for jieba or malformed.
-        MissingExtraError: if jieba is asked for and not installed.
     """
     if name == "jieba":
         return PreTokenizer.custom(JiebaSegmenter(user_dictionary))
@@ -90,7 +89,8 @@ def _jieba_tokenizer(user_dictionary: tuple[str, ...]) -> Any:
     for line in user_dictionary:
         if not _USER_WORD.fullmatch(line):
             raise ConfigurationError(f"{line!r} in the user dictionary is not of the form `word [frequency] [tag]`.")
-    jieba = require("jieba", "baselines")
+    import jieba  # here, since not every program that imports this module cuts Chinese words
+
     tokenizer = jieba.Tokenizer()
     tokenizer.tmp_dir = str(_cache_folder(jieba.__version__))
     logger = logging.getLogger("jieba")

@@ -67,8 +67,8 @@ class PreTrainingArguments:
     )
     push_logs: bool = _option(
         False,
-        "Let --push_to_hub push TensorBoard's logs as well. They name the host and hold absolute paths, so they stay at"
-        " home without this.",
+        "Let --push_to_hub push TensorBoard's and Trackio's logs as well. They name the host and hold absolute paths,"
+        " so they stay at home without this.",
     )
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 r"""Pre-train ALBERT on text: masked language modelling and sentence-order prediction.
 
 Text is one paragraph a line, with a blank line between documents. Contexts of question-answering files may be added.
-A small Chinese model from scratch, with whole words of jieba masked (pip install 'transformers-palbert[baselines]'):
+A small Chinese model from scratch, with whole words of jieba masked:
 
     palbert pretrain --train_file corpus.txt.xz --qa_train_file cmrc2018_train.json \
         --tokenizer_name vocab.txt --masked_words jieba --max_ngram 1 --max_seq_length 256 \

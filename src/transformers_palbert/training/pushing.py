@@ -16,7 +16,7 @@ from ..hub.card import PalBertCard
 from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
 from ..storage.model_files import LOGS, PUSHED
 
-__all__ = ["PushingMixin", "require_push"]
+__all__ = ["PushingMixin", "keep_trackio_at_home", "require_push"]
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -36,6 +36,17 @@ def require_push(push_logs: bool, args: TrainingArguments) -> None:
         raise ConfigurationError("--push_logs has nothing to add to without --push_to_hub.")
 
 
+def keep_trackio_at_home(args: TrainingArguments, push_logs: bool) -> None:
+    """Let a push publish no metrics that Trackio has logged on this machine only.
+
+    Trackio makes a Space of them at the first push, a public one by default, with the training arguments and the
+    absolute paths in them. It still does where ``push_logs`` asks for it, or ``trackio_space_id`` or
+    ``trackio_static_space_id`` names a Space.
+    """
+    if not push_logs and args.trackio_space_id is None and args.trackio_static_space_id is None:
+        args.trackio_static_space_id = False
+
+
 class PushingMixin(_Base):
     """Lets a ``Trainer`` push in one commit, leave pickles out, and write a card of what it measured.
 
@@ -46,15 +57,16 @@ class PushingMixin(_Base):
       pushed from behind a symbolic link. The folders of ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` also
       hold what training needs to go on, pickles among it.
     - TensorBoard's logs name the host, and hold the training arguments with the absolute paths in them. They are pushed
-      only where ``push_logs=True`` asks for it.
+      only where ``push_logs=True`` asks for it, and so are those of Trackio, see :func:`keep_trackio_at_home`. The
+      folders of W&B stay in any case.
     - Each push is one commit on top of the one it saw, or an error; see :mod:`transformers_palbert.hub.push`.
     - ``hub_revision`` and ``push_to_hub(revision=…)`` create the branch where it is missing.
     - A snapshot in the middle of training is the dense checkpoint, a model that loads and answers as it did then; what
       is pushed after training takes its place.
 
     Attributes:
-        push_logs: Whether TensorBoard's logs are pushed, where there are any. It is an argument of the constructor too,
-            and False by default.
+        push_logs: Whether the logs of TensorBoard and Trackio are pushed, where there are any. It is an argument of the
+            constructor too, and False by default.
         task: What the Trainer's models are for, as the Hub calls it; see :data:`~transformers_palbert.hub.card.TASKS`.
         model_card: The card so far, whose fields may be set; see :class:`~transformers_palbert.hub.PalBertCard`.
     """
@@ -83,7 +95,7 @@ class PushingMixin(_Base):
         Raises:
             HfHubHTTPError: see :func:`~transformers_palbert.hub.push.push`.
         """
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self._begin_push()
         token = token if token is not None else self.args.hub_token
         revision = revision if revision is not None else self.args.hub_revision
         if self.hub_model_id is None:
@@ -104,6 +116,11 @@ class PushingMixin(_Base):
         self.push_in_progress = PushInProgress([job])  # type: ignore[arg-type] # it takes a list
         return job
 
+    def _begin_push(self) -> None:
+        """Tell the callbacks that a push begins; Trackio's would publish what it has logged."""
+        keep_trackio_at_home(self.args, self.push_logs)
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Push a checkpoint in the background, as ``hub_strategy`` says; called after each save."""
         strategy = HubStrategy(self.args.hub_strategy)
@@ -112,7 +129,7 @@ class PushingMixin(_Base):
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
         if busy and not self.args.hub_always_push:
             return
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self._begin_push()
         finish_pushes(self)
         checkpoint = Path(checkpoint_folder)
         folder = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}.get(strategy)

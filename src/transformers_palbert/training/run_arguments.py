@@ -33,8 +33,8 @@ class RunArguments:
     push_logs: bool = field(
         default=False,
         metadata={
-            "help": "Let --push_to_hub push TensorBoard's logs as well. They name the host and hold absolute paths, so"
-            " they stay at home without this."
+            "help": "Let --push_to_hub push TensorBoard's and Trackio's logs as well. They name the host and hold"
+            " absolute paths, so they stay at home without this."
         },
     )
 

@@ -1,0 +1,123 @@
+"""A Hugging Face Space that asks a question-answering model and its pruned copy, and shows both side by side.
+
+The variables DENSE_MODEL and PRUNED_MODEL say which: names on the Hub, or folders.
+
+    DENSE_MODEL=outputs/dense PRUNED_MODEL=outputs/pruned python app.py
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from huggingface_hub import snapshot_download
+from transformers import pipeline
+
+import transformers_palbert  # noqa: F401  (brings back the pipeline, and reads packed checkpoints)
+from transformers_palbert.sizes import PruningReport, inspect_checkpoint
+
+ROUNDS = 3  # each model answers so often, in turns; the middle time counts
+ABOUT = """# Dense beside pruned
+Ask two models the same question: one as it was trained, and one that lost most of its encoder's weights while it was
+fine-tuned. A pruned weight takes one bit in the file, so the file is small. Zeros alone make nothing faster: the times
+differ only where whole attention heads and feed-forward units were cut out.
+"""
+COLUMNS = ["model", "answer", "score", "file", "encoder weights kept", "milliseconds"]
+EXAMPLES = [
+    ["What is in the cellar?", "The old mill has three floors. Flour is ground on the first, the cellar holds apples."],
+    ["谁写了《红楼梦》？", "《红楼梦》的作者是曹雪芹，写于清代。《三国演义》的作者是罗贯中。"],
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is asked."""
+
+    name: str
+    ask: Any
+    sizes: PruningReport
+
+
+def load(name: str) -> Candidate:
+    """The model in a folder or on the Hub, with the size of its file."""
+    folder = name if Path(name).is_dir() else snapshot_download(name)
+    ask = pipeline("question-answering", model=folder, device="cpu")
+    return Candidate(Path(name).name, ask, inspect_checkpoint(folder))
+
+
+def answers_with_times(
+    candidates: Sequence[Candidate], question: str, context: str
+) -> list[tuple[dict[str, Any], float]]:
+    """Each model's answer, and the milliseconds that it takes on this machine at this moment."""
+    answers = [one.ask(question=question, context=context) for one in candidates]  # and nobody pays for the first call
+    times: list[list[float]] = [[] for _ in candidates]
+    for _ in range(ROUNDS):
+        for one, spent in zip(candidates, times, strict=True):
+            begin = time.perf_counter()
+            one.ask(question=question, context=context)
+            spent.append(1000 * (time.perf_counter() - begin))
+    return [(answer, statistics.median(spent)) for answer, spent in zip(answers, times, strict=True)]
+
+
+def marked(context: str, answer: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """The context in pieces, the answer among them."""
+    start, end = answer["start"], answer["end"]
+    pieces = [(context[:start], None), (context[start:end], "answer"), (context[end:], None)]
+    return [piece for piece in pieces if piece[0]]
+
+
+def row(candidate: Candidate, answer: dict[str, Any], milliseconds: float) -> list[str]:
+    """A line of the table."""
+    sizes = candidate.sizes
+    file = "" if sizes.file_bytes is None else f"{sizes.file_bytes / 1e6:.1f} MB"
+    kept, time_spent = f"{sizes.encoder.density:.0%}", f"{milliseconds:.0f}"
+    return [candidate.name, answer["answer"], f"{answer['score']:.2f}", file, kept, time_spent]
+
+
+def compare(candidates: Sequence[Candidate], question: str, context: str) -> list[Any]:
+    """What the page shows for a question: the table, and the text marked by each model."""
+    if not question.strip() or not context.strip():
+        raise gr.Error("Both a question and a text are needed.")
+    found = answers_with_times(candidates, question, context)
+    table = [row(one, *answer) for one, answer in zip(candidates, found, strict=True)]
+    return [table, *(marked(context, answer) for answer, _ in found)]
+
+
+def build(candidates: Sequence[Candidate]) -> gr.Blocks:
+    """The page."""
+    with gr.Blocks(title="Dense beside pruned") as page:
+        gr.Markdown(ABOUT)
+        question = gr.Textbox(label="Question", max_length=500)
+        context = gr.Textbox(label="Text that holds the answer", lines=6, max_length=20_000)
+        button = gr.Button("Ask both", variant="primary")
+        table = gr.Dataframe(headers=COLUMNS, label="Both models", interactive=False, wrap=True)
+        with gr.Row():
+            texts = [gr.HighlightedText(label=one.name, color_map={"answer": "green"}) for one in candidates]
+        gr.Examples(EXAMPLES, [question, context])
+
+        def ask(question: str, context: str) -> list[Any]:
+            return compare(candidates, question, context)
+
+        gr.on([button.click, question.submit], ask, [question, context], [table, *texts], api_name="ask")
+    return page
+
+
+def main() -> None:
+    """Load the models that the variables name, and show the page."""
+    names = [os.environ.get(variable, "") for variable in ("DENSE_MODEL", "PRUNED_MODEL")]
+    if not all(names):
+        sys.exit(
+            "error: set DENSE_MODEL and PRUNED_MODEL to two question-answering models: names on the Hub, or folders."
+        )
+    build([load(name) for name in names]).launch()
+
+
+if __name__ == "__main__":
+    main()
