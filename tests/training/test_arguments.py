@@ -17,10 +17,10 @@ from transformers_palbert.training.arguments import (
     DistillationArguments,
     ModelArguments,
     PruningArguments,
-    parse_arguments,
 )
 from transformers_palbert.training.baseline_arguments import BaselineArguments
 from transformers_palbert.training.config_overrides import override_fields
+from transformers_palbert.training.option_parser import parse_arguments
 from transformers_palbert.training.recipe_files import RECIPES
 from transformers_palbert.training.run_arguments import RunArguments
 

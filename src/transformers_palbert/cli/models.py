@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import ConfigurationError, PalBertError
+from .inputs import data_file
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
@@ -55,8 +56,10 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         "-d",
-        exists=True,
-        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet.",
+        parser=data_file,
+        metavar="FILE",
+        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet; - for standard"
+        " input; or owner/name of a data set on the Hub.",
     ),
 ]
 MetricOption = Annotated[

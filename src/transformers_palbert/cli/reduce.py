@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import MissingExtraError
+from .inputs import data_file
 from .models import DeviceOption, LimitOption
-from .output import JsonOption, format_count, make_table, show, warn, write_json
+from .output import JsonOption, format_count, make_table, show, warn, write_json, written
 
 if TYPE_CHECKING:
     from ..reduction.limits import Limit
@@ -42,7 +43,12 @@ IgModelOption = Annotated[
 
 def reduce(
     file: Annotated[
-        Path, typer.Argument(exists=True, help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")
+        Path,
+        typer.Argument(
+            parser=data_file,
+            metavar="FILE",
+            help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet; - for standard input; or a name on the Hub.",
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write D1.json …, manifest.json and kept.png into.")],
     thresholds: Annotated[
@@ -146,7 +152,8 @@ def reduce(
     if json:
         write_json(manifest)
         return
-    show(_table(manifest), *_notes(manifest, settings, keep_answer))
+    first = out / manifest["datasets"][0]["file"]
+    show(_table(manifest), *_notes(manifest, settings, keep_answer), written(out, f"palbert data stats {first}"))
 
 
 def _parse_numbers(text: str, kind: Callable[[str], Any], option: str) -> list[Any]:
