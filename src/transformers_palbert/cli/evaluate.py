@@ -31,8 +31,8 @@ def evaluate(
             "-r",
             parser=data_file,
             metavar="FILE",
-            help="Data set: SQuAD, CMRC 2018, DRCD, Natural Questions, JSONL, CSV …; - for standard input; or owner/name"
-            " on the Hub.",
+            help="Data set: SQuAD, CMRC 2018, DRCD, Natural Questions, JSONL, CSV …; - for standard input; or"
+            " owner/name on the Hub.",
         ),
     ],
     metric: Annotated[Metric, typer.Option("--metric", "-m", help="Which metric to compute.")],
@@ -44,9 +44,9 @@ def evaluate(
             exists=True,
             dir_okay=False,
             allow_dash=True,
-            help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id to an n-best list, as"
-            " in eval_nbest_predictions.json. Several n-best files vote: give the option several times. With"
-            " natural_questions: the form of its official script.",
+            help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id to"
+            " an n-best list, as in eval_nbest_predictions.json. Several n-best files vote: give the option several times."
+            " With natural_questions: the form of its official script.",
         ),
     ] = None,
     models: Annotated[

@@ -47,7 +47,8 @@ def reduce(
         typer.Argument(
             parser=data_file,
             metavar="FILE",
-            help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet; - for standard input; or a name on the Hub.",
+            help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet; - for standard input; or a name on"
+            " the Hub.",
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write D1.json …, manifest.json and kept.png into.")],

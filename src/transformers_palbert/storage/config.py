@@ -26,7 +26,7 @@ VECTOR_DTYPES = {"float16": "float16", "bfloat16": "bfloat16", "int8": "float16"
 
 
 def value_kind(spelling: str) -> str:
-    """The kind of values that somebody means: ``"fp16"``, ``"half"``, ``"Float-16"`` and ``"torch.float16"`` are float16.
+    """The kind of values that somebody means: "fp16", "half", "Float-16" and "torch.float16" are float16.
 
     Raises:
         ConfigurationError: if it is none of :data:`VALUES`, however spelled.

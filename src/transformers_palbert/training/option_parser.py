@@ -45,7 +45,8 @@ class _Parser(HfArgumentParser):
         if not self._groups:
             for kind in sorted(dict.fromkeys(self._owners.values()), key=lambda kind: kind is TrainingArguments):
                 self._groups[kind] = self.add_argument_group(*_heading(kind))
-        self.options.append(self._groups[owner].add_argument(*args, **kwargs))
+        names = [name for name in args if "-" not in name.lstrip("-")]  # see _underscored
+        self.options.append(self._groups[owner].add_argument(*names, **kwargs))
         return self.options[-1]
 
     def error(self, message: str) -> NoReturn:
@@ -95,8 +96,9 @@ def parse_arguments(
         ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist; if an
             option is unknown or one of an older script; or if a value is not allowed. The message names the option.
     """
-    parser = _Parser(types, prog=prog, description=description, formatter_class=_Help)
-    rest = list(argv)
+    usage = "%(prog)s [RECIPE.yaml] [--option value] …"
+    parser = _Parser(types, prog=prog, usage=usage, description=description, formatter_class=_Help)
+    rest = [_underscored(word) for word in argv]
     known = {action.dest for action in parser.options}
     refuse_old_options((word for word in rest if word.startswith("--")), known)
     if rest and rest[0].endswith((".yaml", ".yml", ".json")):
@@ -111,6 +113,12 @@ def parse_arguments(
             action.required = action.required and action.dest not in recipe
         parser.set_defaults(**recipe)
     return _instances(parser, rest, types, known)
+
+
+def _underscored(word: str) -> str:
+    """An option with underscores, as the Trainer's are spelled, whichever way it is given."""
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if re.fullmatch(r"--[a-z][\w-]*", name) else word
 
 
 def _instances(parser: _Parser, argv: list[str], types: Sequence[type], known: Iterable[str]) -> tuple[Any, ...]:
@@ -135,7 +143,7 @@ def _unknown_option(words: Sequence[str], known: Iterable[str]) -> Configuration
             f"{words[0]!r} belongs to no option. A recipe, ending in .yaml or .json, comes first; everything else is an"
             " --option with its value."
         )
-    name = named[2:].partition("=")[0].replace("-", "_")
+    name = named[2:].partition("=")[0]
     hint = re.sub(r"(\w+)(?=\?| or )", r"--\1", did_you_mean(name, known))
     return ConfigurationError(f"There is no option {named.partition('=')[0]}.{hint} See --help.")
 

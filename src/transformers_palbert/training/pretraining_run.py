@@ -43,7 +43,7 @@ from .option_parser import naming_options, parse_arguments
 from .pretraining import PreTrainingArguments, PreTrainingTrainer, make_collator, split_corpus
 from .pushing import require_push
 from .setup import load_config, load_model, load_tokenizer
-from .steps import report_metrics, set_up_logging, train_and_save
+from .steps import report_metrics, say_where, set_up_logging, train_and_save
 from .time_limit import StopInTime
 
 __all__ = [
