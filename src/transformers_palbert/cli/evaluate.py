@@ -44,9 +44,9 @@ def evaluate(
             exists=True,
             dir_okay=False,
             allow_dash=True,
-            help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id to"
-            " an n-best list, as in eval_nbest_predictions.json. Several n-best files vote: give the option several times."
-            " With natural_questions: the form of its official script.",
+            help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id"
+            " to an n-best list, as in eval_nbest_predictions.json. Several n-best files vote: give the option several"
+            " times. With natural_questions: the form of its official script.",
         ),
     ] = None,
     models: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,6 +37,7 @@ __all__ = [
     "load_model",
     "load_questions",
     "load_reader",
+    "model_names",
     "probe_text",
     "watch",
 ]
@@ -206,6 +207,18 @@ def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[l
     unanswerable = [record for record in records if not record["answers"]["text"]][:1]
     score_each(chosen, [""] * len(unanswerable), unanswerable)  # what it cannot score is said now, not after the work
     return records, chosen
+
+
+def model_names(models: Sequence[str]) -> list[str]:
+    """Last parts of the models' paths; the whole paths where two end alike.
+
+    Raises:
+        ConfigurationError: if one is given twice.
+    """
+    if repeated := sorted({model for model in models if models.count(model) > 1}):
+        raise ConfigurationError(f"{', '.join(repeated)} is given more than once; every row needs a model of its own.")
+    names = [Path(model).resolve().name if Path(model).is_dir() else model for model in models]
+    return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
 
 
 def probe_text(records: list[dict[str, Any]]) -> str:
