@@ -249,7 +249,7 @@
     press(0);
     const label = `Candidates of ${by.name}, best first`;
     const list = element("ol", { class: "candidates", "aria-label": label }, ...buttons.map((button) => element("li", {}, button)));
-    return other ? element("div", {}, element("h4", {}, by.name), list) : list;
+    return other ? element("div", {}, element("h3", { class: "by" }, by.name), list) : list;
   }
 
   function candidate(question, answers, rank, choose) {
@@ -383,13 +383,11 @@
   function groupRow(part, group) {
     const [f1, low, high] = group.f1;
     const button = filterButton(part.key, group.label, "group");
-    const second = other ? `F1 of ${other.model} ${points(group.other)}` : `exact match ${points(group.em[0])}`;
-    const spoken = `${group.label}: ${group.count} questions, F1 ${points(f1)}, ${second}`;
-    button.setAttribute("aria-label", spoken);
     button.title = `F1 ${points(f1)}, 95 %: ${points(low)} – ${points(high)}. Show these questions`;
     button.append(
       element("span", {}, group.label),
       element("span", { class: "number count" }, count(group.count)),
+      element("span", { class: "heard" }, " questions, F1 "),
       element(
         "span",
         { class: "track" },
@@ -398,6 +396,7 @@
         placed(low, high, "whisker"),
       ),
       element("span", { class: "number" }, points(f1)),
+      element("span", { class: "heard" }, other ? `, F1 of ${other.model} ` : ", exact match "),
       element("span", { class: "number" }, points(other ? group.other : group.em[0])),
     );
     return button;
