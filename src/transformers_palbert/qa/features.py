@@ -330,7 +330,8 @@ def _require_room(tokenizer: PreTrainedTokenizerBase, longest: int, max_seq_leng
             f"A window of max_seq_length={max_seq_length} tokens has room for {room} context tokens beside"
             f" {special} special tokens and a question of {longest} tokens, but neighbouring windows are to share"
             f" {doc_stride} tokens (`doc_stride`) and must differ. Set `doc_stride` below {max(room, 1)}, lower"
-            f" `max_question_length` below {longest}, or raise `max_seq_length` above {max_seq_length + doc_stride - room}."
+            f" `max_question_length` below {longest}, or raise `max_seq_length` above"
+            f" {max_seq_length + doc_stride - room}."
         )
 
 

@@ -46,6 +46,7 @@ from transformers import (
 from ..errors import ConfigurationError
 from ..export.stock import export_stock, require_stock
 from ..hub.card import PalBertCard
+from ..hub.examples import example_in
 from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments
 from .baseline_arguments import BaselineArguments
@@ -236,6 +237,7 @@ def _parts(args: TrainingArguments) -> list[str]:
 
 def _describe_data(card: PalBertCard, data: DataArguments, questions: dict[str, Dataset]) -> None:
     """Tell the model card what the Trainer cannot know: where the questions come from."""
+    card.example = example_in(" ".join(next(iter(questions.values()))[:5]["question"]))
     files = {"training_data": ("train", data.train_file), "evaluation_data": ("validation", data.validation_file)}
     for field, (part, file) in files.items():
         if part in questions:
