@@ -45,7 +45,7 @@ def draw_training(curves: Sequence[Curve], file: Path) -> bool:
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color="#2f6db3", marker="o" if len(points) < 30 else None, markersize=3)
         axes.set_ylabel(name, fontsize=9)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(values) or 1)
         axes.grid(axis="y", color="#e6e6e6")
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1].set_xlabel("optimizer step")
