@@ -32,10 +32,7 @@ def name_options(message: str, options: Mapping[str, str]) -> str:
     """
 
     def as_typed(found: re.Match[str]) -> str:
-        name, meant = (
-            found[1],
-            found[0].startswith("`") or "_" in found[1] or found.string[found.end() :].startswith("="),
-        )
-        return options[name] if meant and name in options else found[0]
+        is_setting = "_" in found[1] or found[0].startswith("`") or found.string[found.end() :].startswith("=")
+        return options[found[1]] if is_setting and found[1] in options else found[0]
 
     return _SETTING.sub(as_typed, _CLASS.sub("", message))

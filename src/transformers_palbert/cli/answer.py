@@ -10,7 +10,7 @@ import typer
 
 from ..errors import PalBertError
 from .answer_stream import answer_stream, best_of
-from .inputs import read_text
+from .inputs import read_text, text_file
 from .models import (
     BatchSizeOption,
     DeviceOption,
@@ -43,9 +43,8 @@ def answer(
         typer.Option(
             "--context-file",
             "-f",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
+            parser=text_file,
+            metavar="FILE",
             help="A UTF-8 file that holds the text; - for standard input.",
         ),
     ] = None,

@@ -35,7 +35,7 @@ def data() -> None:
 
 @data_app.command(cls=Command)
 def stats(
-    names: Annotated[list[str], typer.Argument(metavar="FILES...", help=FORMS)],
+    names: Annotated[list[str], typer.Argument(metavar="FILE", help=FORMS)],
     json: JsonOption = False,
 ) -> None:
     """Count samples, negatives, articles, lengths, answers and kinds of questions.

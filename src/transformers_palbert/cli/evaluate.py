@@ -11,7 +11,7 @@ import typer
 
 from ..errors import ConfigurationError, DatasetFormatError
 from ..json_text import parse_json
-from .inputs import data_file, read_text
+from .inputs import data_file, read_text, text_file
 from .models import BatchSizeOption, DeviceOption, answer_all
 from .natural_questions import natural_scores
 from .null_threshold import ThresholdFromOption, show_fitted, threshold_parts
@@ -41,9 +41,8 @@ def evaluate(
         typer.Option(
             "--predictions",
             "-p",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
+            parser=text_file,
+            metavar="FILE",
             help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id"
             " to an n-best list, as in eval_nbest_predictions.json. Several n-best files vote: give the option several"
             " times. With natural_questions: the form of its official script.",

@@ -13,7 +13,7 @@ from typing import Literal
 
 import typer
 
-__all__ = ["STANDARD", "data_file", "data_files", "model_folder", "read_text", "release_inputs", "values"]
+__all__ = ["STANDARD", "data_file", "data_files", "model_folder", "read_text", "release_inputs", "text_file", "values"]
 
 STANDARD = "-"
 """The name of standard input."""
@@ -80,6 +80,17 @@ def data_files(name: str) -> list[Path]:
     if not found:
         raise typer.BadParameter(f"{name} on the Hub has no file that can be read ({', '.join(_SUFFIXES)}).")
     return sorted(set(found))
+
+
+def text_file(name: str) -> Path:
+    """A file for :func:`read_text`: one that is there, or ``-`` for standard input.
+
+    Raises:
+        typer.BadParameter: if there is no such file.
+    """
+    if name != STANDARD and not Path(name).is_file():
+        raise typer.BadParameter(f"there is no file {name}.")
+    return Path(name)
 
 
 def read_text(file: Path) -> str:

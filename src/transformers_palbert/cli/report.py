@@ -33,7 +33,7 @@ def report(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL [SECOND]",
+            metavar="MODEL",
             help="Folder of a question-answering checkpoint, or its name on the Hub; a second one to stand beside it.",
         ),
     ],

@@ -25,7 +25,7 @@ def train(
         list[Path],
         typer.Argument(
             parser=data_file,
-            metavar="FILES...",
+            metavar="FILE",
             help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet; - for standard input; or names on the Hub.",
         ),
     ],
