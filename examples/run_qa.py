@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from transformers_palbert.training.option_parser import run_script
 from transformers_palbert.training.question_answering import evaluate, parse, predict, prepare, publish, train
 
 
@@ -35,4 +36,4 @@ def main(argv: Sequence[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_script(main, sys.argv[1:]))

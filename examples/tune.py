@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers_palbert.experiments.pareto import Trial, pareto_front, write_results
 from transformers_palbert.experiments.tuning import Space, parse, search
+from transformers_palbert.training.option_parser import run_script
 
 SPACE: Space = {
     "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
@@ -31,4 +32,4 @@ def main(argv: Sequence[str]) -> list[Trial]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_script(main, sys.argv[1:]))

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
+from transformers_palbert.hub.examples import EXAMPLES
 from transformers_palbert.training.recipe_files import find_recipe
 
 FOLDER = Path(__file__).parent
@@ -73,6 +74,7 @@ def run_card(result: dict[str, Any], run: dict[str, Any]) -> PalBertCard:
         ],
         training_data=Path(recipe["train_file"]).name,
         evaluation_data=Path(recipe["validation_file"]).name,
+        example=EXAMPLES["zh"],
         hyperparameters={**result["model"], **_hyperparameters(recipe), "optimizer_steps": run["optimizer_steps"]},
         pruning=_pruning(recipe) if pruned else {},
         sizes=CardSizes(

@@ -18,7 +18,7 @@ import transformers_palbert
 ROOT = Path(transformers_palbert.__file__).parent
 PACKAGE = "transformers_palbert"
 LEVELS = [
-    {"_private_apis", "errors", "hub_tokens", "json_text", "machine", "trainer_callback"},
+    {"_private_apis", "errors", "hub_tokens", "json_text", "machine", "spelling", "trainer_callback"},
     {"model", "text"},
     {"storage"},
     {"baselines", "qa", "sizes"},

@@ -37,7 +37,7 @@ class Tags(HTMLParser):
 
 
 def make(reader, records=RECORDS, name="model", source="dev.json"):
-    return report_data(reader, records, name=name, source=source, metric="palbert_qa", top_k=2)
+    return report_data({name: reader}, records, source=source, metric="palbert_qa", top_k=2)
 
 
 @pytest.fixture

@@ -30,8 +30,7 @@ def file(model, tmp_path: Path) -> Path:
     answers = {question: found for question, _, found in ROWS.values()} | {HOSTILE: [("东京", 0.8), (HOSTILE, 0.1)]}
     records += [record(f"more-{number}", "为什么写它?", TEXT, "红楼梦") for number in range(40)]
     data = report_data(
-        FixedReader(model, answers), records, name=HOSTILE, source="dev.json", metric="cmrc2018",
-        top_k=2,
+        {HOSTILE: FixedReader(model, answers)}, records, source="dev.json", metric="cmrc2018", top_k=2
     )  # fmt: skip
     file = tmp_path / "report.html"
     file.write_text(render_page(data), encoding="utf-8")
@@ -89,7 +88,7 @@ def test_a_single_question_is_open_with_both_answers_marked(show):
     assert context == TEXT
     assert "".join(page.texts("mark", kind="found")[-2:]) == "写于清代"
     candidates = page.texts("button", title="Mark this candidate in the context")
-    assert candidates == ["10.40写于清代F1 66.7", "20.30清代F1 100.0"]
+    assert candidates == ["140\u00a0%写于清代F1 66.7", "230\u00a0%清代F1 100.0"]
 
 
 def test_hostile_texts_stay_texts_and_offsets_count_characters(show):
@@ -125,10 +124,11 @@ document.querySelector("iframe").addEventListener("load", ({target: {contentWind
   at("[type=reset]").click(); look();
   press("/"); seen.push(page.document.activeElement.name);
   type("max", "50"); type("sort", "worst"); at("#next").click(); look();
-  at("#list summary").click();
+  at("#list details:nth-child(2) summary").click();
   setTimeout(() => {
-    const [first, second] = page.document.querySelectorAll(".candidates button");
-    seen.push([first.getAttribute("aria-pressed"), at(".context mark.found").textContent]);
+    const [first, second] = page.document.querySelectorAll("#list details:nth-child(2) .candidates button");
+    const found = at("#list details:nth-child(2) mark.found").textContent;
+    seen.push([first.getAttribute("aria-pressed"), found, at("#list details").open]);
     document.getElementById("seen").textContent = JSON.stringify(seen);
   }, 500);
 });
@@ -150,7 +150,7 @@ def test_clicks_and_keys(file):
     assert reset == ["all 44", "Page 1 of 3", ""]
     assert focused == "q"
     assert ordered == ["41 of 44: F1 0.0, EM 0.0", "Page 2 of 3", "#max=50&sort=worst&page=2"]
-    assert marked == ["true", "清代"]
+    assert marked == ["true", "清代", True]
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -13,7 +13,7 @@ from transformers_palbert.errors import ConfigurationError
 
 
 def make(reader, records=RECORDS, top_k=2, metric="cmrc2018"):
-    return report_data(reader, records, name="model", source="dev.json", metric=metric, top_k=top_k)
+    return report_data({"model": reader}, records, source="dev.json", metric=metric, top_k=top_k)
 
 
 def test_scores_and_the_best_of_all_candidates(reader):
@@ -86,6 +86,20 @@ def test_matrices_with_zeros_have_pictures(reader):
 def test_it_is_plain_data(reader):
     data = make(reader)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_a_second_model_stands_beside_the_first(model, reader):
+    better = FixedReader(model, {row["question"]: [(row["answers"]["text"][0], 1.0)] for row in RECORDS})
+    alone = make(reader)
+    both = report_data({"model": reader, "better": better}, RECORDS, source="dev.json", metric="cmrc2018", top_k=2)
+    assert (alone["other"], both["other"]["model"]) == (None, "better")
+    assert both["other"]["scores"]["f1"][0] == 100
+    assert both["scores"] == alone["scores"]
+    assert [question["other"]["f1"] for question in both["questions"]] == [100, 100, 100]
+    assert [question["f1"] for question in both["questions"]] == [question["f1"] for question in alone["questions"]]
+    assert all(group["other"] == 100 for part in both["breakdowns"] for group in part["groups"])
+    with pytest.raises(ConfigurationError, match="not 3"):
+        report_data(dict.fromkeys("abc", reader), RECORDS, source="dev.json", metric="cmrc2018")
 
 
 def test_no_question(reader):

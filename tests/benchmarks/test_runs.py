@@ -14,8 +14,9 @@ from tests.references.scripts import ROOT
 from transformers_palbert.experiments.grid import Trial
 from transformers_palbert.experiments.runner import Runner
 from transformers_palbert.experiments.settings import to_arguments
-from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.option_parser import parse_arguments
 from transformers_palbert.training.run_arguments import RunArguments
 
 Load = Callable[[str], ModuleType]

@@ -40,8 +40,45 @@ def test_the_table_shows_both(palbert, saved_model, tmp_path, terminal, monkeypa
     terminal(80)
     monkeypatch.chdir(tmp_path)
     lines = palbert("compress", saved_model, "small", "--values", "float16").stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [str(saved_model), "small"]
+    assert [line.split()[0] for line in lines[1:3]] == [str(saved_model), "small"]
     assert lines[1].split()[-2:] != lines[2].split()[-2:]
+
+
+@pytest.mark.parametrize("spelling", ["fp16", "FP16", "half", "f16", "torch.float16"])
+def test_values_are_spelled_as_people_do(palbert, saved_model, tmp_path, spelling):
+    assert palbert("compress", saved_model, tmp_path / "small", "--values", spelling).exit_code == 0
+    config = json.loads((tmp_path / "small" / "config.json").read_text(encoding="utf-8"))
+    assert config["quantization_config"]["values"] == "float16"
+
+
+def test_unknown_values_list_what_there_is(palbert, saved_model):
+    result = palbert("compress", saved_model, "small", "--values", "bfloat17")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "'--values'" in said
+    assert "auto, float32, float16, bfloat16, int8" in said
+    assert "Did you mean bfloat16" in said
+
+
+def test_a_dense_model_does_not_shrink_and_is_told_what_does(palbert, saved_model, tmp_path):
+    model = AutoModelForQuestionAnswering.from_pretrained(saved_model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.5)
+    model.save_pretrained(tmp_path / "dense")
+    said = palbert("compress", tmp_path / "dense", tmp_path / "small").stdout
+    assert "Nothing shrank: 100.0% of the weights are not zero" in said
+    assert "--values fp16" in said
+    assert "--target_sparsity 0.7" in said
+    assert "Nothing shrank" not in palbert("compress", saved_model, tmp_path / "other", "--values", "int8").stdout
+
+
+def test_it_says_where_things_are_and_what_comes_next(palbert, saved_model, tmp_path):
+    said = palbert("compress", saved_model, tmp_path / "small", "--values", "fp16").stdout
+    assert f"Written: {tmp_path / 'small'} (" in said
+    assert f"Next: palbert evaluate --model {tmp_path / 'small'}" in said
+    said = palbert("decompress", tmp_path / "small", tmp_path / "plain").stdout
+    assert said.endswith(f"Next: palbert inspect {tmp_path / 'plain'}\n")
 
 
 def test_a_full_target(palbert, saved_model, tmp_path):

@@ -14,6 +14,7 @@ from transformers_palbert.cli.output import (
     show,
     warn,
     write_json,
+    written,
 )
 from transformers_palbert.errors import MissingExtraError
 
@@ -65,6 +66,46 @@ def test_what_a_terminal_would_obey_is_written_out(capsys):
     assert "\x1b" not in captured.out + captured.err
     assert "title\\x07\\x1b[2Jb" in captured.out
     assert captured.err.count("title\\x07\\x1b[2Jb") == 2
+
+
+def test_an_error_of_the_system_has_no_number(capsys):
+    fail(OSError(28, "No space left on device", "out.json"))
+    assert capsys.readouterr().err == "error: out.json: No space left on device\n"
+
+
+def test_an_error_names_the_option(capsys):
+    fail(ValueError("max_seq_length=7 is too small"), {"max_seq_length": "--max-seq-length"})
+    assert capsys.readouterr().err == "error: --max-seq-length=7 is too small\n"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("name", ["pruned", "a-rather-long-name-of-a-model-that-was-pruned"])
+def test_no_cell_of_a_table_is_lost_in_a_narrow_terminal(capsys, terminal, width, name):
+    terminal(width)
+    columns = ["model", "parameters", "non-zero", "file", "latency", "questions/s"]
+    cells = ["15,500,000", "4,650,000", "12.0 MB", "123.4 ms", "12.3"]
+    show(make_table(columns, [(name, *cells), ("dense", *cells)]))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    for text in (*columns, *cells, "dense"):
+        assert text in out
+    assert name[:20] in out  # the rest is below it where there is no room
+    assert name[-5:] in out
+
+
+def test_brackets_are_no_markup(capsys):
+    show("model[1] [bold]", make_table(["[red]"], [("[x]",)]))
+    assert capsys.readouterr().out.split() == ["model[1]", "[bold]", "[red]", "[x]"]
+
+
+def test_what_was_written_is_measured(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_bytes(b"x" * 1500)
+    (tmp_path / "folder" / "b").write_bytes(b"x" * 500)
+    assert written(tmp_path / "folder", "palbert inspect x") == (
+        f"Written: {tmp_path / 'folder'} (2.0 kB).\nNext: palbert inspect x"
+    )
+    assert written(tmp_path / "folder" / "b") == f"Written: {tmp_path / 'folder' / 'b'} (500 B)."
 
 
 def test_a_warning_is_one_line_on_stderr(capsys):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import re
 
+from tests.cli.conftest import reseeded
+
 
 def test_page_and_figures(palbert, saved_model, answerable, tmp_path):
     out = tmp_path / "report.html"
@@ -34,8 +36,17 @@ def test_candidates_are_slices_of_the_context(palbert, saved_model, references, 
 
 def test_what_was_written_is_said(palbert, saved_model, answerable):
     result = palbert("report", saved_model, "--data", answerable, "--out", "r.html")
-    assert result.stdout.startswith("r.html: ")
-    assert "2 questions, F1 " in result.stdout
+    assert result.stdout.startswith("2 questions, cmrc2018")
+    assert "Written: r.html (" in result.stdout
+
+
+def test_two_models(palbert, saved_model, answerable, tmp_path):
+    other = reseeded(saved_model, tmp_path / "other")
+    result = palbert("report", saved_model, other, "--data", answerable, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert (figures["model"], figures["other"]["model"]) == (saved_model.name, "other")
+    assert palbert("report", saved_model, other, "third", "--data", answerable).exit_code == 2
 
 
 def test_a_folder_that_is_not_there_is_said_before_the_work(palbert, answerable):

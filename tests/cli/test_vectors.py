@@ -34,11 +34,12 @@ def test_words_are_those_of_a_tokenizer(palbert, references, tmp_path, terminal)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [(["--method", "fasttext"], "fasttext"), (["--segmentation", "letters"], "letters")],
+    ("options", "choices"),
+    [(["--method", "fasttext"], "'word2vec', 'glove'"), (["--segmentation", "letters"], "'jieba', 'whitespace'")],
 )
-def test_bad_options_are_one_line(palbert, references, tmp_path, options, message):
+def test_choices_are_listed(palbert, references, tmp_path, options, choices):
     result = palbert("vectors", "train", references, "-o", tmp_path / "v.txt", *options)
-    assert result.exit_code == 1
-    assert message in result.stderr
+    assert result.exit_code == 2
+    assert choices in result.stderr
+    assert choices.split(", ")[0].strip("'") in palbert("vectors", "train", "--help").stdout
     assert not (tmp_path / "v.txt").exists()

@@ -19,8 +19,9 @@ from transformers_palbert.experiments.outcome import Status, read_runs
 from transformers_palbert.experiments.reproduction import GRIDS, experiment_file, weights_at_hand
 from transformers_palbert.experiments.runner import TRAIN, Runner
 from transformers_palbert.experiments.settings import to_arguments
-from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
+from transformers_palbert.training.option_parser import parse_arguments
 from transformers_palbert.training.run_arguments import RunArguments
 
 STUB = ROOT / "tests" / "references" / "stub_script.py"

@@ -24,7 +24,8 @@ from tests.examples.conftest import leave_logging_to_pytest
 from tests.examples.test_run_qa import SHAPE, options
 from tests.pretraining.helpers import tokenizer, write
 from tests.references.scripts import load_script
-from transformers_palbert.training.arguments import ModelArguments, parse_arguments
+from transformers_palbert.training.arguments import ModelArguments
+from transformers_palbert.training.option_parser import parse_arguments
 from transformers_palbert.training.pretraining import PreTrainingArguments
 from transformers_palbert.training.recipe_files import RECIPES
 from transformers_palbert.training.time_limit import StopInTime

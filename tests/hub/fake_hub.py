@@ -1,5 +1,7 @@
 """A small Hub on the loopback interface: the HTTP calls that ``huggingface_hub`` makes to push and load a model.
 
+Data sets can be loaded; they are repositories whose ids begin with ``datasets/``.
+
 State lives in memory. A commit is one assignment under a lock, so there is no state between two commits. Large files go
 through the LFS protocol where :attr:`FakeHub.lfs` is on (the client then must not use Xet), else inside the commit.
 
@@ -408,6 +410,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _pattern(text: str) -> re.Pattern[str]:
     text = text.replace("{repo}", r"(?P<repo>[^/]+/[^/]+?)").replace("{path}", r"(?P<path>.+)")
+    text = text.replace("{dataset}", r"(?P<repo>datasets/[^/]+/[^/]+?)")
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", text))
 
 
@@ -430,5 +433,8 @@ _ROUTES: list[tuple[str, re.Pattern[str], _Action]] = [
         ("POST", r"/{repo}\.git/info/lfs/objects/batch", _Handler._lfs_batch),
         ("PUT", "/lfs/{oid}/{size}", _Handler._lfs_put),
         ("GET HEAD", "/{repo}/resolve/{revision}/{path}", _Handler._resolve),
+        ("GET", "/api/{dataset}/revision/{revision}", _Handler._info),
+        ("GET", "/api/{dataset}/tree/{revision}", _Handler._tree),
+        ("GET HEAD", "/{dataset}/resolve/{revision}/{path}", _Handler._resolve),
     )
 ]

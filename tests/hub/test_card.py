@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def full_card() -> PalBertCard:
         training_data="hfl/cmrc2018, train, 10,142 questions",
         evaluation_data="hfl/cmrc2018, validation, 3,219 questions",
         description=["A first paragraph."],
+        example=('Who says "hello"?', 'She says "hello".'),
         hyperparameters={"learning_rate": 2e-05, "qa_layers": None, "seed": 42},
         pruning={"method": "movement", "target_sparsity": 0.7, "density": 0.3},
         matrices=[
@@ -88,13 +90,39 @@ def test_an_empty_card_claims_nothing() -> None:
 )
 def test_every_field_can_be_missing_and_is_seen_if_it_is_not(field: str) -> None:
     card = full_card()
-    card.picture = "density.png"
+    card.picture = "training.png"
     whole = card.render()
     setattr(card, field, getattr(PalBertCard(), field))
     text = card.render()
     ModelCard(text)
     assert "None" not in text
     assert text != whole
+
+
+def test_the_question_in_use_is_a_real_one() -> None:
+    for card, question in (
+        (full_card(), r'question="Who says \"hello\"?"'),
+        (PalBertCard(language="zh"), 'question="谁写了《红楼梦》?"'),
+        (PalBertCard(language=["de", "zh-TW"]), 'question="谁写了《红楼梦》?"'),
+        (PalBertCard(), 'question="Who painted the ceiling?"'),
+    ):
+        use = re.search(r"```python\n(.*?)```", card.render(), re.DOTALL)
+        assert question in use[1]
+        compile(use[1], "card", "exec")
+
+
+def test_numbers_of_a_column_are_equally_precise() -> None:
+    states = [Evaluation(name, {"f1": f1, "loss": loss}) for name, f1, loss in (("a", 100.0, 0.1), ("b", 7.123, 0.05))]
+    text = PalBertCard(evaluation=states[0], comparisons=states[1:]).render()
+    assert "| b | 7.12 | 0.0500 |\n| a | 100.00 | 0.1000 |" in text
+
+
+def test_equal_densities_are_one_sentence() -> None:
+    card = full_card()
+    assert "████" in card.render()
+    card.matrices = [MatrixReport(name, (2, 5), 10, 3, 40) for name in "abc"]
+    assert "Each of the 3 matrices of the encoder keeps 30.0% of its weights." in card.render()
+    assert "█" not in card.render()
 
 
 def test_results_need_a_data_set_that_the_hub_knows() -> None:

@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_result_file(render: ModuleType) -> None:
     result = json.loads(render.RESULTS.read_text(encoding="utf-8"))
     for run in result["runs"]:
         text = render.cards()[f"cmrc2018_{run['name']}.md"]
-        assert f"| this model | {run['f1']:.4g} | {run['em']:.4g} |" in text
+        assert f"| this model | {run['f1']:.2f} | {run['em']:.2f} |" in text
         assert run["command"] in text
 
 

@@ -47,7 +47,7 @@ def test_a_trained_model_comes_back(hub: FakeHub, tmp_path: Path) -> None:
     trainer.push_to_hub(dataset_tags="hfl/cmrc2018", language="zh")
 
     files = hub.repos[REPO].files()
-    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "density.png"} <= files.keys()
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "training.png"} <= files.keys()
     assert any(path.startswith("runs/") and "tfevents" in path for path in files)
     assert not [path for path in files if PICKLE.search(path)]
     assert bool(hub.blobs) is hub.lfs
@@ -336,7 +336,7 @@ def test_a_log_that_grows_while_it_is_pushed(tmp_path: Path) -> None:
 def test_only_what_is_part_of_a_model_is_pushed(tmp_path: Path) -> None:
     pushed = {
         "config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json",
-        "vocab.txt", "README.md", "density.png", "eval_results.json", "LICENSE",
+        "vocab.txt", "README.md", "training.png", "eval_results.json", "LICENSE",
     }  # fmt: skip
     logs = {"runs/now/events.out.tfevents.1"}
     left = {

@@ -7,8 +7,9 @@ import pytest
 from transformers import TrainingArguments
 
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.training.arguments import DataArguments, ModelArguments, parse_arguments
+from transformers_palbert.training.arguments import DataArguments, ModelArguments
 from transformers_palbert.training.old_options import TODAY
+from transformers_palbert.training.option_parser import parse_arguments
 
 TYPES = (ModelArguments, DataArguments, TrainingArguments)
 

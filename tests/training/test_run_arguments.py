@@ -5,7 +5,7 @@ from transformers import TrainingArguments
 
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.qa.metrics import compute_metric
-from transformers_palbert.training.arguments import parse_arguments
+from transformers_palbert.training.option_parser import parse_arguments
 from transformers_palbert.training.run_arguments import RunArguments, further_scores
 
 

@@ -41,10 +41,14 @@ def render_page(data: dict[str, Any]) -> str:
         "policy": html.escape(policy),
         "script": script,
         "style": style,
-        "title": html.escape(f"{data['model']} on {data['source']}"),
+        "title": html.escape(f"{_models(data)} on {data['source']}"),
     }
     # One pass: what is put in is not looked at again, so a question may say "{{script}}".
     return _PLACEHOLDER.sub(lambda match: parts[match[1]], _template("report.html"))
+
+
+def _models(data: dict[str, Any]) -> str:
+    return f"{data['model']} and {data['other']['model']}" if data["other"] else str(data["model"])
 
 
 def question_type_rules() -> list[list[str]]:

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import PalBertError
 from .answer_stream import answer_stream, best_of
+from .inputs import read_text, text_file
 from .models import (
     BatchSizeOption,
     DeviceOption,
@@ -42,7 +43,13 @@ def answer(
     context: Annotated[str | None, typer.Option("--context", "-c", help="The text to look for the answer in.")] = None,
     context_file: Annotated[
         Path | None,
-        typer.Option("--context-file", "-f", exists=True, dir_okay=False, help="A UTF-8 file that holds the text."),
+        typer.Option(
+            "--context-file",
+            "-f",
+            parser=text_file,
+            metavar="FILE",
+            help="A UTF-8 file that holds the text; - for standard input.",
+        ),
     ] = None,
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", min=1, help="How many answers to show, best first, at most --n-best-size.")
@@ -145,7 +152,7 @@ def _read_context(context: str | None, file: Path | None) -> str:
     if file is None:
         return context or ""
     try:
-        return file.read_bytes().decode("utf-8-sig")  # not as text: line ends count in start and end
+        return read_text(file)
     except UnicodeDecodeError as error:
         raise PalBertError(f"{file} is not UTF-8 text: {error}. Convert it, for example with iconv.") from error
 

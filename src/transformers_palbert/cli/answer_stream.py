@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..errors import PalBertError
 from .models import PROBED, load_reader
-from .output import format_count, printable, warn
+from .output import format_count, printable, warn, written
 
 if TYPE_CHECKING:
     from ..qa.answer_lines import AnsweredBlock, BadLine, QuestionLine
@@ -81,7 +81,7 @@ def answer_stream(
                 aside.add(block.bad)  # this may end the run
                 counts.update(answered=len(block.answers), skipped=block.skipped, bad=len(block.bad))
                 advance(block.size)
-    _summarize(counts, rejected)
+    _summarize(counts, rejected, out)
 
 
 def _best_answers(
@@ -177,10 +177,11 @@ def _progress(source: IO[bytes], name: str) -> Iterator[Callable[[int], None]]:
         yield lambda read: progress.advance(task, read)
 
 
-def _summarize(counts: Counter[str], rejected: Path | None) -> None:
+def _summarize(counts: Counter[str], rejected: Path | None, out: str) -> None:
     parts = [f"{format_count(counts['answered'])} questions answered"]
     if counts["skipped"]:
         parts.append(f"{format_count(counts['skipped'])} were there already")
     if counts["bad"]:
         parts.append(f"{format_count(counts['bad'])} lines set aside in {rejected}")
-    Console(stderr=True, highlight=False, markup=False).print(printable(", ".join(parts)), soft_wrap=True)
+    lines = [printable(", ".join(parts)), *([] if out == _STANDARD else [written(out)])]
+    Console(stderr=True, highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigurationError
 from .models import (
     BatchSizeOption,
     DataOption,
@@ -25,6 +23,7 @@ from .models import (
     ThresholdOption,
     load_questions,
     load_reader,
+    model_names,
     probe_text,
     watch,
 )
@@ -88,7 +87,7 @@ def compare(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
-    names = _names(models)
+    names = model_names(models)
     records, chosen = load_questions(data, limit, metric)
     probe, negative = probe_text(records), chosen == "squad_v2"
     readers = {
@@ -106,14 +105,6 @@ def compare(
         sys.stdout.write(_markdown(result) + "\n")
     else:
         show(*_tables(result))
-
-
-def _names(models: list[str]) -> list[str]:
-    """Last parts of the models' paths; the whole paths where two end alike."""
-    if repeated := sorted({model for model in models if models.count(model) > 1}):
-        raise ConfigurationError(f"{', '.join(repeated)} is given more than once; every row needs a model of its own.")
-    names = [Path(model).resolve().name if Path(model).is_dir() else model for model in models]
-    return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
 
 
 def _tables(result: Comparison) -> list[Any]:

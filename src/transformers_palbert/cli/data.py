@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ConfigurationError
-from .output import JsonOption, format_count, make_table, show, write_json
+from .command_line import Command
+from .inputs import data_file, data_files
+from .output import JsonOption, format_count, make_table, show, write_json, written
 
 if TYPE_CHECKING:
     from ..qa.datasets import RepairReport
     from ..qa.statistics import QADatasetStatistics
 
-FORMS = "SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet; .gz too."
+FORMS = (
+    "SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet, .gz too; or - for standard input, or"
+    " owner/name of a data set on the Hub."
+)
+FileArgument = Annotated[Path, typer.Argument(parser=data_file, metavar="FILE", help=FORMS)]
 FILES_PER_TABLE = 3  # what fits beside the labels in 80 columns
 
 data_app = typer.Typer(help="Look at data sets, convert and split them.", no_args_is_help=True, rich_markup_mode=None)
@@ -26,9 +32,9 @@ def data() -> None:
     """Look at data sets, convert and split them."""
 
 
-@data_app.command()
+@data_app.command(cls=Command)
 def stats(
-    files: Annotated[list[Path], typer.Argument(exists=True, help=FORMS)],
+    names: Annotated[list[str], typer.Argument(metavar="FILE", help=FORMS)],
     json: JsonOption = False,
 ) -> None:
     """Count samples, negatives, articles, lengths, answers and kinds of questions.
@@ -37,6 +43,7 @@ def stats(
 
     Example: palbert data stats train.json dev.json
     """
+    files = [file for name in names for file in data_files(name)]
     measured = [_measure(file) for file in files]
     if json:
         write_json(
@@ -53,9 +60,9 @@ def stats(
         show(make_table(["", *(name for name, _ in group)], rows), "")
 
 
-@data_app.command()
+@data_app.command(cls=Command)
 def convert(
-    file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
+    file: FileArgument,
     out: Annotated[Path, typer.Argument(dir_okay=False, help="New file to write, ending in .json.")],
     training: Annotated[
         bool, typer.Option("--training", help="Leave out questions that cannot be learnt from, as training does.")
@@ -73,12 +80,12 @@ def convert(
         raise ConfigurationError(f"{out} exists already, or does not end in .json; give the name of a new file.")
     dataset, report = load_qa_dataset_with_report(file, training=training)
     _write(out, dataset)
-    show(f"{report}. In {out}.")
+    show(f"{report}.", written(out, f"palbert data stats {out}"))
 
 
-@data_app.command()
+@data_app.command(cls=Command)
 def split(
-    file: Annotated[Path, typer.Argument(exists=True, help=FORMS)],
+    file: FileArgument,
     by: Annotated[
         Literal["article"], typer.Option(help="What stays whole: all questions about one article.")
     ] = "article",
@@ -121,7 +128,8 @@ def split(
             [Path(str(size["file"])).name, *(format_count(int(str(size[name]))) for name in columns[1:])]
             for size in sizes
         ]
-        show(make_table(columns, rows), f"In {folder}.")
+        places = "\n".join(written(target) for target in targets)
+        show(make_table(columns, rows), places, f"Next: palbert data stats {targets[0]}")
 
 
 def _write(file: Path, records: Iterable[Any]) -> None:

@@ -11,10 +11,11 @@ import typer
 
 from ..errors import ConfigurationError, DatasetFormatError
 from ..json_text import parse_json
+from .inputs import data_file, read_text, text_file
 from .models import BatchSizeOption, DeviceOption, answer_all
 from .natural_questions import natural_scores
 from .null_threshold import ThresholdFromOption, show_fitted, threshold_parts
-from .output import JsonOption, make_table, show, write_json
+from .output import JsonOption, make_table, show, write_json, written
 
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa", "natural_questions"]
 
@@ -26,7 +27,12 @@ def evaluate(
     references: Annotated[
         Path,
         typer.Option(
-            "--references", "-r", exists=True, help="Data set: SQuAD, CMRC 2018, DRCD, Natural Questions, JSONL, CSV …."
+            "--references",
+            "-r",
+            parser=data_file,
+            metavar="FILE",
+            help="Data set: SQuAD, CMRC 2018, DRCD, Natural Questions, JSONL, CSV …; - for standard input; or"
+            " owner/name on the Hub.",
         ),
     ],
     metric: Annotated[Metric, typer.Option("--metric", "-m", help="Which metric to compute.")],
@@ -35,11 +41,11 @@ def evaluate(
         typer.Option(
             "--predictions",
             "-p",
-            exists=True,
-            dir_okay=False,
-            help="JSON: question id to text, or a list of {id, prediction_text}, or question id to an n-best list, as"
-            " in eval_nbest_predictions.json. Several n-best files vote: give the option several times. With"
-            " natural_questions: the form of its official script.",
+            parser=text_file,
+            metavar="FILE",
+            help="JSON (- for standard input): question id to text, or a list of {id, prediction_text}, or question id"
+            " to an n-best list, as in eval_nbest_predictions.json. Several n-best files vote: give the option several"
+            " times. With natural_questions: the form of its official script.",
         ),
     ] = None,
     models: Annotated[
@@ -131,6 +137,8 @@ def evaluate(
     if predictions_csv is not None:
         _write_csv(predictions_csv, texts, dataset["id"], escape_formulas)
     _show_scores(metric, scores, json)
+    if predictions_csv is not None and not json:
+        show(written(predictions_csv))
 
 
 def _show_scores(metric: str, scores: dict[str, float], json: bool) -> None:
@@ -230,7 +238,7 @@ def _ask(
 
 def _read_json(file: Path) -> Any:
     try:
-        return parse_json(file.read_text(encoding="utf-8-sig"))
+        return parse_json(read_text(file))
     except ValueError as error:
         raise DatasetFormatError(f"{file} is not JSON in UTF-8: {error}") from error
 

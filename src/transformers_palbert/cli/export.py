@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import ConfigurationError
+from .inputs import data_file
 from .models import MetricOption, load_model, load_questions, probe_text
-from .output import JsonOption, format_bytes, make_table, show, write_json
+from .output import JsonOption, format_bytes, make_table, show, write_json, written
 
 if TYPE_CHECKING:
     from ..export.exporting import Exported
@@ -30,7 +31,8 @@ def export(
         Path | None,
         typer.Option(
             "--calibrate",
-            exists=True,
+            parser=data_file,
+            metavar="FILE",
             help="With --int8: questions on which the ranges of activations are measured, once, instead of in every"
             " call. Not those of --data.",
         ),
@@ -40,7 +42,8 @@ def export(
         typer.Option(
             "--data",
             "-d",
-            exists=True,
+            parser=data_file,
+            metavar="FILE",
             help="Questions that both models answer, to compare answers and scores; by default logits are compared on"
             " two sentences.",
         ),
@@ -96,7 +99,7 @@ def export(
     if json:
         write_json(done.to_dict())
     else:
-        show(*_summary(done))
+        show(*_summary(done), written(out, f"palbert serve {out}", f"palbert latency {model} {out}"))
 
 
 def _push(folder: Path, repo_id: str, private: bool) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .inputs import model_folder
 from .layers import draw_layers, layer_facts
 from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..sizes import MatrixReport, PruningReport, Totals
+    from .output import FittedTable
 
 _SIZES = ("layer_sizes", "application_heads", "application_units")
 """Fields of a configuration whose layers, or applications of layers, have sizes of their own."""
@@ -24,7 +24,7 @@ COLUMNS = ("matrix", "shape", "parameters", "density", "dense", "stored")
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a saved model.")],
+    model: Annotated[str, typer.Argument(help="Folder of a saved model, or its name on the Hub.")],
     json: JsonOption = False,
 ) -> None:
     """Show density, parameters and bytes of a checkpoint, and what each layer kept.
@@ -39,9 +39,11 @@ def inspect(
     """
     from ..model.described_sizes import described_sizes
     from ..sizes import inspect_checkpoint
+    from ..storage.model_files import CONFIGS, WEIGHTS
 
-    report = inspect_checkpoint(model)
-    config = _config(model)
+    folder = model_folder(model, (*WEIGHTS, *CONFIGS))
+    report = inspect_checkpoint(folder)
+    config = _config(folder)
     sizes = {} if config is None else described_sizes(config)
     if json:
         write_json({**report.to_dict(), "layers": layer_facts(sizes)})
@@ -63,7 +65,7 @@ def _config(folder: Path) -> Any:
     return None if known is None else AutoConfig.from_pretrained(folder)
 
 
-def _tables(report: PruningReport) -> list[Table | str]:
+def _tables(report: PruningReport) -> list[FittedTable | str]:
     """One table of the matrices (vectors summed up in one row), one of the totals."""
     matrices = [matrix for matrix in report.matrices if len(matrix.shape) > 1]
     vectors = [matrix for matrix in report.matrices if len(matrix.shape) <= 1]

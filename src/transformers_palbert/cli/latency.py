@@ -13,7 +13,7 @@ import typer
 
 from ..errors import ConfigurationError, require
 from .models import load_model, watch
-from .output import JsonOption, format_bytes, make_table, show, write_json
+from .output import JsonOption, format_bytes, make_table, show, write_json, written
 
 if TYPE_CHECKING:
     from ..analysis.latency import LatencyTable, Timing
@@ -83,7 +83,7 @@ def latency(
     if json:
         write_json(result.to_dict())
     else:
-        show(*_tables(result))
+        show(*_tables(result), *([written(plot)] if plot is not None else []))
 
 
 def _cases(

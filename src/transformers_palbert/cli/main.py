@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from ..errors import PalBertError
 from .answer import answer
+from .command_line import Command, Commands
 from .compare import compare
 from .compress import compress, decompress
 from .data import data_app
@@ -17,7 +15,6 @@ from .evaluate import evaluate
 from .export import export
 from .inspect import inspect
 from .latency import latency
-from .output import fail, warn
 from .pass_on import PASS_ON
 from .pretrain import pretrain
 from .reduce import reduce
@@ -30,20 +27,6 @@ from .tune import tune
 from .vectors import vectors_app
 
 __all__ = ["app", "run"]
-
-
-class _Commands(TyperGroup):
-    """Turns what went wrong for the user's reasons (bad input, missing file) into one line and exit status 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.showwarning = warn
-                return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # the reader of a pipe has gone; click knows what to do
-        except (PalBertError, OSError) as error:
-            raise fail(error) from error
 
 
 HELP = """Small, fast question answering with pruned ALBERT.
@@ -89,7 +72,7 @@ Make a trained model faster, or its vocabulary smaller, without training it:
 
 \b
 Make a checkpoint small on disk, and plain again:
-  palbert compress ./my-model ./small --values float16
+  palbert compress ./my-model ./small --values fp16
   palbert decompress ./small ./plain
 
 \b
@@ -108,33 +91,24 @@ Measure how fast models are here, in every runtime:
 Train word vectors for the BiLSTM and TextCNN baselines:
   palbert vectors train train.json -o vectors.txt.gz --method glove
 
+Models and data sets may be folders and files, or names on the Hub; - is standard input where a file is read.
 Every command takes --help, and those that show results take --json, for scripts.
 """
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Commands,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(answer)
-app.command()(compare)
-app.command()(compress)
-app.command()(decompress)
-app.command()(evaluate)
-app.command()(export)
-app.command()(inspect)
-app.command()(latency)
-app.command(context_settings=PASS_ON)(pretrain)
-app.command()(reduce)
-app.command()(report)
-app.command(context_settings=PASS_ON)(reproduce)
-app.command()(serve)
-app.command()(shrink)
-app.command(context_settings=PASS_ON)(train)
-app.command(context_settings=PASS_ON)(tune)
+for command in (
+    answer, compare, compress, decompress, evaluate, export, inspect, latency, reduce, report, serve, shrink,
+):  # fmt: skip
+    app.command(cls=Command)(command)
+for command in (pretrain, reproduce, train, tune):
+    app.command(context_settings=PASS_ON)(command)
 app.add_typer(data_app, name="data")
 app.add_typer(vectors_app, name="vectors")
 

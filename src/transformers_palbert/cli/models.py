@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import ConfigurationError, PalBertError
+from .inputs import data_file
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
@@ -39,6 +40,7 @@ __all__ = [
     "load_model",
     "load_questions",
     "load_reader",
+    "model_names",
     "probe_text",
     "watch",
 ]
@@ -58,8 +60,10 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         "-d",
-        exists=True,
-        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet.",
+        parser=data_file,
+        metavar="FILE",
+        help="Questions: SQuAD, CMRC 2018, DRCD, Natural Questions, MRQA, DPR, JSONL, CSV or Parquet; - for standard"
+        " input; or owner/name of a data set on the Hub.",
     ),
 ]
 MetricOption = Annotated[
@@ -248,6 +252,18 @@ def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[l
     unanswerable = [record for record in records if not record["answers"]["text"]][:1]
     score_each(chosen, [""] * len(unanswerable), unanswerable)  # what it cannot score is said now, not after the work
     return records, chosen
+
+
+def model_names(models: Sequence[str]) -> list[str]:
+    """Last parts of the models' paths; the whole paths where two end alike.
+
+    Raises:
+        ConfigurationError: if one is given twice.
+    """
+    if repeated := sorted({model for model in models if models.count(model) > 1}):
+        raise ConfigurationError(f"{', '.join(repeated)} is given more than once; every row needs a model of its own.")
+    names = [Path(model).resolve().name if Path(model).is_dir() else model for model in models]
+    return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
 
 
 def probe_text(records: list[dict[str, Any]]) -> str:

@@ -6,16 +6,22 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..spelling import name_options
+
 __all__ = [
+    "FittedTable",
     "JsonOption",
     "fail",
     "format_bytes",
@@ -25,12 +31,16 @@ __all__ = [
     "show",
     "warn",
     "write_json",
+    "written",
 ]
 
 MAX_MESSAGE = 1000  # characters: a path, the cause and the cure fit; a dump of a file does not
 
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls but the line feed, what reverses the direction of writing, and halves of characters."""
+
+_NAME_WIDTH = 24
+"""Characters of the first column below which a table is no longer drawn as one, if its names are as long."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, and nothing else, on stdout.")]
 
@@ -41,16 +51,41 @@ def write_json(value: Any) -> None:
 
 
 def show(*parts: Any) -> None:
-    """Print tables or text on stdout, fitted to the terminal."""
-    console = Console(highlight=False)
+    """Print tables or text on stdout, fitted to the terminal; in a pipe, lines of text stay whole."""
+    console = Console(highlight=False, markup=False)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
 
 
-def fail(error: Exception) -> typer.Exit:
-    """Print ``error`` as one red line on stderr and return the exit (status 1) for the caller to raise."""
-    _note("error", str(error) or type(error).__name__, "red")
+def written(place: str | Path, *commands: str) -> str:
+    """The last lines of a command that writes: where it is, how large, and what to type next.
+
+    Args:
+        place: The file or folder.
+        commands: Command lines that go on with it.
+    """
+    path = Path(place)
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    line = f"Written: {printable(str(place))} ({format_bytes(sum(file.stat().st_size for file in files))})."
+    return "\n".join([line, *(f"Next: {printable(command)}" for command in commands)])
+
+
+def fail(error: Exception, options: Mapping[str, str] | None = None) -> typer.Exit:
+    """Print ``error`` as one red line on stderr and return the exit (status 1) for the caller to raise.
+
+    Args:
+        error: What happened.
+        options: Name of a setting -> the option that sets it, by which the message is to call it.
+    """
+    _note("error", name_options(_said(error), options or {}), "red")
     return typer.Exit(1)
+
+
+def _said(error: Exception) -> str:
+    """What an error says, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -72,17 +107,60 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
-    """Build a table whose first column is text and whose other columns are numbers, aligned right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, name in enumerate(columns):
-        if index == 0:
-            table.add_column(name, overflow="fold")
+class FittedTable:
+    """A table whose first column is text and whose other columns are numbers; in a narrow terminal, a list.
+
+    Where the names in the first column would have no room beside the numbers, every row becomes its name on a line of
+    its own, with the other columns below it, each with its heading. Nothing is cut off.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        self.columns = list(columns)
+        self.rows = [[printable(cell) for cell in row] for row in rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = self._table()
+        numbers = Measurement.get(console, options.update(max_width=10_000), self._table(first=1)).maximum
+        longest = max((Text(row[0]).cell_len for row in self.rows), default=0)
+        if not numbers or numbers + min(longest, _NAME_WIDTH) + 2 <= options.max_width:
+            yield table
         else:
-            table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
+            yield from self._list()
+
+    def _table(self, first: int = 0) -> Table:
+        table = _plain_table(show_header=True)
+        for index, name in enumerate(self.columns[first:], first):
+            if index == 0:
+                table.add_column(name, overflow="fold")
+            else:
+                table.add_column(name, justify="right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*map(Text, row[first:]))
+        return table
+
+    def _list(self) -> Iterable[Any]:
+        for number, (name, *cells) in enumerate(self.rows):
+            if number:
+                yield ""
+            head = f"{self.columns[0]} {name}" if self.columns[0] and name else name
+            yield Text(head.rstrip(), style="bold", overflow="fold")
+            below = _plain_table(show_header=False)
+            below.add_column(overflow="fold")
+            below.add_column(overflow="fold")
+            for column, cell in zip(self.columns[1:], cells, strict=True):
+                if cell.strip():
+                    below.add_row(Text(column), Text(cell.strip()))
+            if below.rows:
+                yield Padding(below, (0, 0, 0, 2))
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> FittedTable:
+    """Build a table whose first column is text and whose other columns are numbers, aligned right."""
+    return FittedTable(columns, rows)
+
+
+def _plain_table(*, show_header: bool) -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header)
 
 
 def format_count(value: int) -> str:

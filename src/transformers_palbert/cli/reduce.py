@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import MissingExtraError
+from .inputs import STANDARD, data_file
 from .models import DeviceOption, LimitOption
-from .output import JsonOption, format_count, make_table, show, warn, write_json
+from .output import JsonOption, format_count, make_table, show, warn, write_json, written
 
 if TYPE_CHECKING:
     from ..reduction.limits import Limit
@@ -43,7 +44,10 @@ IgModelOption = Annotated[
 def reduce(
     data: Annotated[
         str,
-        typer.Argument(help="Questions: a file (SQuAD, CMRC 2018, DRCD, JSONL, CSV, Parquet), or a name on the Hub."),
+        typer.Argument(
+            help="Questions: a file (SQuAD, CMRC 2018, DRCD, JSONL, CSV, Parquet), - for standard input, or a name on"
+            " the Hub."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write D1.json …, manifest.json and kept.png into.")],
     thresholds: Annotated[
@@ -143,7 +147,8 @@ def reduce(
         tokenizer=AutoTokenizer.from_pretrained(tokenizer) if tokenizer else None,
         source=_source(data, config=config, split=split, limit=limit),
     )
-    dataset = load_qa_dataset(data, split=split, **({"name": config} if config else {}))
+    found = str(data_file(data)) if data == STANDARD else data
+    dataset = load_qa_dataset(found, split=split, **({"name": config} if config else {}))
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     manifest = build(dataset, out, plan, folder=cache, processes=processes, watch=_watch)
     try:
@@ -153,7 +158,8 @@ def reduce(
     if json:
         write_json(manifest)
         return
-    show(_table(manifest), *_notes(manifest, settings))
+    first = out / manifest["datasets"][0]["file"]
+    show(_table(manifest), *_notes(manifest, settings), written(out, f"palbert data stats {first}"))
 
 
 def _source(data: str, **options: Any) -> str:

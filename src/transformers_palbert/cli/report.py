@@ -22,14 +22,21 @@ from .models import (
     ThresholdOption,
     load_questions,
     load_reader,
+    model_names,
     probe_text,
     watch,
 )
-from .output import JsonOption, format_bytes, show, write_json
+from .output import JsonOption, make_table, show, write_json, written
 
 
 def report(
-    model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Folder of a question-answering checkpoint, or its name on the Hub; a second one to stand beside it.",
+        ),
+    ],
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", "-o", dir_okay=False, help="The HTML file to write.")] = Path(
         "report.html"
@@ -59,7 +66,9 @@ def report(
     """Write one self-contained HTML page about a model's answers.
 
     Scores by question type, answer length, context length and confidence; every question with its candidates, marked
-    in the context, to filter and to search; pictures of where the weights are. The page loads nothing.
+    in the context, to filter, to search and to link to; pictures of where the weights are. The page loads nothing.
+
+    Of two models, every question shows both answers, and can be filtered by which of them is better.
 
     The model cuts windows and decodes answers as it was evaluated in training, so that the scores are those of its card
     and of palbert evaluate on its predictions.
@@ -67,6 +76,8 @@ def report(
     With --json, what the page shows goes to stdout as well, without the questions.
 
     Example: palbert report ./my-model --data cmrc2018_dev.json --out report.html
+
+    Example of two models: palbert report ./dense ./pruned --data cmrc2018_dev.json
     """
     from ..analysis.page import render_page
     from ..analysis.report import report_data
@@ -82,20 +93,28 @@ def report(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
+    if len(models) > 2:
+        raise typer.BadParameter("a report shows one model or two; palbert compare takes any number")
+    names = model_names(models)
     records, chosen = load_questions(data, limit, metric)
-    reader = load_reader(model, probe_text(records), given, may_be_impossible=chosen == "squad_v2", device=device)
-    name = Path(model).resolve().name if Path(model).is_dir() else model
+    probe, negative = probe_text(records), chosen == "squad_v2"
+    readers = {
+        name: load_reader(model, probe, given, may_be_impossible=negative, device=device)
+        for name, model in zip(names, models, strict=True)
+    }
     content = report_data(
-        reader, records, name=name, source=data.name, metric=chosen, batch_size=batch_size, top_k=top_k, watch=watch
+        readers, records, source=data.name, metric=chosen, batch_size=batch_size, top_k=top_k, watch=watch
     )
     out.write_text(render_page(content), encoding="utf-8")
     if json:
         write_json(_figures(content))
     else:
-        f1, em = content["scores"]["f1"], content["scores"]["em"]
-        show(f"{out}: {format_bytes(out.stat().st_size)}, {len(records):,} questions, F1 {f1[0]:.2f}, EM {em[0]:.2f}")
+        figures = [content, *([content["other"]] if content["other"] else [])]
+        rows = [(of["model"], f"{of['scores']['f1'][0]:.2f}", f"{of['scores']['em'][0]:.2f}") for of in figures]
+        table = make_table(["model", "F1", "EM"], rows)
+        show(f"{len(records):,} questions, {chosen}", table, written(out), "Next: open it in a browser.")
 
 
 def _figures(content: dict[str, Any]) -> dict[str, Any]:
-    kept = ("model", "source", "metric", "topK", "settings", "facts", "scores", "best", "breakdowns")
+    kept = ("model", "source", "metric", "topK", "other", "settings", "facts", "scores", "best", "breakdowns")
     return {"questions": len(content["questions"]), **{key: content[key] for key in kept}}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigurationError
+from .inputs import data_file
 from .layers import draw_layers, layer_facts
 from .models import PROBED, DeviceOption
-from .output import JsonOption, show, write_json
+from .output import JsonOption, show, write_json, written
 from .progress import announced
 from .shrink_embeddings import (
     CharactersOption,
@@ -40,7 +41,8 @@ def shrink(
         typer.Option(
             "--data",
             "-d",
-            exists=True,
+            parser=data_file,
+            metavar="FILE",
             help="With --speedup: questions with answers, of the kind that the model reads.",
         ),
     ] = None,
@@ -53,7 +55,13 @@ def shrink(
     embedding_rank: RankOption = None,
     test: Annotated[
         Path | None,
-        typer.Option("--test", "-t", exists=True, help="Other questions to score before and after; by default none."),
+        typer.Option(
+            "--test",
+            "-t",
+            parser=data_file,
+            metavar="FILE",
+            help="Other questions to score before and after; by default none.",
+        ),
     ] = None,
     examples: Annotated[int, typer.Option(min=8, help="How many of these questions to use.")] = 384,
     batch_size: Annotated[
@@ -145,7 +153,10 @@ def shrink(
     if json:
         write_json({**_facts(result, scores), **embeddings.facts(model, out)})
     else:
-        show(draw_layers(result.sizes), _summary(result, scores, out), *embeddings.summary(model, out))
+        summary = _summary(result, scores)
+        show(
+            draw_layers(result.sizes), summary, *embeddings.summary(model, out), written(out, f"palbert inspect {out}")
+        )
 
 
 def _batches(reader: Any, tokenizer: Any, data: Path, examples: int, seed: int) -> list[dict[str, Any]]:
@@ -197,10 +208,10 @@ def _facts(result: Shrunk, scores: dict[str, dict[str, float]]) -> dict[str, Any
     }
 
 
-def _summary(result: Shrunk, scores: dict[str, dict[str, float]], out: Path) -> str:
+def _summary(result: Shrunk, scores: dict[str, dict[str, float]]) -> str:
     shape = f"{result.batch_size} × {result.length} tokens"
     lines = [
-        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}. In {out}.",
+        f"{result.speedup:.2f} times as fast ({shape}, measured in turns); asked for {result.asked:.2f}.",
         f"By the operations that its layers no longer do, it would be {result.promised:.2f} times as fast.",
     ]
     for name in scores.get("before", {}):

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from .output import format_bytes, format_count, show, write_json
+from .output import format_bytes, format_count, show, write_json, written
 
 if TYPE_CHECKING:
     from ..compaction.embedding_rank import ReducedRank
@@ -143,7 +143,7 @@ def show_embeddings(
         f"{name}: {value:.2f} before, {scores['after'][name]:.2f} after"
         for name, value in scores.get("before", {}).items()
     ]
-    show(*found.summary(before, after), *compared, f"In {after}.")
+    show(*found.summary(before, after), *compared, written(after, f"palbert inspect {after}"))
 
 
 def _shrunk(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from .output import JsonOption, format_bytes, format_count, make_table, show, write_json
+from .command_line import Command
+from .inputs import data_file
+from .output import JsonOption, format_bytes, format_count, make_table, show, write_json, written
 
 vectors_app = typer.Typer(help="Make word vectors.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,20 +19,29 @@ def vectors() -> None:
     """Make word vectors."""
 
 
-@vectors_app.command()
+@vectors_app.command(cls=Command)
 def train(
-    files: Annotated[list[Path], typer.Argument(exists=True, help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=data_file,
+            metavar="FILE",
+            help="SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet; - for standard input; or names on the Hub.",
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; .bin is binary, .gz compressed.")],
-    method: Annotated[str, typer.Option(help="How vectors are learnt: word2vec (skip-gram) or glove.")] = "word2vec",
+    method: Annotated[
+        Literal["word2vec", "glove"], typer.Option(help="How vectors are learnt; word2vec is skip-gram.")
+    ] = "word2vec",
     dimensions: Annotated[int, typer.Option(min=1, help="How many numbers each vector has.")] = 300,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="How often all texts are read; by default 10 (word2vec), 15 (glove).")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(exists=True, help="Folder of a word tokenizer, whose words get vectors.")
+        str | None, typer.Option(help="Folder or Hub name of a word tokenizer, whose words get vectors.")
     ] = None,
     segmentation: Annotated[
-        str, typer.Option(help="How text is cut into words without --tokenizer: jieba or whitespace.")
+        Literal["jieba", "whitespace"], typer.Option(help="How text is cut into words without --tokenizer.")
     ] = "jieba",
     user_dictionary: Annotated[
         Path | None, typer.Option(exists=True, help="File with words to add to jieba's dictionary.")
@@ -74,4 +85,8 @@ def train(
         write_json(summary)
         return
     counts = [(name, format_count(summary[name])) for name in ("texts", "tokens", "words", "dimensions")]
-    show(make_table(["", output.name], [*counts, ("size", format_bytes(summary["bytes"]))]))
+    next_command = f"palbert train --model_type bilstm --word_vectors {output} --train_file {files[0]} --do_train …"
+    show(
+        make_table(["", output.name], [*counts, ("size", format_bytes(summary["bytes"]))]),
+        written(output, next_command),
+    )

@@ -32,7 +32,8 @@ from transformers.utils import logging as transformers_logging
 from ..errors import ConfigurationError, require
 from ..pruning import MovementPruningCallback, prepare_pruning
 from ..sizes import weight_bytes
-from ..training.arguments import DataArguments, ModelArguments, PruningArguments, parse_arguments
+from ..training.arguments import DataArguments, ModelArguments, PruningArguments
+from ..training.option_parser import parse_arguments
 from ..training.setup import answering_settings, load_config, load_model, load_questions, load_tokenizer, make_features
 from ..training.trainer import QuestionAnsweringTrainer
 from .pareto import Trial, pareto_front, write_results

@@ -12,12 +12,12 @@ from ..hub_tokens import hide_token
 from . import facts
 from .card import Evaluation, PalBertCard
 from .card_on_push import CARD_FILE, attach_card
-from .picture import draw_densities
+from .picture import draw_training, training_curves
 from .push import finish_pushes
 
 __all__ = ["ModelCardCallback"]
 
-PICTURE_FILE = "density.png"
+PICTURE_FILE = "training.png"
 
 
 class ModelCardCallback(TrainerCallback):
@@ -29,7 +29,7 @@ class ModelCardCallback(TrainerCallback):
         trainer.add_callback(ModelCardCallback(trainer, datasets=["hfl/cmrc2018"], language="zh"))
         trainer.train()
         trainer.evaluate()      # the card gives results of exactly the weights that it describes
-        trainer.push_to_hub()   # with README.md and density.png
+        trainer.push_to_hub()   # with README.md and training.png
 
     Two more things happen to the Trainer. The token in its arguments is kept out of their pickle
     (:class:`~transformers_palbert.hub_tokens.SecretToken`), and a push waits for the one before it, since that
@@ -117,7 +117,7 @@ class ModelCardCallback(TrainerCallback):
             if value:
                 setattr(self.card, name, value)
         card = self._fill(folder)
-        if card.pruning and draw_densities(card.matrices, folder / PICTURE_FILE):
+        if draw_training(training_curves(self.trainer.state.log_history), folder / PICTURE_FILE):
             card.picture = PICTURE_FILE
         text = card.render(self._tokens())
         (folder / CARD_FILE).write_text(text, encoding="utf-8")

@@ -6,8 +6,9 @@ Every field may be missing, and what is missing does not appear. The text is mad
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from ..errors import ConfigurationError
 from ..hub_tokens import redact
 from ..sizes import MatrixReport
+from .examples import EXAMPLES
 
 __all__ = ["HUB_METRICS", "TASKS", "CardSizes", "Evaluation", "PalBertCard", "code", "plain_text", "table"]
 
@@ -107,10 +109,11 @@ class PalBertCard:
         training_data: What was trained on, in a few words.
         evaluation_data: What was evaluated on, in a few words.
         description: Paragraphs that follow the title.
+        example: Question and text for the lines that ask the model; by default some in the card's language.
         hyperparameters: Settings of the training, by name.
         pruning: Settings and state of the pruning, as :class:`~transformers_palbert.PruningConfig` has them.
         matrices: The encoder's matrices, for the densities.
-        picture: Name of an image of the densities beside the card; without one, bars of text are drawn.
+        picture: Name of an image of the training beside the card.
         sizes: The model's sizes.
         evaluation: Metrics of exactly these weights.
         comparisons: Metrics of other states, such as the model before it was pruned.
@@ -137,6 +140,7 @@ class PalBertCard:
     training_data: str | None = None
     evaluation_data: str | None = None
     description: list[str] = field(default_factory=list)
+    example: tuple[str, str] | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     pruning: dict[str, Any] = field(default_factory=dict)
     matrices: list[MatrixReport] = field(default_factory=list)
@@ -209,6 +213,7 @@ class PalBertCard:
             metadata=self.metadata().to_yaml(),
             title=plain_text(self.model_name or f"{self.task.capitalize()} model"),
             place=self.repo_id or "path/to/this/model",
+            example=[json.dumps(text, ensure_ascii=False) for text in self.example or self._example()],
             densities=self._densities(),
             results=self._results_table(),
             sizes=table(("", ""), self.sizes.rows()) if self.sizes.rows() else "",
@@ -218,7 +223,15 @@ class PalBertCard:
             time=_duration(self.training_seconds),
         )
 
+    def _example(self) -> tuple[str, str]:
+        languages = [self.language] if isinstance(self.language, str) else self.language or []
+        return EXAMPLES["zh" if any(language.startswith("zh") for language in languages) else "en"]
+
     def _densities(self) -> str:
+        """What each matrix kept: a sentence if all kept the same share, else a table with bars."""
+        shares = {f"{matrix.density:.1%}" for matrix in self.matrices}
+        if len(self.matrices) > 1 and len(shares) == 1:
+            return f"Each of the {len(self.matrices)} matrices of the encoder keeps {shares.pop()} of its weights."
         rows = [
             (code(m.name.removesuffix(".weight")), "×".join(map(str, m.shape)), f"{m.density:.1%}", _bar(m.density))
             for m in self.matrices
@@ -230,7 +243,8 @@ class PalBertCard:
         names = list(dict.fromkeys(name for state in states for name in state.metrics))
         if not names:
             return ""
-        rows = [[plain_text(state.name), *(_number(state.metrics.get(name)) for name in names)] for state in states]
+        columns = [_even([state.metrics.get(name) for state in states]) for name in names]
+        rows = [[plain_text(state.name), *cells] for state, *cells in zip(states, *columns, strict=True)]
         return table(["", *map(_metric_title, names)], rows)
 
 
@@ -280,8 +294,10 @@ def _metric_title(name: str) -> str:
     return {"em": "exact match", "f1": "F1"}.get(name, plain_text(name.replace("_", " ")))
 
 
-def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"
+def _even(values: Sequence[float | None]) -> list[str]:
+    """Numbers that are compared with each other, all with two decimals; with four where none is above 1."""
+    digits = 2 if any(abs(value) > 1 for value in values if value is not None) else 4
+    return ["—" if value is None else f"{value:.{digits}f}" for value in values]
 
 
 def _duration(seconds: float | None) -> str | None:

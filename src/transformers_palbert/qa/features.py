@@ -314,11 +314,11 @@ def _require_lengths(
     if isinstance(doc_stride, bool) or not isinstance(doc_stride, int | np.integer) or doc_stride < 0:
         raise ConfigurationError(f"`doc_stride` must be a whole number that is not negative, got {doc_stride!r}.")
     if max_question_length < 1:
-        raise ConfigurationError(f"The longest question must have at least 1 token, got {max_question_length}.")
+        raise ConfigurationError(f"max_question_length={max_question_length} must be 1 or more.")
     if max_seq_length > tokenizer.model_max_length:
         raise ConfigurationError(
-            f"A window of {max_seq_length} tokens is longer than the {tokenizer.model_max_length} tokens that"
-            f" {type(tokenizer).__name__} allows. Lower the sequence length to {tokenizer.model_max_length}."
+            f"max_seq_length={max_seq_length} is more than the {tokenizer.model_max_length} tokens that"
+            f" {type(tokenizer).__name__} allows. Lower `max_seq_length` to {tokenizer.model_max_length}."
         )
 
 
@@ -327,10 +327,11 @@ def _require_room(tokenizer: PreTrainedTokenizerBase, longest: int, max_seq_leng
     room = max_seq_length - special - longest
     if room <= doc_stride:
         raise ConfigurationError(
-            f"A window of {max_seq_length} tokens has room for {room} context tokens beside {special} special tokens"
-            f" and a question of {longest} tokens, but neighbouring windows are to share {doc_stride} tokens"
-            f" (`doc_stride`) and must differ. Set `doc_stride` below {max(room, 1)}, lower the longest question below"
-            f" {longest} tokens, or raise the sequence length above {max_seq_length + doc_stride - room}."
+            f"A window of max_seq_length={max_seq_length} tokens has room for {room} context tokens beside"
+            f" {special} special tokens and a question of {longest} tokens, but neighbouring windows are to share"
+            f" {doc_stride} tokens (`doc_stride`) and must differ. Set `doc_stride` below {max(room, 1)}, lower"
+            f" `max_question_length` below {longest}, or raise `max_seq_length` above"
+            f" {max_seq_length + doc_stride - room}."
         )
 
 

@@ -35,7 +35,7 @@ TOKENIZER = (
     "special_tokens_map.json", "spiece.model", "spm.model", "tokenizer.json", "tokenizer.model",
     "tokenizer_config.json", "vocab.json", "vocab.txt",
 )  # fmt: skip
-CARD = ("README.md", "density.png")
+CARD = ("README.md", "training.png", "density.png")  # the last is the picture of cards that version 0.1 wrote
 LICENCE = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE")
 RESULTS = ("all_results.json", "eval_results.json", "predict_results.json", "train_results.json")
 

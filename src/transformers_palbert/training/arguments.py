@@ -1,26 +1,23 @@
-"""Arguments of the training script, as dataclasses for ``HfArgumentParser``; ``--help`` is made from them."""
+"""Arguments of the training script, as dataclasses for :mod:`.option_parser`; ``--help`` is made from them."""
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-from transformers import HfArgumentParser
-
 from ..errors import ConfigurationError
-from ..json_text import parse_json
+from ..model.configuration_palbert import QA_LAYER_POOLINGS
 from ..pruning import MovementPruningCallback, PruningConfig
+from ..pruning.config import APPLICATIONS, SCOPES
+from ..pruning.schedules import SCHEDULES
+from ..pruning.scores import SCORE_STARTS, SCORE_UPDATES, SCORES
+from ..qa.metrics import METRICS
 from ..storage.config import StorageConfig
 from .distillation.layer_maps import parse_layer_map
-from .old_options import refuse_old_options
-from .recipe_files import find_recipe
+from .distillation.losses import ATTENTION_LOSSES
 from .reduction_arguments import ReductionArguments
 
-__all__ = ["DataArguments", "DistillationArguments", "ModelArguments", "PruningArguments", "parse_arguments"]
+__all__ = ["DataArguments", "DistillationArguments", "ModelArguments", "PruningArguments"]
 
 
 def _option(default: Any, help: str, **metadata: Any) -> Any:
@@ -54,9 +51,7 @@ class ModelArguments:
         None,
         "Layer applications that feed the answer head, as in 5,8,11 (0 is the first, -1 the last); default the last.",
     )
-    qa_layer_pooling: str | None = _option(
-        None, "How those layers are combined: last, mean, max, concat or weighted_sum."
-    )
+    qa_layer_pooling: str | None = _option(None, "How those layers are combined.", choices=QA_LAYER_POOLINGS)
     layer_lr_decay: float | None = _option(
         None,
         "Layer-wise learning rate decay ε (paper, Eq. 6-7): each layer learns ε times as fast as the one above; above"
@@ -70,8 +65,8 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.lookup_initialization and self.model_name_or_path:
             raise ConfigurationError(
-                f"lookup_initialization would overwrite what {self.model_name_or_path} has learnt: it goes with a new"
-                " model, without model_name_or_path."
+                f"--lookup_initialization would overwrite what {self.model_name_or_path} has learnt: it goes with a new"
+                " model, without --model_name_or_path."
             )
 
     @property
@@ -106,7 +101,7 @@ class DataArguments(ReductionArguments):
     validation_file: str | None = _option(None, "File of the questions for --do_eval, in any of these formats.")
     test_file: str | None = _option(None, "File of the questions for --do_predict, in any of these formats.")
     metric: str | None = _option(
-        None, "Metric of --do_eval: squad, squad_v2, cmrc2018 or palbert_qa; by default squad or squad_v2."
+        None, "Metric of --do_eval; by default squad, or squad_v2 with --version_2_with_negative.", choices=METRICS
     )
     preprocessing_num_workers: int | None = _option(
         None, "How many processes cut contexts into windows; by default this one alone."
@@ -179,7 +174,9 @@ class DistillationArguments:
         " layer. It takes memory that grows with the square of --max_seq_length. 0 leaves it out.",
     )
     distill_attention_loss: str = _option(
-        "mse", "How attention is compared: mse (mean squared error) or kl (Kullback-Leibler divergence)."
+        "mse",
+        "How attention is compared: mse (mean squared error) or kl (Kullback-Leibler divergence).",
+        choices=ATTENTION_LOSSES,
     )
     distillation_layer_map: str | None = _option(
         None,
@@ -238,6 +235,7 @@ class PruningArguments:
         "Score of a weight, head or unit: sensitivity (first order, for any run), magnitude (zeroth order), movement"
         " (first order, signed; the paper's, for very long runs), fisher (second order), or hard_concrete (gates of"
         " heads and units that open and close at random while the model trains, and learn how often).",
+        choices=tuple(sorted(SCORES)),
     )
     pruning_granularity: str = _option(
         "element",
@@ -248,20 +246,33 @@ class PruningArguments:
         "shared",
         "Where ALBERT applies one layer at several depths: shared removes a head or feed-forward unit at all of them;"
         " each lets every depth keep its own (PAL-BERT with --pruning_granularity structure, head or ffn_unit).",
+        choices=APPLICATIONS,
     )
     pruning_scope: str = _option(
-        "matrix", "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept."
+        "matrix",
+        "matrix: every matrix keeps the same share of its weights; global: matrices compete for what is kept.",
+        choices=SCOPES,
     )
-    pruning_schedule: str = _option("cubic", "How the density falls to its final value: cubic, linear or constant.")
+    pruning_schedule: str = _option(
+        "cubic",
+        "How the density falls to its final value: fast at first (cubic), evenly, or at once.",
+        choices=tuple(sorted(SCHEDULES)),
+    )
     pruning_warmup: float = _option(0.1, "Fraction of the run that passes before pruning starts, in [0, 1).")
     pruning_cooldown: float = _option(
         0.3, "Fraction of the run that is left when the final density is reached, in [0, 1)."
     )
     pruning_mask_every: int = _option(1, "Optimizer steps from one update of the masks to the next.")
     pruning_score_start: str = _option(
-        "zero", "Where movement scores start: zero, or rank or magnitude of the weights."
+        "zero",
+        "Where movement scores start: at zero, or at rank or magnitude of the weights.",
+        choices=tuple(SCORE_STARTS),
     )
-    pruning_score_update: str = _option("optimizer", "How movement scores accumulate: by the optimizer, or as a sum.")
+    pruning_score_update: str = _option(
+        "optimizer",
+        "How movement scores accumulate: by the optimizer, or as a sum.",
+        choices=tuple(SCORE_UPDATES),
+    )
     pruning_score_learning_rate: float | None = _option(
         None,
         "Learning rate of movement scores that do not start at zero, by default 1 / steps of the run; and of the odds"
@@ -301,8 +312,8 @@ class PruningArguments:
     save_sparse: bool = _option(True, "Save and push the pruned model packed, so that its file is small as well.")
     sparse_values: str = _option(
         "auto",
-        "How the values of the packed model are stored: auto (lossless), float32, float16, bfloat16 or int8. They are"
-        " rounded before the evaluation, so that it scores what is saved.",
+        "How the values of the packed model are stored: auto (lossless), float32, float16, bfloat16 or int8; fp16 and"
+        " bf16 do as well. They are rounded before the evaluation, so that it scores what is saved.",
     )
     sparse_embeddings: str = _option(
         "auto", "How the values of its embeddings are stored; by default as --sparse_values says."
@@ -371,63 +382,3 @@ class PruningArguments:
             save_sparse=storage or False,
             change_on_resume=self.change_on_resume,
         )
-
-
-class _Parser(HfArgumentParser):
-    """A parser that remembers its options, of which argparse has no public list."""
-
-    def __init__(self, types: Sequence[type], **settings: Any) -> None:
-        self.options: list[Action] = []
-        super().__init__(types, **settings)  # type: ignore[arg-type] # any sequence will do
-
-    def add_argument(self, *args: Any, **kwargs: Any) -> Action:
-        self.options.append(super().add_argument(*args, **kwargs))
-        return self.options[-1]
-
-
-class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Shows defaults beside the options, as transformers does, and leaves the lines of the description as they are."""
-
-
-def parse_arguments(
-    types: Sequence[type], argv: Sequence[str], description: str = "", prog: str | None = None
-) -> tuple[Any, ...]:
-    """Parse ``argv`` into one instance of each of ``types``; a recipe as first argument sets the defaults.
-
-    ``palbert train recipe.yaml --learning_rate 1e-5`` takes everything from the recipe but the learning rate.
-
-    Args:
-        types: Dataclasses, whose fields are the options.
-        argv: The command line without the program's name.
-        description: The text above the options in ``--help``.
-        prog: The program's name in ``--help``; by default that of the script.
-
-    Raises:
-        ConfigurationError: if there is no such recipe, it is no mapping or names an option that does not exist, or an
-            option is one of an older script.
-    """
-    parser = _Parser(types, prog=prog, description=description, formatter_class=_Help)
-    rest = list(argv)
-    known = {action.dest for action in parser.options}
-    refuse_old_options((word for word in rest if word.startswith("--")), known)
-    if rest and rest[0].endswith((".yaml", ".yml", ".json")):
-        recipe = _read_recipe(find_recipe(rest.pop(0)))
-        refuse_old_options(recipe, known)
-        if unknown := sorted(set(recipe) - known):
-            raise ConfigurationError(f"The recipe names options that do not exist: {', '.join(unknown)}. See --help.")
-        for action in parser.options:
-            action.required = action.required and action.dest not in recipe
-        parser.set_defaults(**recipe)
-    return tuple(parser.parse_args_into_dataclasses(rest))
-
-
-def _read_recipe(file: Path) -> dict[str, Any]:
-    text = file.read_text(encoding="utf-8")
-    try:
-        values = parse_json(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{file} must hold a mapping from option to value, not {type(values).__name__}.")
-    # YAML reads 2e-5 (no dot) as a string; argparse converts string defaults by the option's type
-    return values

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..baselines.configuration import WordReaderConfig
+from ..baselines.vectors import OOV_METHODS
 from ..errors import TokenizerError
+from ..text.segmentation import SEGMENTATIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +27,8 @@ class BaselineArguments:
     model_type: str | None = field(
         default=None,
         metadata={
-            "help": "bilstm or textcnn: train this word-level reader from scratch, on the words of the training texts."
+            "help": "Train this word-level reader from scratch, on the words of the training texts.",
+            "choices": ("bilstm", "textcnn"),
         },
     )
     word_vectors: str = field(
@@ -39,11 +42,13 @@ class BaselineArguments:
         default="characters",
         metadata={
             "help": "What a word without a vector gets: the mean of its characters' vectors (characters), a random"
-            " vector (random), or zeros (zero)."
+            " vector (random), or zeros (zero).",
+            "choices": OOV_METHODS,
         },
     )
     segmentation: str = field(
-        default="jieba", metadata={"help": "How text is cut into words: by jieba, or at whitespace (whitespace)."}
+        default="jieba",
+        metadata={"help": "How text is cut into words: by jieba, or at whitespace.", "choices": SEGMENTATIONS},
     )
     user_dictionary: str | None = field(
         default=None, metadata={"help": "File with words to add to jieba's dictionary: word [frequency] [tag]."}

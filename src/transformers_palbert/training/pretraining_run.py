@@ -38,11 +38,12 @@ from transformers import AutoModelForPreTraining, PreTrainedTokenizerBase, Train
 from ..errors import ConfigurationError
 from ..model.configuration_palbert import PalBertConfig
 from ..pretraining.tokens import TokenCorpus
-from .arguments import ModelArguments, parse_arguments
+from .arguments import ModelArguments
+from .option_parser import naming_options, parse_arguments
 from .pretraining import PreTrainingArguments, PreTrainingTrainer, make_collator, split_corpus
 from .pushing import require_push
 from .setup import load_config, load_model, load_tokenizer
-from .steps import report_metrics, set_up_logging, train_and_save
+from .steps import report_metrics, say_where, set_up_logging, train_and_save
 from .time_limit import StopInTime
 
 __all__ = [
@@ -58,6 +59,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+
+_TYPES = (ModelArguments, PreTrainingArguments, TrainingArguments)
 
 
 class PreTrainingCommandLine(NamedTuple):
@@ -114,8 +118,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: if an argument is not allowed, or nothing is to be done.
     """
-    types = (ModelArguments, PreTrainingArguments, TrainingArguments)
-    arguments = PreTrainingCommandLine(*parse_arguments(types, argv, description=description, prog=prog))
+    arguments = PreTrainingCommandLine(*parse_arguments(_TYPES, argv, description=description, prog=prog))
     if not (arguments.training.do_train or arguments.training.do_eval or arguments.data.prepare):
         raise ConfigurationError("There is nothing to do: give --do_train, --do_eval or --prepare.")
     require_push(arguments.data.push_logs, arguments.training)
@@ -129,6 +132,7 @@ def make_corpus(arguments: PreTrainingCommandLine) -> dict[str, float]:
     return _facts(_open_corpus(arguments, tokenizer))
 
 
+@naming_options(_TYPES)
 def prepare(arguments: PreTrainingCommandLine) -> PreTrainingRun:
     """Load everything that the run needs.
 
@@ -223,3 +227,5 @@ def publish(run: PreTrainingRun) -> None:
         run.trainer.push_to_hub()
     elif args.do_train:
         run.trainer.create_model_card()
+    if args.do_train:
+        say_where(run.trainer, "palbert train --model_name_or_path {} --train_file train.json --do_train …")

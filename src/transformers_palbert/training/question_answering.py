@@ -46,11 +46,13 @@ from transformers import (
 from ..errors import ConfigurationError
 from ..export.stock import export_stock, require_stock
 from ..hub.card import PalBertCard
+from ..hub.examples import example_in
 from ..qa.submission import write_predictions_csv
-from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments, parse_arguments
+from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments
 from .baseline_arguments import BaselineArguments
 from .memory_limit import limit_memory
 from .null_threshold import require_threshold_options, threshold_scores
+from .option_parser import naming_options, parse_arguments
 from .pushing import require_push
 from .run_arguments import RunArguments, further_scores
 from .setup import (
@@ -62,7 +64,7 @@ from .setup import (
     load_tokenizer,
     make_features,
 )
-from .steps import report_metrics, set_up_logging, train_and_save
+from .steps import report_metrics, say_where, set_up_logging, train_and_save
 from .teachers import load_teacher, teach
 from .trainer import QuestionAnsweringTrainer
 
@@ -77,6 +79,17 @@ __all__ = [
     "publish",
     "train",
 ]
+
+
+_TYPES = (
+    ModelArguments,
+    BaselineArguments,
+    DataArguments,
+    PruningArguments,
+    DistillationArguments,
+    TrainingArguments,
+    RunArguments,
+)
 
 
 class QuestionAnsweringArguments(NamedTuple):
@@ -136,20 +149,12 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
         prog: The program's name in ``--help``; by default that of the script.
 
     Raises:
-        ConfigurationError: see :func:`~transformers_palbert.training.arguments.parse_arguments`.
+        ConfigurationError: see :func:`~transformers_palbert.training.option_parser.parse_arguments`.
     """
-    types = (
-        ModelArguments,
-        BaselineArguments,
-        DataArguments,
-        PruningArguments,
-        DistillationArguments,
-        TrainingArguments,
-        RunArguments,
-    )
-    return QuestionAnsweringArguments(*parse_arguments(types, argv, description=description, prog=prog))
+    return QuestionAnsweringArguments(*parse_arguments(_TYPES, argv, description=description, prog=prog))
 
 
+@naming_options(_TYPES)
 def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     """Load everything that the run needs, and find out now what would fail after the training.
 
@@ -232,6 +237,7 @@ def _parts(args: TrainingArguments) -> list[str]:
 
 def _describe_data(card: PalBertCard, data: DataArguments, questions: dict[str, Dataset]) -> None:
     """Tell the model card what the Trainer cannot know: where the questions come from."""
+    card.example = example_in(" ".join(next(iter(questions.values()))[:5]["question"]))
     files = {"training_data": ("train", data.train_file), "evaluation_data": ("validation", data.validation_file)}
     for field, (part, file) in files.items():
         if part in questions:
@@ -293,6 +299,8 @@ def publish(run: QuestionAnsweringRun) -> None:
         run.trainer.push_to_hub()
     elif args.do_train:
         run.trainer.create_model_card()
+    if args.do_train:
+        say_where(run.trainer, "palbert inspect {}", f"palbert report {{}} --data {data.validation_file or 'dev.json'}")
 
 
 def _write_csv(run: QuestionAnsweringRun, file: Path) -> None:

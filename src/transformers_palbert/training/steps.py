@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from ..sizes import weight_bytes
 from .checkpoints import resume_point
 
-__all__ = ["report_metrics", "set_up_logging", "train_and_save"]
+__all__ = ["report_metrics", "say_where", "set_up_logging", "train_and_save"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,3 +39,18 @@ def report_metrics(trainer: Trainer, part: str, metrics: dict[str, float]) -> di
     trainer.log_metrics(part, metrics)
     trainer.save_metrics(part, metrics)
     return metrics
+
+
+def say_where(trainer: Trainer, *commands: str) -> None:
+    """Say, when all is done, where the model is, how large it is, and what to type next.
+
+    Args:
+        trainer: What has saved the model.
+        commands: Command lines, in which ``{}`` stands for the folder.
+    """
+    folder = Path(str(trainer.args.output_dir))
+    size = weight_bytes(folder)
+    if trainer.is_world_process_zero() and size is not None:
+        logger.info("The model is in %s: %s bytes of weights, its card in README.md.", folder, f"{size:,}")
+        for command in commands:
+            logger.info("Next: %s", command.format(folder))

@@ -5,7 +5,8 @@
   const byId = (id) => document.getElementById(id);
   const form = byId("filters");
   const integers = new Intl.NumberFormat("en");
-  const FIELDS = ["q", "only", "min", "max", "sort", ...data.breakdowns.map((part) => part.key)];
+  const FIELDS = ["q", "only", "change", "min", "max", "sort", ...data.breakdowns.map((part) => part.key)];
+  const other = data.other; // the second model, or null
   let state = {};
 
   /* Text only ever becomes text nodes: nothing of the data is parsed as markup. */
@@ -28,8 +29,8 @@
     return `${value.toFixed(digits)}\u00a0%`;
   }
 
-  /* A small model's scores may all be small. */
-  const shown = (score) => (score < 0.1 ? score.toPrecision(2) : score.toFixed(2));
+  /* A small model's scores may all be small; 0.0 % would say that there is no chance at all. */
+  const shown = (score) => (score < 0.001 ? "<\u00a00.1\u00a0%" : percent(score));
 
   function bytes(size) {
     for (const [unit, factor] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
@@ -54,15 +55,21 @@
 
   const characters = (question) => Array.from(data.contexts[question.context].text); // offsets count code points
 
-  function answerText(question, rank) {
-    const [, start, end] = question.answers[rank];
-    return characters(question).slice(start, end).join("");
+  /* What each model said to a question: its name, its scores and its candidates. */
+  const said = (question) =>
+    other
+      ? [{ name: data.model, ...question }, { name: other.model, ...question.other }]
+      : [{ name: data.model, ...question }];
+
+  function answerText(question, answers, rank) {
+    const [, start, end] = answers[rank];
+    return characters(question).slice(start, end).join("") || "no answer";
   }
 
   function haystack(question) {
     if (question.haystack === undefined) {
-      const gold = question.gold.map(([, text]) => text);
-      question.haystack = [question.id, question.text, answerText(question, 0), ...gold].join("\n").toLowerCase();
+      const texts = [...question.gold.map(([, text]) => text), ...said(question).map((by) => answerText(question, by.answers, 0))];
+      question.haystack = [question.id, question.text, ...texts].join("\n").toLowerCase();
     }
     return question.haystack;
   }
@@ -75,13 +82,17 @@
 
   function readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
-    state = { page: Math.max(parseInt(given.get("page"), 10) || 1, 1), theme: given.get("theme") || "" };
+    state = {
+      page: Math.max(parseInt(given.get("page"), 10) || 1, 1),
+      theme: given.get("theme") || "",
+      question: given.get("question") || "",
+    };
     for (const name of FIELDS) state[name] = given.get(name) || "";
   }
 
   function writeAddress() {
     const kept = new URLSearchParams();
-    for (const name of [...FIELDS, "theme"]) if (state[name]) kept.set(name, state[name]);
+    for (const name of [...FIELDS, "theme", "question"]) if (state[name]) kept.set(name, state[name]);
     if (state.page > 1) kept.set("page", state.page);
     try {
       history.replaceState(null, "", `#${kept}`);
@@ -103,6 +114,7 @@
     const found = data.questions.filter((question) => {
       const result = outcome(question);
       if (state.only === "wrong" ? result === "right" : state.only && result !== state.only) return false;
+      if (state.change && change(question) !== state.change) return false;
       if (question.f1 < low || question.f1 > high) return false;
       if (groups.some((group, part) => named[part] && question.groups[part] !== group)) return false;
       return !wanted || inContext[question.context] || haystack(question).includes(wanted);
@@ -118,12 +130,13 @@
   function update({ address = true } = {}) {
     const found = chosen();
     const pages = Math.max(Math.ceil(found.length / PAGE), 1);
-    state.page = Math.min(state.page, pages);
+    const linked = found.findIndex((question) => question.id === state.question);
+    state.page = linked < 0 ? Math.min(state.page, pages) : Math.floor(linked / PAGE) + 1;
     const begin = (state.page - 1) * PAGE;
     const list = byId("list");
     list.replaceChildren(...found.slice(begin, begin + PAGE).map(card));
     if (!found.length) list.append(element("p", { class: "card muted" }, "No question fits the filter."));
-    if (found.length === 1) list.firstElementChild.open = true;
+    else list.children[Math.max(linked - begin, 0)].open = true;
     byId("page").textContent = `Page ${count(state.page)} of ${count(pages)}`;
     byId("previous").disabled = state.page === 1;
     byId("next").disabled = state.page === pages;
@@ -134,9 +147,20 @@
     }
     for (const name of FIELDS) {
       const field = form.elements[name];
-      if (field.value !== state[name]) field.value = state[name];
+      if (field && field.value !== state[name]) field.value = state[name];
     }
+    if (MORE.some((name) => state[name])) byId("more").open = true;
     if (address) writeAddress();
+    return linked < 0 ? null : list.children[linked - begin];
+  }
+
+  /* Behind "More filters". */
+  const MORE = ["min", "max", ...data.breakdowns.map((part) => part.key)];
+
+  /* What the second model makes of a question, compared with the first. */
+  function change(question) {
+    const gain = question.other.f1 - question.f1;
+    return gain > 0 ? "gained" : gain < 0 ? "lost" : "same";
   }
 
   function summary(found) {
@@ -149,34 +173,46 @@
 
   function setFilter(name, value) {
     state[name] = state[name] === value ? "" : value;
+    first();
+  }
+
+  /* The first page of what the filter leaves; a link to one question is forgotten. */
+  function first() {
     state.page = 1;
+    state.question = "";
     update();
   }
 
   function turn(pages) {
     state.page = Math.max(state.page + pages, 1);
+    state.question = "";
     update();
     byId("questions-title").scrollIntoView();
   }
 
   /* --- one question ---------------------------------------------------------------------------------------------- */
 
+  const WORDS = { right: "right", missed: "wrong" };
+  const verdict = (by) => WORDS[outcome(by)] || `F1 ${points(by.f1)}`;
+
   function card(question) {
-    const result = outcome(question);
-    const words = { right: "right", partial: `F1 ${points(question.f1)}`, missed: "wrong" }[result];
-    const said = element("span", { class: "said" }, element("b", {}, answerText(question, 0) || "no answer"));
-    if (result !== "right") {
-      const gold = question.gold.map(([, text]) => text).join(" / ") || "no answer";
-      said.append(" instead of ", element("b", {}, gold));
+    const all = said(question);
+    const head = element("summary", {}, element("span", { class: "asked" }, question.text));
+    if (!other) head.append(element("span", { class: `result ${outcome(question)}` }, verdict(question)));
+    for (const by of all) {
+      const line = element("span", { class: "said" });
+      if (other) line.append(element("span", { class: `result ${outcome(by)}` }, verdict(by)), ` ${by.name}: `);
+      line.append(element("b", {}, answerText(question, by.answers, 0)));
+      head.append(line);
     }
-    const head = element(
-      "summary",
-      {},
-      element("span", { class: "asked" }, question.text),
-      element("span", { class: "result" }, words),
-      said,
-    );
-    const whole = element("details", { class: `question ${result}` }, head);
+    if (all.some((by) => outcome(by) !== "right")) {
+      const gold = question.gold.map(([, text]) => text).join(" / ") || "no answer";
+      const line = other ? element("span", { class: "said" }, "reference: ") : head.lastElementChild;
+      if (other) head.append(line);
+      else line.append(" instead of ");
+      line.append(element("b", {}, gold));
+    }
+    const whole = element("details", { class: `question ${outcome(question)}` }, head);
     whole.addEventListener("toggle", () => {
       if (whole.open && whole.childElementCount === 1) whole.append(body(question));
     });
@@ -187,27 +223,38 @@
     const { title } = data.contexts[question.context];
     const type = data.breakdowns[0].groups[question.groups[0]].label;
     const absent = question.gold.filter(([start]) => start < 0).map(([, text]) => text);
-    const facts = [title, type, question.id].filter(Boolean).join(" · ");
-    const made = element("div", { class: "body" }, element("p", { class: "facts" }, facts));
+    const facts = element("p", { class: "facts" }, [title, type, question.id].filter(Boolean).join(" · "), " · ");
+    const link = new URLSearchParams({ question: question.id, ...(state.theme && { theme: state.theme }) });
+    facts.append(element("a", { href: `#${link}`, title: "A link that opens this page at this question" }, "link"));
+    const made = element("div", { class: "body" }, facts);
     if (absent.length) {
       const note = `Not in the context word for word: ${absent.join(" / ")}`;
       made.append(element("p", { class: "facts" }, note));
     }
     const context = element("p", { class: "context" });
-    const buttons = question.answers.map((_, rank) => candidate(question, rank, () => show(rank)));
-    const show = (rank) => {
-      context.replaceChildren(...marked(question, rank));
-      buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(other === rank)));
-    };
-    show(0);
-    const rows = buttons.map((button) => element("li", {}, button));
-    made.append(context, element("ol", { class: "candidates", "aria-label": "Candidates, best first" }, ...rows));
+    const all = said(question);
+    const ranks = all.map(() => 0);
+    const draw = () => context.replaceChildren(...marked(question, all.map((by, model) => by.answers[ranks[model]])));
+    const lists = all.map((by, model) => candidates(question, by, (rank) => ((ranks[model] = rank), draw())));
+    draw();
+    made.append(context, element("div", { class: "answers" }, ...lists));
     return made;
   }
 
-  function candidate(question, rank, choose) {
-    const [score, , , f1] = question.answers[rank];
-    const longest = question.answers[0][0];
+  /* The candidates of one model; the one that is chosen is marked in the context. */
+  function candidates(question, by, choose) {
+    const buttons = by.answers.map((_, rank) => candidate(question, by.answers, rank, () => show(rank)));
+    const press = (rank) => buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === rank)));
+    const show = (rank) => (press(rank), choose(rank));
+    press(0);
+    const label = `Candidates of ${by.name}, best first`;
+    const list = element("ol", { class: "candidates", "aria-label": label }, ...buttons.map((button) => element("li", {}, button)));
+    return other ? element("div", {}, element("h3", { class: "by" }, by.name), list) : list;
+  }
+
+  function candidate(question, answers, rank, choose) {
+    const [score, , , f1] = answers[rank];
+    const longest = answers[0][0];
     const track = element("span", { class: "track", "aria-hidden": "true" }, placed(0, longest ? (100 * score) / longest : 0, ""));
     const button = element(
       "button",
@@ -215,7 +262,7 @@
       element("span", { class: "number rank" }, String(rank + 1)),
       track,
       element("span", { class: "number" }, shown(score)),
-      element("span", { class: "text" }, answerText(question, rank) || "no answer"),
+      element("span", { class: "text" }, answerText(question, answers, rank)),
       element("span", { class: "number" }, `F1 ${points(f1)}`),
     );
     button.addEventListener("click", choose);
@@ -223,18 +270,17 @@
   }
 
   /* The context, cut wherever a reference answer or the candidate begins or ends. */
-  function marked(question, rank) {
+  function marked(question, answers) {
     const text = characters(question);
-    const [, start, end] = question.answers[rank];
     const gold = question.gold.filter(([at]) => at >= 0).map(([at, answer]) => [at, at + Array.from(answer).length]);
-    const cuts = [...new Set([0, text.length, start, end, ...gold.flat()])].sort((a, b) => a - b);
+    const found = answers.map(([, start, end]) => [start, end]);
+    const cuts = [...new Set([0, text.length, ...found.flat(), ...gold.flat()])].sort((a, b) => a - b);
     return cuts.slice(1).map((stop, index) => {
       const begin = cuts[index];
       const piece = text.slice(begin, stop).join("");
-      const names = [];
-      if (gold.some(([from, to]) => from <= begin && stop <= to)) names.push("gold");
-      if (start <= begin && stop <= end) names.push("found");
-      return names.length ? element("mark", { class: names.join(" ") }, piece) : piece;
+      const holds = ([from, to]) => from <= begin && stop <= to;
+      const names = [gold.some(holds) && "gold", holds(found[0]) && "found", found[1] && holds(found[1]) && "second"];
+      return names.some(Boolean) ? element("mark", { class: names.filter(Boolean).join(" ") }, piece) : piece;
     });
   }
 
@@ -242,30 +288,22 @@
 
   function header() {
     const { facts, scores, best } = data;
-    byId("model").textContent = data.model;
-    byId("about").textContent = `${data.facts.architecture} on ${count(data.questions.length)} questions of ${data.source}, scored as ${data.metric}`;
+    byId("model").textContent = other ? `${data.model} and ${other.model}` : data.model;
+    byId("about").textContent = `${facts.architecture} on ${count(data.questions.length)} questions of ${data.source}, scored as ${data.metric}`;
     const interval = ([, low, high]) => `95 %: ${points(low)} – ${points(high)}`;
+    const size = ({ file_bytes }) => (file_bytes === null ? "?" : bytes(file_bytes));
     const removed = `${count(facts.nonzero)} non-zero; encoder ${percent(facts.encoder_density)} dense`;
     const tiles = [
-      ["F1", points(scores.f1[0]), interval(scores.f1)],
-      ["Exact match", points(scores.em[0]), interval(scores.em)],
-      ["Parameters", millions(facts.parameters), removed],
-      ["File", facts.file_bytes === null ? "?" : bytes(facts.file_bytes), "weights on disk"],
+      ["F1", points(scores.f1[0]), interval(scores.f1), other && points(other.scores.f1[0])],
+      ["Exact match", points(scores.em[0]), interval(scores.em), other && points(other.scores.em[0])],
+      ["Parameters", millions(facts.parameters), removed, other && millions(other.facts.parameters)],
+      ["File", size(facts), "weights on disk", other && size(other.facts)],
     ];
     if (data.topK > 1) {
-      tiles.splice(2, 0, [`F1, best of ${data.topK} answers`, points(best.f1), `exact match ${points(best.em)}`]);
+      const note = `exact match ${points(best.em)}`;
+      tiles.splice(2, 0, [`F1, best of ${data.topK} answers`, points(best.f1), note, other && points(other.best.f1)]);
     }
-    byId("tiles").append(
-      ...tiles.map(([name, value, note]) =>
-        element(
-          "div",
-          {},
-          element("dt", {}, name),
-          element("dd", { class: "value" }, value),
-          element("dd", { class: "note" }, note),
-        ),
-      ),
-    );
+    byId("tiles").append(...tiles.map(tile));
     const shape = Object.entries(facts.sizes).map(([name, value]) => `${name} ${value}`);
     byId("method").textContent =
       `${facts.architecture}: ${shape.join(", ")}. Intervals are 95 % percentile bootstrap over questions. A length of` +
@@ -273,21 +311,40 @@
       " that of its end; equal texts add up. The page holds all it needs and loads nothing.";
   }
 
+  function tile([name, value, note, second]) {
+    const made = element("div", {}, element("dt", {}, name), element("dd", { class: "value" }, value));
+    made.append(element("dd", { class: "note" }, other ? `${other.model}: ${second}` : note));
+    return made;
+  }
+
   const millions = (number) => (number >= 1e6 ? `${(number / 1e6).toFixed(2)} M` : count(number));
 
+  /* A bar of exact shares for each model, and what the colours mean, to press. */
   function outcomes() {
-    const names = {
-      right: "right",
-      partial: "in part right",
-      missed: "nothing right",
-    };
-    const numbers = { right: 0, partial: 0, missed: 0 };
-    for (const question of data.questions) numbers[outcome(question)] += 1;
+    const names = { right: "right", partial: "in part right", missed: "nothing right" };
+    const models = other ? [data.model, other.model] : [data.model];
+    const all = models.map((_, model) => {
+      const numbers = { right: 0, partial: 0, missed: 0 };
+      for (const question of data.questions) numbers[outcome(said(question)[model])] += 1;
+      return numbers;
+    });
+    const share = (number) => percent(number / data.questions.length);
+    if (other) byId("shares").className += " pair";
+    all.forEach((numbers, model) => {
+      const label = Object.entries(names).map(([name, words]) => `${words} ${share(numbers[name])}`).join(", ");
+      const bar = element("div", { class: "shares", role: "img", "aria-label": `${models[model]}: ${label}` });
+      for (const name of Object.keys(names)) {
+        const part = element("i", { class: name });
+        part.style.flexGrow = String(numbers[name]);
+        if (numbers[name]) bar.append(part);
+      }
+      byId("shares").append(...(other ? [element("span", { class: "muted" }, models[model])] : []), bar);
+    });
     for (const [name, label] of Object.entries(names)) {
-      const share = percent(numbers[name] / data.questions.length);
       const button = filterButton("only", name, name);
-      button.append(element("span", {}, element("strong", {}, count(numbers[name])), ` ${label} (${share})`));
-      button.style.flexGrow = String(numbers[name]);
+      const second = other ? `, ${other.model} ${count(all[1][name])}` : "";
+      button.append(element("i", { class: name }));
+      button.append(element("span", {}, element("strong", {}, count(all[0][name])), ` ${label} (${share(all[0][name])}${second})`));
       byId("outcome").append(button);
     }
   }
@@ -301,7 +358,8 @@
 
   function breakdowns() {
     for (const part of data.breakdowns) {
-      const head = ["", "count", "", "F1", "EM"].map((name) => element("span", {}, name));
+      const columns = other ? ["", "count", "", "F1", "F1 of 2nd"] : ["", "count", "", "F1", "EM"];
+      const head = columns.map((name) => element("span", {}, name));
       const made = element(
         "div",
         { class: "card" },
@@ -313,10 +371,7 @@
       const select = element("select", { name: part.key }, element("option", { value: "" }, "all"));
       select.append(...part.groups.map(({ label }) => element("option", { value: label }, label)));
       const name = part.title.split(",")[0].replace(/^the model's own/, "model's");
-      form.insertBefore(
-        element("label", {}, name[0].toUpperCase() + name.slice(1), select),
-        form.querySelector("[name=min]").parentElement,
-      );
+      byId("groups").append(element("label", {}, name[0].toUpperCase() + name.slice(1), select));
     }
     byId("rules").append(
       ...data.rules.map(([kind, ...words]) =>
@@ -328,21 +383,21 @@
   function groupRow(part, group) {
     const [f1, low, high] = group.f1;
     const button = filterButton(part.key, group.label, "group");
-    const spoken = `${group.label}: ${group.count} questions, F1 ${points(f1)}, exact match ${points(group.em[0])}`;
-    button.setAttribute("aria-label", spoken);
     button.title = `F1 ${points(f1)}, 95 %: ${points(low)} – ${points(high)}. Show these questions`;
     button.append(
       element("span", {}, group.label),
       element("span", { class: "number count" }, count(group.count)),
+      element("span", { class: "heard" }, " questions, F1 "),
       element(
         "span",
         { class: "track" },
         placed(0, f1, "f1"),
-        placed(0, group.em[0], "em"),
+        other ? placed(group.other, group.other, "second") : placed(0, group.em[0], "em"),
         placed(low, high, "whisker"),
       ),
       element("span", { class: "number" }, points(f1)),
-      element("span", { class: "number" }, points(group.em[0])),
+      element("span", { class: "heard" }, other ? `, F1 of ${other.model} ` : ", exact match "),
+      element("span", { class: "number" }, points(other ? group.other : group.em[0])),
     );
     return button;
   }
@@ -440,29 +495,33 @@
   function fromAddress() {
     readAddress();
     applyTheme();
-    update({ address: false });
+    const linked = update({ address: false });
+    if (linked) {
+      linked.scrollIntoView();
+      linked.querySelector("summary").focus();
+    }
   }
 
+  for (const only of document.querySelectorAll(other ? ".one" : ".two")) only.remove();
   header();
   outcomes();
   breakdowns();
   matrices();
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => {
-    for (const name of FIELDS) state[name] = form.elements[name].value;
-    state.page = 1;
-    update();
+    for (const name of FIELDS) state[name] = form.elements[name] ? form.elements[name].value : "";
+    first();
   });
   form.addEventListener("reset", (event) => {
     event.preventDefault();
     for (const name of FIELDS) state[name] = "";
-    state.page = 1;
-    update();
+    first();
   });
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
   byId("theme").addEventListener("click", nextTheme);
   byId("skip").addEventListener("click", () => byId("questions-title").focus());
+  for (const name of document.querySelectorAll(".name")) name.textContent = name.dataset.of === "2" ? other.model : data.model;
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", fromAddress);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
