@@ -13,7 +13,7 @@ from griffe import Extension, Object
 import transformers_palbert
 
 ROLE = re.compile(r":(?:class|data|exc|func|meth|mod|attr):`~?\.*(?P<path>[\w.]+)`")
-CODE = re.compile(r"``(.+?)``", re.DOTALL)
+CODE = re.compile(r"(?<!`)``(?!`)(.+?)(?<!`)``(?!`)", re.DOTALL)
 BLOCK = re.compile(r"^(?P<before>[ ]*\S.*)::\n\n(?P<code>(?:(?:[ ]{4,}.*)?\n?)+)", re.MULTILINE)
 PUBLIC = frozenset(transformers_palbert.__all__)
 
