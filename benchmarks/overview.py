@@ -68,7 +68,9 @@ def series() -> list[Series]:
         ("removed, then 500 steps with a teacher", RED, "s", [r for r in trained if r["length"] == "500 steps"]),
         ("removed, then 2 epochs with a teacher", "black", "s", [r for r in trained if r["length"] == "2 epochs"]),
     ]
-    return [Series(label, colour, marker, [point(run) for run in runs]) for label, colour, marker, runs in chosen if runs]
+    return [
+        Series(label, colour, marker, [point(run) for run in runs]) for label, colour, marker, runs in chosen if runs
+    ]
 
 
 def drawn_from() -> str:

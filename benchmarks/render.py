@@ -253,22 +253,26 @@ TABLES: dict[str, Callable[[Result], str]] = {
 }
 
 
-
 def overview() -> str:
     """The README's picture in words: one model of each kind, of the same encoder."""
     pruning, structure = (
         json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("squad_pruning", "structure")
     )
-    runs = {run["name"]: run for run in [*pruning["runs"], *structure["runs"]]}
-    dense, pruned, faster = (runs[name] for name in ("dense", "sensitivity_70_2_epochs", "shrunk_2.0_teacher_500_steps"))
-    hardware, outside = structure["hardware"], 1 - dense["parameters_encoder"] / pruned["parameters"]
+    weights, heads = ({run["name"]: run for run in result["runs"]} for result in (pruning, structure))
+    dense, pruned, faster = (
+        weights["dense"], weights["sensitivity_70_2_epochs"], heads["shrunk_2.0_teacher_500_steps"]
+    )  # fmt: skip
+    outside = 1 - heads["dense"]["parameters_encoder"] / dense["parameters"]
+    hardware = structure["hardware"]
     return (
         f"A BERT of 6 layers, fine-tuned for SQuAD 1.1, has F1 {dense['f1']:.1f} on the whole dev set, in"
-        f" {_megabytes(pruning['runs'][0])} MB. Pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}, it has F1"
-        f" {pruned['f1']:.1f}, in {_megabytes(pruned)} MB.\nMade faster by the removal of heads and units, and trained on"
-        f" for {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f} at {faster['speedup']:.2f} times"
-        f" the speed\n({hardware['cores']} cores of {hardware['processor']}), in {_megabytes(faster)} MB. All figures are"
-        f" of one seed. {100 * outside:.0f} % of this model's parameters, most of them embeddings, are not pruned."
+        f" {_megabytes(dense)} MB. Of it became, one seed each:\n\n"
+        f"- pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}: F1 {pruned['f1']:.1f}, in"
+        f" {_megabytes(pruned)} MB;\n"
+        f"- heads and units removed, then {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f},"
+        f" {faster['speedup']:.2f} times as fast\n"
+        f"  (on {hardware['cores']} cores of {hardware['processor']}), in {_megabytes(faster)} MB.\n\n"
+        f"{100 * outside:.0f} % of this model's parameters, most of them embeddings, are never pruned."
     )
 
 

@@ -29,7 +29,7 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001  (mkdocs passes it)
     """Turn relative links that leave the folder of the pages into links that work on the site."""
     folder = Path(page.file.abs_src_path).parent
 
@@ -62,7 +62,7 @@ class _Loaded(HTMLParser):
             self.addresses.append(address)
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
+def on_post_page(output: str, page: Any, config: Any) -> str:  # noqa: ARG001  (mkdocs passes it)
     """Refuse a page for which a browser would load something from another place."""
     foreign = [address for address in _Loaded(output).addresses if re.match(r"(https?:)?//", address)]
     if foreign:

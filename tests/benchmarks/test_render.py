@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.references.scripts import ROOT, load_script
+from tests.references.scripts import load_script
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ ANYWHERE = (
 """Folders that hold the small model: transformers takes a folder of that name for the name on the Hub."""
 
 
-def questions(ids: list[str]) -> dict[str, Any]:
+def squad(ids: list[str]) -> dict[str, Any]:
     """Two kinds of questions about one text, in the form of SQuAD."""
     rows = [("Where do I live?", "Berlin"), ("What is my name?", "Wolfgang")]
     asked = [
@@ -54,7 +54,7 @@ def questions(ids: list[str]) -> dict[str, Any]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that every page gets a copy of."""
     folder = tmp_path_factory.mktemp("documents")
-    tokenizer = wordpiece(model_max_length=64)
+    tokenizer = wordpiece(model_max_length=512)
     torch.manual_seed(0)
     small = BertForQuestionAnswering(BertConfig(vocab_size=len(tokenizer), num_hidden_layers=2, **SHAPE))
     for name in ANYWHERE:
@@ -67,7 +67,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (large / "config.json").write_text(json.dumps({**config, "model_type": "albert"}), encoding="utf-8")
     (large / "vocab.txt").write_text("\n".join(tokenizer.get_vocab()) + "\n", encoding="utf-8")
     for name, ids in {"train": [*"abcdefgh"], "dev": ["x", "y"], "cmrc2018_dev": ["DEV_0_QUERY_0"]}.items():
-        (folder / f"{name}.json").write_text(json.dumps(questions(ids)), encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(squad(ids)), encoding="utf-8")
     (folder / "book.txt").write_text(" ".join([CONTEXT] * 9), encoding="utf-8")
     return folder
 
@@ -84,9 +84,10 @@ def given(workplace: Path) -> Callable[[], dict[str, Any]]:
     """What a reader's own script has: it makes these anew for every block."""
 
     def make() -> dict[str, Any]:
-        tokenizer = AutoTokenizer.from_pretrained("my-model")
-        model = AutoModelForQuestionAnswering.from_pretrained("my-model")
-        windows = build_features(palbert.load_qa_dataset("train.json", training=True), tokenizer, training=True)
+        tokenizer = AutoTokenizer.from_pretrained(workplace / "my-model")
+        model = AutoModelForQuestionAnswering.from_pretrained(workplace / "my-model")
+        questions = palbert.load_qa_dataset(workplace / "train.json", training=True)
+        windows = build_features(questions, tokenizer, training=True)
         rows = [tokenizer(CONTEXT, padding="max_length", max_length=40) | {"labels": row % 2} for row in range(8)]
         collate = DataCollatorWithPadding(tokenizer, padding="max_length", max_length=64)
         return {
