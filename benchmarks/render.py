@@ -126,6 +126,70 @@ def structure(result: Result) -> str:
     return table(header, rows)
 
 
+def end_to_end(result: Result) -> str:
+    """One table from end to end: what was removed, how it is stored, and what that is worth."""
+    sizes = [key for key in result["runs"][0] if key.startswith("milliseconds_")]
+    rows = [
+        [
+            run["model"],
+            run["stored"],
+            f"{run['f1']:.1f} / {run['em']:.1f}",
+            f"{run['file_bytes'] / 1e6:.1f}",
+            *(f"{run[size]:.0f}" for size in sizes),
+        ]
+        for run in result["runs"]
+    ]
+    batches = [f"ms for {size.rpartition('_')[2]}×{result['length']} tokens" for size in sizes]
+    return table(("model", "stored", "F1 / EM", "MB", *batches), rows)
+
+
+def applications(result: Result) -> str:
+    """An ALBERT at the same speed in three ways."""
+    ways = {
+        "whole": "nothing removed",
+        "fewer": "fewer applications",
+        "shared": "the same units in all",
+        "each": "units of their own",
+    }
+    rows = [
+        [
+            ways[run["way"]],
+            f"{run['speedup']:.2f}×",
+            f"{run['f1']:.1f} / {run['em']:.1f}",
+            ", ".join(f"{heads}/{units}" for heads, units in run["applications"]),
+        ]
+        for run in sorted(result["runs"], key=lambda run: (run["asked"], run["f1"]))
+    ]
+    return table(("applications of the layer", "measured speed", "F1 / EM", "heads/units by application"), rows)
+
+
+def squad2(result: Result) -> str:
+    """A dense and a structured model on SQuAD 2.0, before and after the threshold was chosen."""
+    rows = [
+        [
+            run["model"],
+            f"{run['speedup']:.2f}×",
+            *(f"{run[part][figure]:.1f}" for part in ("held_out", "held_out_chosen") for figure in _SQUAD2),
+            f"{run['threshold']:.2f}",
+        ]
+        for run in result["runs"]
+    ]
+    names = [f"{name}{after}" for after in ("", ", chosen threshold") for name in _SQUAD2.values()]
+    return table(("model", "measured speed", *names, "threshold"), rows)
+
+
+_SQUAD2 = {"f1": "F1", "hasans_f1": "HasAns F1", "noans_f1": "NoAns F1"}
+
+
+def movement_steps(result: Result) -> str:
+    """F1 and exact match by the number of steps, a column for each score."""
+    scores = list(dict.fromkeys(run["score"] for run in result["runs"]))
+    found = {(run["steps"], run["score"]): f"{run['f1']:.1f} / {run['em']:.1f}" for run in result["runs"]}
+    steps = sorted({run["steps"] for run in result["runs"]}, key=int)
+    rows = [[f"{int(count):,}", *(found.get((count, score), "not run") for score in scores)] for count in steps]
+    return table(("steps", *scores), rows)
+
+
 def training_step(result: Result) -> str:
     """Time and memory of a step, as ratios to dense."""
     rows = [
@@ -249,6 +313,10 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "storage": storage,
     "storage_cmrc2018": storage_cmrc2018,
     "structure": structure,
+    "applications": applications,
+    "movement_steps": movement_steps,
+    "end_to_end": end_to_end,
+    "squad2": squad2,
     "training_step": training_step,
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from transformers_palbert.experiments.progress import chain_of, end_in_order, ru
 from transformers_palbert.experiments.run_folder import describe_training, logged
 from transformers_palbert.experiments.runner import TRAIN, Runner
 
-__all__ = ["all_trials", "load_benchmark", "measured", "new_runner", "run_benchmark", "without_local_paths"]
+__all__ = ["all_trials", "load_benchmark", "measured", "new_runner", "once", "run_benchmark", "without_local_paths"]
 
 GRIDS = Path(__file__).resolve().parent / "grids"
 
@@ -39,7 +39,8 @@ def load_benchmark(
         first: Options of the first run that the others start from.
     """
     shared = {option: str(value) if isinstance(value, Path) else value for option, value in settings.items()}
-    grid = load_grid(GRIDS / f"{name}.yaml", overrides=shared, seeds=[seed], start=start and str(start))
+    begin = None if start is None else str(start)
+    grid = load_grid(GRIDS / f"{name}.yaml", overrides=shared, seeds=[seed], start=begin)
     if isinstance(grid.start, str):
         return grid
     steps = [{**step, "seed": seed} for step in grid.start]
@@ -85,6 +86,14 @@ def measured(runner: Runner, trial: Trial, run: Run) -> dict[str, Any]:
         "curve": logged(folder, "eval_f1", "eval_em", "eval_density_encoder"),
         "losses": logged(folder, "loss", "density_encoder"),
     }
+
+
+def once(file: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``measure`` gives, kept in ``file``: measured only where that is missing."""
+    if not file.is_file():
+        file.write_text(json.dumps(measure()), encoding="utf-8")
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return kept
 
 
 def without_local_paths(result: dict[str, Any], names: Mapping[Path, str]) -> dict[str, Any]:

@@ -3,19 +3,20 @@
     python benchmarks/shrink.py --model DIR --data train.json --dev squad1_dev.json --speedups 1.3 1.5 2.0
 
 The model of the published figures is the dense one of `benchmarks/squad_pruning.py`. Every speed-up is measured, the
-whole and the smaller model in turns; the questions that removals are estimated on are training questions. Finished
-speed-ups are kept and skipped when the command is repeated.
+whole and the smaller models in turns; the questions that removals are estimated on are training questions. All models
+are made and timed before the first is scored; what is finished is kept and skipped when the command is repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from machine import describe_run, write_result
+from runs import once
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from transformers_palbert.compaction.questions import question_batches
@@ -51,8 +52,8 @@ def score(folder: Path, tokenizer: Any, questions: Any) -> dict[str, Any]:
     }
 
 
-def shrunk(args: argparse.Namespace, tokenizer: Any, speedup: float, folder: Path) -> dict[str, Any]:
-    """Shrink the model into ``folder``; how long it took and how fast it became."""
+def shrunk(args: argparse.Namespace, tokenizer: Any, speedup: float) -> dict[str, Any]:
+    """Shrink the model into a folder of ``--work``; how long it took and how fast it became."""
     questions = load_qa_dataset(args.data, training=True).shuffle(seed=args.seed).select(range(EXAMPLES))
     model = AutoModelForQuestionAnswering.from_pretrained(args.model)
     started = time.monotonic()
@@ -60,7 +61,7 @@ def shrunk(args: argparse.Namespace, tokenizer: Any, speedup: float, folder: Pat
         model, question_batches(questions, tokenizer, SETTINGS), speedup=speedup, batch_size=args.batch_size
     )
     seconds = time.monotonic() - started
-    result.model.save_pretrained(folder)
+    result.model.save_pretrained(args.work / str(speedup))
     timed = {"batch_size": result.batch_size, "length": result.length}
     return {"asked": speedup, "speedup_at_once": result.speedup, "seconds": seconds, **timed}
 
@@ -78,27 +79,24 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
+    made = [once(args.work / f"{speedup}.json", partial(shrunk, args, tokenizer, speedup)) for speedup in args.speedups]
+    folders = [args.model, *(args.work / str(speedup) for speedup in args.speedups)]
+    timed = once(args.work / "seconds.json", partial(in_turns, folders, args.batch_size, made[0]["length"]))
     questions = load_qa_dataset(args.dev)
     rows = []
-    for speedup in [1.0, *args.speedups]:
-        file, folder = args.work / f"{speedup}.json", args.work / f"{speedup}"
-        if not file.is_file():
-            made = {"asked": 1.0}
-            if speedup == 1.0:
-                folder = args.model
-            else:
-                made = shrunk(args, tokenizer, speedup, folder)
-            file.write_text(json.dumps({**made, **score(folder, tokenizer, questions), "folder": str(folder)}))
-        rows.append(json.loads(file.read_text()))
-    models = [AutoModelForQuestionAnswering.from_pretrained(row["folder"]) for row in rows]
-    length = next(row["length"] for row in rows if "length" in row)
-    seconds = fastest_seconds(models, args.batch_size, length)  # once more, all of them in turns
-    for row, taken in zip(rows, seconds, strict=True):
-        row.pop("folder")
-        row.update(speedup=seconds[0] / taken, milliseconds=1000 * taken)
+    for folder, row, seconds in zip(folders, [{"asked": 1.0}, *made], timed["seconds"], strict=True):
+        scores = once(args.work / f"{row['asked']}_scores.json", partial(score, folder, tokenizer, questions))
+        speed = {"speedup": timed["seconds"][0] / seconds, "milliseconds": 1000 * seconds}
+        rows.append({**row, **scores, **speed})
     command = f"python benchmarks/shrink.py --model DIR --data train.json --dev squad1_dev.json --seed {args.seed}"
     result = {"benchmark": "a fine-tuned encoder shrunk without training, SQuAD 1.1 dev", **describe_run(args.seed)}
     write_result(NAME, {**result, "command": command, "examples": EXAMPLES, "runs": rows})
+
+
+def in_turns(folders: list[Path], batch_size: int, length: int) -> dict[str, Any]:
+    """Seconds of a batch of each saved model, all of them in turns."""
+    models = [AutoModelForQuestionAnswering.from_pretrained(folder) for folder in folders]
+    return {"seconds": fastest_seconds(models, batch_size, length)}
 
 
 if __name__ == "__main__":
