@@ -360,8 +360,11 @@ def render(text: str) -> str:
             return f"{match[1]}\n{PARAGRAPHS[name]()}\n\n{match[3]}"
         if name in EXPERIMENTS:
             return f"{match[1]}\n{experiment(name)}\n\n{match[3]}"
-        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        return f"{match[1]}\n{TABLES[name](result)}\n\n{machine(result)}\n\n{match[3]}"
+        show, file = TABLES[name], RESULTS / f"{name}.json"
+        if not file.is_file():
+            return f"{match[1]}\nThis was not measured yet.\n\n{match[3]}"
+        result = json.loads(file.read_text(encoding="utf-8"))
+        return f"{match[1]}\n{show(result)}\n\n{machine(result)}\n\n{match[3]}"
 
     return BLOCK.sub(block, text)
 

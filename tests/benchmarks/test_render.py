@@ -46,6 +46,14 @@ def test_check_names_the_pages_that_are_out_of_date_and_changes_none(
     assert "99 times" not in stale.read_text(encoding="utf-8")
 
 
+def test_a_table_without_a_result_says_so(render: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    typed = "<!-- results: pipeline -->\n\n| F1 |\n| --- |\n| 99 |\n\n<!-- end results -->"
+    assert render.render(typed) == typed.replace("| F1 |\n| --- |\n| 99 |", "This was not measured yet.")
+    with pytest.raises(KeyError):
+        render.render(typed.replace("pipeline", "pipelime"))
+
+
 def test_a_typed_figure_is_overwritten(render: ModuleType) -> None:
     typed = "<!-- results: cmrc2018_pruning -->\n\n| F1 |\n| --- |\n| 99 |\n\n<!-- end results -->"
     rendered = render.render(typed)
