@@ -25,6 +25,7 @@ BLUE, SKY, ORANGE, RED = "#0072b2", "#56b4e9", "#e69f00", "#d55e00"
 class Point:
     """A model: F1 in percent, bytes of its weight files in millions, speed as a multiple of the dense model's."""
 
+    label: str
     f1: float
     megabytes: float | None = None
     speed: float | None = None
@@ -40,21 +41,35 @@ class Series:
     points: list[Point]
 
 
+def result(name: str) -> dict[str, Any]:
+    """What a benchmark has measured."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
 def read(name: str) -> list[dict[str, Any]]:
     """The runs of a benchmark, the dense model first."""
-    runs: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["runs"]
+    runs: list[dict[str, Any]] = result(name)["runs"]
     return runs
 
 
+def place() -> str:
+    """Where speed was measured."""
+    hardware = result("structure")["hardware"]
+    return str(hardware["gpu"] or f"{hardware['cores']} cores of {hardware['processor']}")
+
+
 def point(run: dict[str, Any]) -> Point:
-    """A run's place on both axes, where they were measured."""
+    """A run's place on both axes, where they were measured, and what it is called: its sparsity, or its speed."""
     megabytes = run["file_bytes"] / 1e6 if "file_bytes" in run else None
-    return Point(run["f1"], megabytes, run.get("speedup"))
+    label = f"{100 * run['sparsity']:.0f} %" if "sparsity" in run else f"{run['speedup']:.2f}×"
+    return Point(label, run["f1"], megabytes, run.get("speedup"))
 
 
 def dense() -> Point:
     """The model that all others were made from."""
-    return Point(read("squad_pruning")[0]["f1"], read("squad_pruning")[0]["file_bytes"] / 1e6, 1.0)
+    run = read("squad_pruning")[0]
+    return Point("dense", run["f1"], run["file_bytes"] / 1e6, 1.0)
 
 
 def series() -> list[Series]:
@@ -75,7 +90,7 @@ def series() -> list[Series]:
 
 def drawn_from() -> str:
     """Everything that the picture shows, in words; it is kept in the file, so that a test can tell an old picture."""
-    return repr((dense(), series()))
+    return repr((dense(), series(), place()))
 
 
 def plot(file: Path) -> None:
@@ -91,14 +106,20 @@ def plot(file: Path) -> None:
         axes.axhline(start.f1, color="grey", linestyle="--", linewidth=1)
         axes.plot(getattr(start, field), start.f1, "*", color="grey", markersize=13, label="dense")
         for line in drawn:
-            places = sorted((x, p.f1) for p in line.points if (x := getattr(p, field)) is not None)
-            if field == "megabytes" or line.marker == "s":  # zeros change no time, so they are not on the right
-                axes.plot(*zip(*places, strict=True), line.marker + "-", color=line.colour, label=line.label)
+            places = sorted((x, p.f1, p.label) for p in line.points if (x := getattr(p, field)) is not None)
+            if not places:
+                continue  # zeros change no time, so they are not on the right
+            across, up, labels = zip(*places, strict=True)
+            axes.plot(across, up, line.marker + "-", color=line.colour, label=line.label)
+            for x, y, label in zip(across, up, labels, strict=True):
+                if (field == "speed") == (line.marker == "s"):
+                    axes.annotate(label, (x, y), (0, -15), textcoords="offset points", ha="center", fontsize="small")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     left.set(title="How small: bytes of the file", xlabel="MB on the disk", ylabel="F1 on SQuAD 1.1 dev")
-    right.set(title="How fast: measured on two CPU cores", xlabel="speed, times the dense model's")
+    right.set(title=f"How fast: measured on {place()}", xlabel="speed, times the dense model's")
     left.set(xlim=(0, None), ylim=(10 * floor(min(p.f1 for line in drawn for p in line.points) / 10), None))
+    right.margins(x=0.08)
     right.legend(*left.get_legend_handles_labels(), loc="lower left", fontsize="medium")
     figure.savefig(file, dpi=160, metadata={"Description": drawn_from()})
     pyplot.close(figure)

@@ -334,7 +334,7 @@ def overview() -> str:
     hardware = structure["hardware"]
     return (
         f"A BERT of 6 layers, fine-tuned for SQuAD 1.1, has F1 {dense['f1']:.1f} on the whole dev set, in"
-        f" {_megabytes(dense)} MB. Of it became, one seed each:\n\n"
+        f" {_megabytes(dense)} MB. Made of it, one seed each:\n\n"
         f"- pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}: F1 {pruned['f1']:.1f}, in"
         f" {_megabytes(pruned)} MB;\n"
         f"- heads and units removed, then {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f},"
