@@ -1,9 +1,10 @@
-"""Write the tables of README.md from the files in benchmarks/results, so that no figure is ever typed.
+"""Write the tables of the documents from the files in benchmarks/results, so that no figure is ever typed.
 
-    python benchmarks/render.py            # rewrite README.md
-    python benchmarks/render.py --check    # fail if it is not up to date
+    python benchmarks/render.py            # rewrite the documents
+    python benchmarks/render.py --check    # change nothing, name those that are out of date, and fail if there are any
 
-A table stands between `<!-- results: NAME -->` and `<!-- end results -->`.
+A table stands between `<!-- results: NAME -->` and `<!-- end results -->`, on the page that has these markers:
+README.md or any Markdown file below docs.
 """
 
 from __future__ import annotations
@@ -420,6 +421,33 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "training_step": training_step,
 }
 
+
+def overview() -> str:
+    """The README's picture in words: one model of each kind, of the same encoder."""
+    pruning, structure = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("squad_pruning", "structure")
+    )
+    weights, heads = ({run["name"]: run for run in result["runs"]} for result in (pruning, structure))
+    dense, pruned, faster = (
+        weights["dense"], weights["sensitivity_70_2_epochs"], heads["shrunk_2.0_teacher_500_steps"]
+    )  # fmt: skip
+    outside = 1 - heads["dense"]["parameters_encoder"] / dense["parameters"]
+    hardware = structure["hardware"]
+    return (
+        f"A BERT of 6 layers, fine-tuned for SQuAD 1.1, has F1 {dense['f1']:.1f} on the whole dev set, in"
+        f" {_megabytes(dense)} MB. Made of it, one seed each:\n\n"
+        f"- pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}: F1 {pruned['f1']:.1f}, in"
+        f" {_megabytes(pruned)} MB;\n"
+        f"- heads and units removed, then {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f},"
+        f" {faster['speedup']:.2f} times as fast\n"
+        f"  (on {hardware['cores']} cores of {hardware['processor']}), in {_megabytes(faster)} MB.\n\n"
+        f"{100 * outside:.0f} % of this model's parameters, most of them embeddings, are never pruned."
+    )
+
+
+PARAGRAPHS: dict[str, Callable[[], str]] = {"overview": overview}
+"""Sentences that need several results."""
+
 EXPERIMENTS = ("table7", "table8")
 """Grids whose records are in benchmarks/results, as NAME.jsonl."""
 
@@ -429,24 +457,36 @@ def render(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
+        if name in PARAGRAPHS:
+            return f"{match[1]}\n{PARAGRAPHS[name]()}\n\n{match[3]}"
         if name in EXPERIMENTS:
             return f"{match[1]}\n{experiment(name)}\n\n{match[3]}"
-        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        return f"{match[1]}\n{TABLES[name](result)}\n\n{machine(result)}\n\n{match[3]}"
+        show, file = TABLES[name], RESULTS / f"{name}.json"
+        if not file.is_file():
+            return f"{match[1]}\nThis was not measured yet.\n\n{match[3]}"
+        result = json.loads(file.read_text(encoding="utf-8"))
+        return f"{match[1]}\n{show(result)}\n\n{machine(result)}\n\n{match[3]}"
 
     return BLOCK.sub(block, text)
+
+
+def pages() -> list[Path]:
+    """The documents that may hold tables: README.md and every page of the site."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing, exit with 1 if README.md is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing, exit with 1 if a page is out of date")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if args.check:
-        sys.exit(text != render(text))
-    readme.write_text(render(text), encoding="utf-8")
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    outdated = {page: new for page, text in texts.items() if (new := render(text)) != text}
+    for page, text in outdated.items():
+        print(f"{page.relative_to(ROOT)} {'is out of date' if args.check else 'rewritten'}")
+        if not args.check:
+            page.write_text(text, encoding="utf-8")
+    sys.exit(bool(args.check and outdated))
 
 
 if __name__ == "__main__":

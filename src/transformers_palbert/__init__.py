@@ -1,4 +1,4 @@
-"""Small, fast extractive question answering with movement-pruned ALBERT, for Hugging Face Transformers 5.
+"""Encoders pruned while they are fine-tuned, and extractive question answering, for Hugging Face Transformers 5.
 
 Importing the package registers it with the Auto classes and pipelines of transformers. It loads neither torch nor
 transformers: that happens when a name below is first used.
