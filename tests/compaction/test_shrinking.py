@@ -153,6 +153,16 @@ def test_a_machine_that_never_gets_there_is_told(monkeypatch: pytest.MonkeyPatch
         assert shrink(tiny_model("bert"), BATCHES, speedup=1.5).speedup == pytest.approx(1.2)
 
 
+@pytest.mark.usefixtures("clock")
+def test_the_order_of_the_inputs_does_not_matter_nor_a_mask_of_ones() -> None:
+    names = ["start_positions", "end_positions", "input_ids"]
+    lengths = [
+        shrink(tiny_model("bert"), [{name: batch[name] for name in order} for batch in BATCHES], speedup=1.3).length
+        for order in (names, [*names[::-1], "attention_mask"])
+    ]
+    assert lengths == [16, 16]
+
+
 @pytest.mark.parametrize("kind", ["albert", "bert"])
 @pytest.mark.parametrize("uniform", [False, True])
 @pytest.mark.usefixtures("clock")

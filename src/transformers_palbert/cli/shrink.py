@@ -148,7 +148,7 @@ def shrink(
             uniform=uniform,
             remeasure=remeasure,
         )
-    embeddings = smaller(result.model.to(precision), tokenizer, out)  # type: ignore[arg-type] # dtypes do, too
+    embeddings = smaller(result.model.to(precision), tokenizer, out)
     scores = _scores(model, out, test)
     if json:
         write_json({**_facts(result, scores), **embeddings.facts(model, out)})

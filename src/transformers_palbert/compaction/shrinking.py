@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -157,7 +158,7 @@ def _require_inputs(
         raise ConfigurationError(
             "What a removal costs is estimated on examples, and there are none: give some batches."
         )
-    if any(next(iter(batch.values())).dim() != 2 for batch in batches):
+    if any(_real(batch).dim() != 2 for batch in batches):
         raise ConfigurationError(
             "The inputs of a batch must be rows of tokens, [batch, length], as models for question answering and for"
             f" classification take them. {type(model).__name__} cannot be shrunk with others."
@@ -293,6 +294,11 @@ def _timed_length(model: PreTrainedModel, batches: Sequence[Mapping[str, Tensor]
 
 def _mean_length(batches: Sequence[Mapping[str, Tensor]]) -> int:
     """Mean number of tokens of the examples without padding, rounded up to a multiple of 8."""
-    masks = [batch.get("attention_mask", next(iter(batch.values()))) for batch in batches]
+    masks = [_real(batch) for batch in batches]
     tokens = sum(int((mask != 0).sum()) for mask in masks)
     return -(-tokens // (8 * sum(len(mask) for mask in masks))) * 8
+
+
+def _real(batch: Mapping[str, Tensor]) -> Tensor:
+    """1 for the tokens of a batch that the model sees, of the shape of the inputs."""
+    return batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(batch["input_ids"])

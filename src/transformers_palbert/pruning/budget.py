@@ -21,7 +21,7 @@ from .choice import SLACK, units_within
 from .config import PruningConfig
 from .granularity import Units
 
-__all__ = ["Block", "Budget", "by_first_process", "counted_inputs", "structure_costs"]
+__all__ = ["Block", "Budget", "by_first_process", "counted_inputs", "fetched", "structure_costs"]
 
 FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -66,6 +66,13 @@ def by_first_process(make: Callable[[], T]) -> T:
     made: list[Any] = [make() if distributed.get_rank() == 0 else None]
     distributed.broadcast_object_list(made, src=0)
     return made[0]
+
+
+def fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Float64 copies of ``tensors`` on the CPU, which a device is asked for once."""
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).cpu().double()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ class Budget:
         """
         if share >= 1:
             return [torch.ones(score.shape, dtype=torch.bool) for score in scores]
-        values = [score.detach().double().cpu().numpy() for score in scores]
+        values = [score.numpy() for score in fetched(scores)]
         of_blocks = [values[block.units][block.application] for block in self.blocks]
         orders = [np.argsort(-score, kind="stable") for score in of_blocks]
         ranked = [score[order] for score, order in zip(of_blocks, orders, strict=True)]

@@ -84,8 +84,8 @@ def _at_lowest_price(gained: FloatArray, spent: FloatArray, limit: float) -> Int
         low, high = 4.0 * low, low
     dear, cheap = counts(high), counts(low)
     for _ in range(_HALVINGS):
-        if np.array_equal(dear, cheap):
-            break  # no price in between changes the choice
+        if int((cheap - dear).sum()) <= 1:
+            break  # no choice lies in between
         middle = counts((low + high) / 2)
         if fits(middle):
             high, dear = (low + high) / 2, middle

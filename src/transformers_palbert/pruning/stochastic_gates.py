@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .budget import fetched
 from .gated_linear import GatedLinear
 from .hard_concrete import START, gate_noise
 from .lagrangian import ASCENT, PENALTY, expected_share, shift_to_share
@@ -70,11 +71,11 @@ class StochasticGates:
         if self._progress(step) < 0 or self.rests(step) or len(of_loss) < len(self._odds):
             return
         self._target = min(self.selection.config.density_at(step + 1, self.total_steps), self._fresh)
-        share, gradients = expected_share(self.selection.budget, self._on_cpu())
+        share, gradients = expected_share(self.selection.budget, fetched(self._odds))
         push = self.multiplier + PENALTY * (share - self._target)
-        scale = push * _or_one(_mean_square(of_loss).sqrt()) / _or_one(_mean_square(gradients).sqrt())
+        scale = _root_mean_square(of_loss) * (push / float(_root_mean_square(gradients)))
         for gradient, of_cost in zip(of_loss, gradients, strict=True):
-            gradient.add_((scale * of_cost.to(gradient.device)).to(gradient))
+            gradient.add_(scale * of_cost.to(gradient))
 
     @torch.no_grad()
     def settle(self, skipped: bool) -> None:
@@ -82,7 +83,7 @@ class StochasticGates:
         self.share, target, self._target = None, self._target, None
         if target is None or skipped:
             return
-        shift, shares = shift_to_share(self.selection.budget, self._on_cpu(), target)
+        shift, shares = shift_to_share(self.selection.budget, fetched(self._odds), target)
         self.multiplier += ASCENT * (shares[0] - target)
         self.share = shares[-1]
         for odd in self._odds:
@@ -93,23 +94,13 @@ class StochasticGates:
         """The log-odds of each set of gates."""
         return [layer.scores for layer in self.layers if layer.scores is not None]
 
-    def _on_cpu(self) -> list[Tensor]:
-        """The log-odds in float64, fetched from a device all at once."""
-        flat = torch.cat([odd.detach().reshape(-1) for odd in self._odds]).cpu().double()
-        parts = flat.split([odd.numel() for odd in self._odds])
-        return [part.view(odd.shape) for part, odd in zip(parts, self._odds, strict=True)]
-
     @cached_property
     def _fresh(self) -> float:
         """The expected share of gates that have learned nothing yet; none is opened further to cost more than that."""
         return expected_share(self.selection.budget, [torch.full(odd.shape, START) for odd in self._odds])[0]
 
 
-def _mean_square(tensors: Sequence[Tensor]) -> Tensor:
-    """Of all entries of all tensors, float64, on their device."""
-    return torch.cat([tensor.detach().reshape(-1).double() for tensor in tensors]).square().mean()
-
-
-def _or_one(number: Tensor) -> Tensor:
-    """``number``, or 1 where it is 0."""
-    return torch.where(number == 0, 1.0, number)
+def _root_mean_square(tensors: Sequence[Tensor]) -> Tensor:
+    """Of all entries of all tensors, on their device; 1 where all of them are 0."""
+    found = torch.cat([tensor.reshape(-1) for tensor in tensors]).square().mean().sqrt()
+    return torch.where(found == 0, 1.0, found)
