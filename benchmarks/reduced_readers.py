@@ -33,12 +33,12 @@ from transformers_palbert import drop_layers
 from transformers_palbert.experiments.grid import Grid, Trial
 from transformers_palbert.experiments.outcome import Run
 from transformers_palbert.qa.datasets import load_qa_dataset
+from transformers_palbert.qa.squad_files import squad_file
 from transformers_palbert.reduction.building import score_dataset
 from transformers_palbert.reduction.limits import MaxTokens
 from transformers_palbert.reduction.passages import TokenStarts, tokenizer_starts
 from transformers_palbert.reduction.settings import ReductionSettings
 from transformers_palbert.reduction.shortened_datasets import shorten_dataset
-from transformers_palbert.reduction.squad_files import squad_file
 
 NAME = "reduced_readers"
 BATCH = 16

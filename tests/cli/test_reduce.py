@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 
+import datasets
 import pytest
 
 from tests.cli.conftest import CONTEXT
@@ -102,3 +103,32 @@ def test_without_matplotlib_there_is_no_picture(palbert, data, tmp_path, monkeyp
     assert result.exit_code == 0, result.output
     assert "No picture" in result.stderr
     assert not (tmp_path / "out" / "kept.png").exists()
+
+
+def test_a_data_set_on_the_hub(palbert, data, tmp_path, monkeypatch):
+    dataset, calls = load_qa_dataset(data), []
+
+    def load_dataset(name, **options):
+        calls.append((name, options))
+        return dataset
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    options = ("--shares", "0.5", "--split", "train", "--config", "plain", "--limit", "1", "--json")
+    result = run(palbert, "owner/questions", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert calls == [("owner/questions", {"split": "train", "name": "plain"})]
+    assert json.loads(result.stdout)["plan"]["source"] == "owner/questions, config plain, split train, limit 1"
+
+
+def test_a_file_that_is_not_there(palbert, tmp_path):
+    result = run(palbert, "none.json", tmp_path / "out", "--shares", "0.5")
+    assert result.exit_code == 1
+    assert "none.json: there is no such file or folder" in " ".join(result.stderr.split())
+
+
+def test_weights_that_were_fitted_on_these_answers_are_told(palbert, data, tmp_path):
+    options = ("--scorers", "bm25,lead", "--fit-weights", "2")
+    result = run(palbert, data, tmp_path / "out", "--shares", "0.5", *options)
+    assert "The weights know answers of these questions" in " ".join(result.stdout.split())
+    result = run(palbert, data, tmp_path / "given", "--shares", "0.5", *options[:2], "--weights", "bm25=1")
+    assert "know answers" not in result.stdout

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.qa.datasets import load_qa_dataset
-from transformers_palbert.qa.splitting import articles_of, split_by_article, squad_file
+from transformers_palbert.qa.splitting import articles_of, split_by_article
 
 
 def questions(*places: tuple[str, str]) -> list[dict[str, Any]]:
@@ -66,13 +63,3 @@ def test_fractions_are_about_kept() -> None:
 def test_fractions_that_cannot_be(fractions: tuple[float, ...]) -> None:
     with pytest.raises(ConfigurationError, match="add up to 1"):
         split_by_article(questions(("A", "a"), ("B", "b")), fractions)
-
-
-def test_a_file_in_the_form_of_squad_comes_back(tmp_path: Path) -> None:
-    records = questions(("A", "a"), ("A", "a"), ("A", "b"), ("B", "b"))
-    records[1]["answers"] = {"text": ["a", "z"], "answer_start": [0, -1]}
-    content = squad_file(records)
-    assert [len(article["paragraphs"]) for article in content["data"]] == [2, 1]
-    assert [qa["is_impossible"] for qa in content["data"][0]["paragraphs"][0]["qas"]] == [True, False]
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    assert load_qa_dataset(tmp_path / "a.json").to_list() == records

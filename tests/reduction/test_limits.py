@@ -45,3 +45,10 @@ def test_limits_out_of_range() -> None:
     for limit, value in ((Threshold, 1.1), (Threshold, -0.1), (MaxTokens, 0), (Share, 0), (Share, 1.5)):
         with pytest.raises(ConfigurationError):
             limit(value)
+
+
+@pytest.mark.parametrize("limit", [Threshold, MaxTokens, Share])
+@pytest.mark.parametrize("value", ["1", None, True, [1], float("nan")])
+def test_limits_that_are_no_numbers(limit: type, value: object) -> None:
+    with pytest.raises(ConfigurationError):
+        limit(value)

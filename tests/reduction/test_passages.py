@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.references.small_tokenizers import byte_level, wordpiece
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.reduction.passages import Cutting, tokenizer_starts, word_starts
+from transformers_palbert.reduction.passages import Cutting, TokenStarts, tokenizer_starts, word_starts
 
 ENGLISH = "Mr. Smith lives in Berlin. He was born in 1950.\n\nHeadline without a stop\n\nHe paid 3.5 dollars."
 CHINESE = "王芳住在北京。她二〇一八年去了上海！\n她说：“好。”然后走了。"
@@ -102,3 +105,33 @@ def test_what_cannot_be() -> None:
             Cutting(**options)
     with pytest.raises(ConfigurationError, match="not a fast tokenizer"):
         tokenizer_starts(object())
+
+
+def test_signs_that_belong_to_a_character_stay_with_it() -> None:
+    text = "cafe\u0301s 👩🏽\u200d🚀 甲\ufe00"
+    starts = word_starts(text).tolist()
+    assert [text[start:end] for start, end in pairwise([*starts, len(text)])] == [
+        "cafe\u0301s ",
+        "👩🏽\u200d",
+        "🚀 ",
+        "甲\ufe00",
+    ]
+
+
+@pytest.mark.parametrize("starts", [word_starts, tokenizer_starts(byte_level())])
+def test_an_endless_text_without_spaces_is_cut_all_the_same(starts: TokenStarts) -> None:
+    (row,) = Cutting(longest=128, starts=starts).cut(["?"], ["a" * 10_000])
+    assert "".join(row.texts) == row.context
+    assert max(row.tokens) <= 128
+    assert max(len(text) for text in row.texts) <= 64 * 128
+
+
+def test_truncation_of_a_tokenizer_has_no_part_in_counting() -> None:
+    tokenizer = wordpiece()
+    encode: Any = lambda: tokenizer("my name is", truncation=True, max_length=4)["input_ids"]  # noqa: E731
+    first = encode()
+    assert tokenizer_starts(tokenizer)("my name is wolfgang and i live").tolist() == [0, 3, 8, 11, 20, 24, 26]
+    assert encode() == first
+    assert tokenizer.backend_tokenizer.truncation is not None
+    tokenizer.add_tokens(["wolf", "gang"])
+    assert tokenizer_starts(tokenizer)("wolfgang").tolist() == [0, 4]

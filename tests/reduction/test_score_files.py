@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,23 @@ def test_several_processes_write_the_same_scores() -> None:
     assert [missing for _, missing in made] == [True] * 4
     for (file, _), scores in zip(made, expected, strict=True):
         np.testing.assert_array_equal(np.concatenate(load_scores(file).scores), np.concatenate(scores))
+
+
+def test_a_file_that_lost_its_end_is_made_again() -> None:
+    files = [file for file, _ in score_chunks(chunks(), Places(), FOLDER)]
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[: len(whole) // 2])
+    files[1].write_bytes(b"")
+    again = list(score_chunks(chunks(), Places(), FOLDER))
+    assert [missing for _, missing in again] == [True, True, False, False]
+    assert files[0].read_bytes() == whole
+
+
+def test_a_full_disk_is_told_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match=r"scores of 5 questions cannot be written \(No space left.*scores/.*npz"):
+        list(score_chunks(chunks(), Places(), FOLDER))
+    assert list(FOLDER.iterdir()) == []

@@ -5,7 +5,7 @@ import pytest
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.reduction.limits import MaxTokens, Share, Threshold
-from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of
+from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of, parse_unit
 
 
 def test_names_become_a_reducer() -> None:
@@ -36,6 +36,7 @@ def test_a_mapping_becomes_a_reducer() -> None:
         ({"ig_model": "x"}, "ig_model has no effect"),
         ({"weights": {"sbert": 1}}, "weights for sbert"),
         ({"neighbours": -1}, "0 or more"),
+        ({"max_tokens": "256"}, "must be a number, got '256'"),
         ({"passages": "page"}, "unit='page'"),
         ({"fusion": "sum"}, "fusion='sum' is not known"),
     ],
@@ -54,3 +55,8 @@ def test_limits() -> None:
 def test_settings_that_change_no_score_are_not_described() -> None:
     assert ReductionSettings(device="cpu", batch_size=1).describe() == ReductionSettings().describe()
     assert ReductionSettings(neighbours=1).describe() != ReductionSettings().describe()
+
+
+def test_what_is_a_digit_and_no_number_is_no_unit() -> None:
+    assert parse_unit("32") == 32
+    assert parse_unit("²") == "²"

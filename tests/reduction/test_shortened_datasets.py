@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from tests.reduction.helpers import ENGLISH, Places, dataset
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.reduction import settings as settings_module
+from transformers_palbert.reduction import shortened_datasets
 from transformers_palbert.reduction.building import ScoredDataset, score_dataset
 from transformers_palbert.reduction.limits import MaxTokens, Threshold
 from transformers_palbert.reduction.settings import ReductionSettings
@@ -76,3 +80,20 @@ def test_a_curriculum_goes_from_short_to_long(scored: ScoredDataset, settings: R
         assert sorted(part.to_list(), key=str) == sorted(stage.to_list(), key=str)
     assert parts[0]["id"] != parts[1]["id"]
     assert curriculum(stages, seed=1).to_list() == rows.to_list()
+
+
+def test_where_nothing_can_be_written_the_data_set_stays_in_memory(
+    scored: ScoredDataset,
+    settings: ReductionSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(_: object, __: object, records: Iterator[dict[str, Any]], ___: object) -> None:
+        next(records)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shortened_datasets, "write_cached", full)
+    rows = shorten_dataset(scored, settings, Threshold(0.99))
+    assert rows["id"] == dataset()["id"]
+    assert rows.cache_files == []
+    assert "No space left" in caplog.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -126,9 +125,11 @@ def split(
 
 
 def _write(file: Path, records: Iterable[Any]) -> None:
-    from ..qa.splitting import squad_file
+    from ..qa.squad_files import squad_file
 
-    file.write_text(dumps(squad_file(records), ensure_ascii=False) + "\n", encoding="utf-8")
+    with squad_file(file) as stream:
+        for record in records:
+            stream.add(record)
 
 
 def _numbers(text: str) -> list[float]:

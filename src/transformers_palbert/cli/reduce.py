@@ -41,8 +41,9 @@ IgModelOption = Annotated[
 
 
 def reduce(
-    file: Annotated[
-        Path, typer.Argument(exists=True, help="Questions: SQuAD, CMRC 2018, DRCD, JSONL, CSV or Parquet.")
+    data: Annotated[
+        str,
+        typer.Argument(help="Questions: a file (SQuAD, CMRC 2018, DRCD, JSONL, CSV, Parquet), or a name on the Hub."),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write D1.json …, manifest.json and kept.png into.")],
     thresholds: Annotated[
@@ -88,6 +89,10 @@ def reduce(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for scores, found again by later runs; by default datasets' cache.")
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="For a Hub name, or a folder: which part, such as train or validation.")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="For a Hub name: its configuration, where it has several.")] = None,
     limit: LimitOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -102,6 +107,8 @@ def reduce(
     A run that was interrupted goes on when it is called again.
 
     Example: palbert reduce train.json shorter --max-tokens 256,128 --scorers bm25 --keep-answer
+
+    Example of a data set on the Hub: palbert reduce rajpurkar/squad shorter --split train --shares 0.5 --keep-answer
 
     Example with models: palbert reduce train.json shorter --shares 0.5 --scorers bm25,sbert,ig --sbert-model
     sentence-transformers/all-MiniLM-L6-v2 --ig-model ./my-model --fit-weights 200
@@ -134,9 +141,9 @@ def reduce(
         keep_answer=keep_answer,
         fit=fit_weights,
         tokenizer=AutoTokenizer.from_pretrained(tokenizer) if tokenizer else None,
-        source=str(file) if limit is None else f"{file}, {limit} questions",
+        source=_source(data, config=config, split=split, limit=limit),
     )
-    dataset = load_qa_dataset(file)
+    dataset = load_qa_dataset(data, split=split, **({"name": config} if config else {}))
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     manifest = build(dataset, out, plan, folder=cache, processes=processes, watch=_watch)
     try:
@@ -146,7 +153,12 @@ def reduce(
     if json:
         write_json(manifest)
         return
-    show(_table(manifest), *_notes(manifest, settings, keep_answer))
+    show(_table(manifest), *_notes(manifest, settings))
+
+
+def _source(data: str, **options: Any) -> str:
+    """What was read, as the manifest says it."""
+    return ", ".join([data, *(f"{name} {value}" for name, value in options.items() if value is not None)])
 
 
 def _parse_numbers(text: str, kind: Callable[[str], Any], option: str) -> list[Any]:
@@ -195,13 +207,15 @@ def _table(manifest: dict[str, Any]) -> Any:
     return make_table(["data set", "limit", "tokens", "kept", "answers", "kept"], rows)
 
 
-def _notes(manifest: dict[str, Any], settings: ReductionSettings, keep_answer: bool) -> list[str]:
+def _notes(manifest: dict[str, Any], settings: ReductionSettings) -> list[str]:
     """What a reader must know beside the table."""
-    notes = []
+    notes, fitted, keep_answer = [], manifest["plan"]["fitted_on"], manifest["plan"]["keep_answer"]
     if cut := max(row["answers_cut"] for row in manifest["datasets"]):
         notes.append(
             f"Up to {format_count(cut)} questions lost all their answers. In data to train on, --keep-answer helps."
         )
+    if fitted:
+        notes.append("The weights know answers of these questions: for data to evaluate on, fit them on other data.")
     if keep_answer:
         notes.append("Answers were kept whatever their scores: these data sets are for training, not for evaluating.")
     if manifest["weights"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["articles_of", "split_by_article", "squad_file"]
+__all__ = ["articles_of", "split_by_article"]
 
 
 def split_by_article(
@@ -72,22 +72,3 @@ def articles_of(records: Iterable[Mapping[str, Any]]) -> list[list[int]]:
     for index in range(len(heads)):
         groups.setdefault(head(index), []).append(index)
     return list(groups.values())
-
-
-def squad_file(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The questions in the form of SQuAD 2.0 files; ``is_impossible`` says which have no answer.
-
-    Neighbours with one title are one article, and those with one context one paragraph of it.
-    """
-    articles: list[dict[str, Any]] = []
-    for record in records:
-        if not articles or articles[-1]["title"] != record["title"]:
-            articles.append({"title": record["title"], "paragraphs": []})
-        paragraphs = articles[-1]["paragraphs"]
-        if not paragraphs or paragraphs[-1]["context"] != record["context"]:
-            paragraphs.append({"context": record["context"], "qas": []})
-        answers = zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True)
-        found = [{"text": text, "answer_start": start} for text, start in answers]
-        qa = {"id": record["id"], "question": record["question"], "answers": found, "is_impossible": not found}
-        paragraphs[-1]["qas"].append(qa)
-    return {"version": "v2.0", "data": articles}

@@ -14,7 +14,6 @@ scores are fused, and passages are kept by falling score.
 ``settings``              the same from names and numbers, as commands and scripts give them
 ``score_files``           scores of a large data set, on disk, by several processes
 ``records``               questions of the SQuAD schema made shorter, and what that cost in answers
-``squad_files``           a large data set written as one SQuAD file
 ``building``              D1 … Dn and the manifest; ``plots``: the picture
 ``shortened_datasets``    the same for a training that makes them on its way, and the curriculum
 ``sanity``                whether attributions depend on what the model has learnt

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 from ..json_text import parse_json
+from ..qa.squad_files import SquadFile, squad_file
 from ..text.shortened import join_passages
 from .fusion import Fusion, fit_weights
 from .limits import Limit, choose
@@ -24,7 +25,6 @@ from .passages import Passages, describe_tokens
 from .records import Tally, answer_spans, holds_answer, move_answers, passages_of_spans
 from .score_files import Chunks, cache_folder, load_scores, score_chunks
 from .settings import ReductionSettings, load_scorer
-from .squad_files import SquadFile, squad_file
 
 __all__ = ["MANIFEST", "PLOT", "Plan", "ScoredDataset", "build", "score_dataset"]
 

@@ -43,6 +43,7 @@ class Threshold:
     value: float
 
     def __post_init__(self) -> None:
+        _require_number("A threshold", self.value)
         if not 0 <= self.value <= 1:
             raise ConfigurationError(
                 f"A threshold must be from 0 (everything) to 1 (the best alone), got {self.value}."
@@ -62,7 +63,8 @@ class MaxTokens:
     value: int
 
     def __post_init__(self) -> None:
-        if self.value < 1:
+        _require_number("How many tokens are kept", self.value)
+        if not self.value >= 1:  # nor is it NaN
             raise ConfigurationError(f"At least 1 token must be kept, got {self.value}.")
 
     def room(self, relevance: FloatArray, tokens: Sequence[int]) -> tuple[BoolArray, float]:
@@ -79,6 +81,7 @@ class Share:
     value: float
 
     def __post_init__(self) -> None:
+        _require_number("A share of the tokens", self.value)
         if not 0 < self.value <= 1:
             raise ConfigurationError(f"A share of the tokens must be above 0 and at most 1, got {self.value}.")
 
@@ -87,6 +90,11 @@ class Share:
 
     def describe(self) -> dict[str, float]:
         return {"share": self.value}
+
+
+def _require_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name} must be a number, got {value!r}.")
 
 
 def choose(

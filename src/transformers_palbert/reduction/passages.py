@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +25,19 @@ TokenStarts = Callable[[str], IntArray]
 """The character that each token of a text begins at, ascending."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese and Japanese
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
+_MARKS = "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff"
+"""Signs that belong to the character before them: accents and vowels, and what makes one emoji of several."""
+_WORD = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|(?:[^\W{_UNSPACED}][{_MARKS}]*){{1,64}}|[^\w\s][{_MARKS}]*")
+_copies: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _BLANK_LINE = re.compile(r"\n\s*\n\s*")
 
 
 def word_starts(text: str) -> IntArray:
     """Where the words of a text begin: runs of letters and digits, Chinese characters, and every sign.
 
-    Without any model, this is close to what BERT's tokenizers make of Chinese; an English word may be several tokens.
+    Accents belong to the letters before them. A run of more than 64 letters is no word, but something like encoded
+    bytes, or a language without spaces: it counts as several. Without any model, this is close to what BERT's
+    tokenizers make of Chinese; an English word may be several tokens.
     """
     return np.fromiter((match.start() for match in _WORD.finditer(text)), dtype=np.int64)
 
@@ -39,7 +45,7 @@ def word_starts(text: str) -> IntArray:
 def tokenizer_starts(tokenizer: Any) -> TokenStarts:
     """Count in the tokens of a model's (fast) tokenizer, without special tokens.
 
-    The tokenizer is copied: a call changes the truncation that its other users rely on.
+    Its own settings of truncation and padding have no part in that, and do not change.
 
     Raises:
         ConfigurationError: if it is not a fast tokenizer.
@@ -48,13 +54,24 @@ def tokenizer_starts(tokenizer: Any) -> TokenStarts:
         raise ConfigurationError(
             f"{type(tokenizer).__name__} is not a fast tokenizer, and only those know the characters behind a token."
         )
-    own = copy.deepcopy(tokenizer)
+    own = _untruncated(tokenizer)
 
     def starts(text: str) -> IntArray:
-        encoded = own(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return np.array([start for start, _ in encoded["offset_mapping"]], dtype=np.int64)
+        offsets = own.encode(text, add_special_tokens=False).offsets
+        return np.fromiter((start for start, _ in offsets), dtype=np.int64, count=len(offsets))
 
     return starts
+
+
+def _untruncated(tokenizer: Any) -> Any:
+    """A copy of what is behind a fast tokenizer; made once, since it takes longer than to cut a long text."""
+    own = _copies.get(tokenizer)
+    if own is None or own.get_vocab_size() != len(tokenizer):  # words were added
+        own = copy.deepcopy(tokenizer.backend_tokenizer)
+        own.no_truncation()
+        own.no_padding()
+        _copies[tokenizer] = own
+    return own
 
 
 def token_starts(tokenizer: Any | None) -> TokenStarts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -86,7 +87,7 @@ def score_chunks(
         yield from _in_processes(named, load, processes)
         return
     for chunk, file in named:
-        missing = not file.is_file()
+        missing = not _is_whole(file)
         if missing:
             _write(file, scorer(chunk))
         yield file, missing
@@ -107,11 +108,20 @@ def _file_name(scorer: str, chunk: list[Passages]) -> str:
     return f"{digest.hexdigest()[:32]}.npz"
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether scores are there; a machine that lost power may have left a part of a file."""
+    return zipfile.is_zipfile(file)
+
+
 def _write(file: Path, scored: Scored) -> None:
     lengths = np.array([len(scores) for scores in scored.scores], dtype=np.int64)
     arrays: dict[str, Any] = {"lengths": lengths, "scores": np.concatenate(scored.scores), **scored.measured}
-    with whole_file(file) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, **arrays)
+    try:
+        with whole_file(file) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, **arrays)
+    except OSError as error:
+        why = f"the scores of {len(lengths)} questions cannot be written ({error.strerror})"
+        raise OSError(error.errno, f"{why}; make room, or choose another folder for scores", str(file)) from error
 
 
 # --- several processes ------------------------------------------------------------------------------------------------
@@ -127,7 +137,7 @@ def _in_processes(
     pending: deque[tuple[Path, Future[None] | None]] = deque()
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(load, processes)) as pool:
         for chunk, file in named:
-            pending.append((file, None if file.is_file() else pool.submit(_score, chunk, file)))
+            pending.append((file, None if _is_whole(file) else pool.submit(_score, chunk, file)))
             if len(pending) > 4 * processes:  # so that a large data set is never in memory as a whole
                 yield _finished(*pending.popleft())
         while pending:

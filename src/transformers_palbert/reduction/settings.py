@@ -195,7 +195,7 @@ def parse_weights(text: str) -> dict[str, float]:
 
 def parse_unit(text: str) -> str | int:
     """What a passage is: ``sentence``, or a number of tokens."""
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def as_reducer(value: Any, tokenizer: Any | None = None) -> Reducer:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -42,20 +43,30 @@ def shorten_dataset(
             Otherwise nothing is left out, and such answers have the offset -1.
         keep_answer: Keep the passages that hold the answers, whatever their scores.
     """
-    made = _records(scored, settings, limit, keep_answer)
-    records = (row for row in map(_learnable, made) if row) if training else made
+
+    def records() -> Iterator[dict[str, Any]]:
+        made = _records(scored, settings, limit, keep_answer)
+        return (row for row in map(_learnable, made) if row) if training else made
+
     # The scores' files are called after questions and passages, the fingerprint stands for ids and answers.
     parts = [scored.chunks.dataset._fingerprint, [[str(file) for file in files] for files in scored.files.values()]]
     chosen = [scored.tokens, settings.describe(), limit.describe(), training, keep_answer]
-    file = cached_file("reduction", _FORMAT, *parts, *chosen)
-    if file is None:
-        result = dataset_in_memory(FEATURES, records)
-    else:
-        found = load_cached(file)
-        result = found[0] if found else write_cached(file, FEATURES, records, dict)
+    result = _cached(cached_file("reduction", _FORMAT, *parts, *chosen), records)
     if lost := len(scored) - len(result):
         logger.warning("%d of %d questions are set aside: what was kept holds no answer to them.", lost, len(scored))
     return result
+
+
+def _cached(file: Path | None, records: Callable[[], Iterator[dict[str, Any]]]) -> datasets.Dataset:
+    """The data set in ``file``, written if need be; in memory without a file, or where it cannot be written."""
+    if file is not None:
+        if found := load_cached(file):
+            return found[0]
+        try:
+            return write_cached(file, FEATURES, records(), dict)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): the data set stays in memory, and is not cached", file, error)
+    return dataset_in_memory(FEATURES, records())
 
 
 def curriculum(stages: Sequence[datasets.Dataset], seed: int) -> datasets.Dataset:

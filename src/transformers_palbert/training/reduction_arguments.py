@@ -93,7 +93,7 @@ class ReductionArguments:
             ConfigurationError: if a stage is no number of tokens.
         """
         stages = split_names(self.reduce_curriculum or "")
-        if wrong := [stage for stage in stages if stage != WHOLE and not stage.isdigit()]:
+        if wrong := [stage for stage in stages if stage != WHOLE and not stage.isdecimal()]:
             raise ConfigurationError(
                 f"reduce_curriculum={self.reduce_curriculum!r} may hold numbers and {WHOLE!r}, not {wrong[0]!r}."
             )

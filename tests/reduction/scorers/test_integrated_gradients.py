@@ -165,3 +165,20 @@ def test_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "captum", None)
     with pytest.raises(MissingExtraError, match=r"transformers-palbert\[reduction\]"):
         scorer()
+
+
+def test_a_word_that_the_model_does_not_know_is_not_in_the_baseline() -> None:
+    tokenizer = wordpiece()
+    ids = torch.tensor([tokenizer("who ?", "zebra lives")["input_ids"]])
+    assert tokenizer.unk_token_id in ids
+    unknown, padding = tokenizer.unk_token_id, tokenizer.pad_token_id
+    kept = scorer()._padded(ids)
+    assert unknown not in kept
+    assert sorted(set(kept.flatten().tolist())) == sorted({padding, tokenizer.cls_token_id, tokenizer.sep_token_id})
+
+
+@pytest.mark.parametrize("context", ["", " ", "\u200b"])
+def test_a_context_without_a_token_has_scores(context: str) -> None:
+    rows = Cutting().cut([QUESTION, QUESTION], [context, CONTEXT])
+    empty, full = scorer()(rows).scores
+    assert (empty.tolist(), len(full)) == ([0.0], 3)

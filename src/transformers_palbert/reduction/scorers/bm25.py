@@ -12,6 +12,7 @@ worse.)
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -26,20 +27,26 @@ from .base import FloatArray, Scored
 
 __all__ = ["Bm25Scorer", "words_of"]
 
-_WORD = re.compile(r"[^\W_]+")
-_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_CHINESE = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_RUN = re.compile(rf"[{_CHINESE}]+|[^\W_{_CHINESE}]+")
+_FORMAT = 2  # part of the scores' description: raise it whenever a text becomes other words
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without signs: jieba's where it holds a Chinese character, else by spaces.
+    """The words of a text as they are compared, without signs: jieba's in runs of Chinese characters, else by spaces.
+
+    They are in lower case, and characters that look alike are one (Unicode's NFKC): full-width letters and digits are
+    usual ones, and an accent is the same whether it is a character of its own or part of its letter.
 
     Raises:
         MissingExtraError: if the text is Chinese and jieba is not installed.
     """
-    if not _CHINESE.search(text):
-        return _WORD.findall(text.lower())
-    words = (text[start:end].lower() for start, end in JiebaSegmenter().spans(text))
-    return [word for word in words if _WORD.search(word)]
+    runs = _RUN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word for run in runs for word in (_chinese_words(run) if re.match(rf"[{_CHINESE}]", run) else [run])]
+
+
+def _chinese_words(run: str) -> list[str]:
+    return [run[start:end] for start, end in JiebaSegmenter().spans(run)]
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Bm25Scorer:
         require("bm25s", "reduction")
 
     def describe(self) -> dict[str, Any]:
-        return {"scorer": self.name, **asdict(self), "library": f"bm25s {version('bm25s')}"}
+        library = f"bm25s {version('bm25s')}"
+        return {"scorer": self.name, "format": _FORMAT, **asdict(self), "library": library}
 
     def __call__(self, batch: Sequence[Passages]) -> Scored:
         """Score passages; see :class:`~transformers_palbert.reduction.scorers.base.Scorer`."""

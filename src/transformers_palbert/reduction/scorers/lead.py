@@ -1,8 +1,9 @@
-"""Earlier passages before later ones: what is kept is the beginning of the text, as if it were cut off.
+"""Earlier passages before later ones: what is kept is the beginning of the text, nearly as if it were cut off.
 
     score(i-th passage) = -i
 
-Beside other scorers, it shows what they are worth more than cutting off.
+Nearly, because only whole passages are kept, and where the next one is too long for the room that is left, a shorter
+one behind it may still fit. Beside other scorers, it shows what they are worth more than cutting off.
 """
 
 from __future__ import annotations

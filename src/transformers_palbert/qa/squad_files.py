@@ -1,4 +1,4 @@
-"""Questions written as one file in the form of SQuAD, one after another, however many there are."""
+"""Questions written as one file in the form of SQuAD 2.0, one after another, however many there are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ..qa.record_cache import whole_file
+from .record_cache import whole_file
 
 __all__ = ["SquadFile", "squad_file"]
 
@@ -22,40 +22,39 @@ class SquadFile:
         self._stream = stream
         self._article: dict[str, Any] | None = None
         self._questions = 0
-        self._version = "1.1"
         self._separator = "\n"
-        self._stream.write('{"data": [')
+        self._stream.write('{"version": "v2.0", "data": [')
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add a question of the SQuAD schema; it joins the article and the paragraph before it if these are its own."""
+        """Add a question of the SQuAD schema.
+
+        Neighbours with one title are one article, and those with one context one paragraph of it.
+        """
         article = self._article
         if article is None or article["title"] != record["title"] or self._questions >= LONGEST_ARTICLE:
-            self.end_article()
+            self._end_article()
             article = self._article = {"title": record["title"], "paragraphs": []}
         paragraphs = article["paragraphs"]
         if not paragraphs or paragraphs[-1]["context"] != record["context"]:
             paragraphs.append({"context": record["context"], "qas": []})
         paragraphs[-1]["qas"].append(_question(record))
         self._questions += 1
-        if not record["answers"]["text"]:
-            self._version = "v2.0"
 
-    def end_article(self) -> None:
-        """Write the article that questions were added to."""
+    def end(self) -> None:
+        """Write what is left, and the end of the file."""
+        self._end_article()
+        self._stream.write("\n]}\n")
+
+    def _end_article(self) -> None:
         if self._article is not None:
             self._stream.write(self._separator + json.dumps(self._article, ensure_ascii=False))
             self._separator = ",\n"
         self._article, self._questions = None, 0
 
-    def end(self) -> None:
-        """Write what is left, and the end of the file."""
-        self.end_article()
-        self._stream.write(f'\n], "version": "{self._version}"}}\n')
-
 
 @contextmanager
 def squad_file(path: Path) -> Iterator[SquadFile]:
-    """A file that questions can be added to; it appears when all are in it.
+    """A file that questions can be added to; it appears when all are in it, and not where something goes wrong.
 
     Raises:
         OSError: if it cannot be written.
@@ -69,5 +68,4 @@ def squad_file(path: Path) -> Iterator[SquadFile]:
 def _question(record: Mapping[str, Any]) -> dict[str, Any]:
     pairs = zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True)
     answers = [{"text": text, "answer_start": start} for text, start in pairs]
-    question = {"id": record["id"], "question": record["question"], "answers": answers}
-    return question if answers else {**question, "is_impossible": True}
+    return {"id": record["id"], "question": record["question"], "answers": answers, "is_impossible": not answers}
