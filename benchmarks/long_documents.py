@@ -156,7 +156,7 @@ def ways_of(args: argparse.Namespace, tokenizer: Any) -> dict[str, Reducer | Non
     models = {"sbert_model": args.sbert_model} if args.sbert_model else {}
     ways: dict[str, Reducer | None] = {EVERYTHING: None}
     for budget in args.budgets:
-        given = {"scorers": args.scorers, "max_tokens": budget, **models}
+        given = {"scorers": args.scorers, "max_tokens": budget, "neighbours": args.neighbours, **models}
         ways[f"{budget} tokens"] = as_reducer(given, tokenizer)
     return ways
 
@@ -164,7 +164,8 @@ def ways_of(args: argparse.Namespace, tokenizer: Any) -> dict[str, Reducer | Non
 def run(args: argparse.Namespace, pipe: Any, length: int, count: int) -> dict[str, Any]:
     """Measure one case."""
     ways = ways_of(args, pipe.tokenizer)
-    settings = {"length": length, "ways": list(ways), "scorers": args.scorers, "batch_size": args.batch_size}
+    shared = {"scorers": args.scorers, "neighbours": args.neighbours, "batch_size": args.batch_size}
+    settings = {"length": length, "ways": list(ways), **shared, "seed": args.seed}
 
     def measured(record: Row, turn: int) -> Row:
         row = measure(pipe, record, ways, turn, args.batch_size)
@@ -174,7 +175,7 @@ def run(args: argparse.Namespace, pipe: Any, length: int, count: int) -> dict[st
 
     questions = documents(args, length, count)
     measure(pipe, next(documents(args, length, 1)), ways, 0, args.batch_size)  # warm-up
-    rows = kept_rows(args.work / f"{length}.jsonl", settings | {"seed": args.seed}, questions, measured)
+    rows = kept_rows(args.work / f"{length}.jsonl", settings, questions, measured)
     found = summary(rows, list(ways), args.seed)
     for entry in found:
         print(f"{entry['way']}: F1 {entry['f1']['value']:.2f}, {entry['times_as_fast']:.2f} times as fast", flush=True)
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=["20000:1000", "100000:100"], help="CHARACTERS:QUESTIONS")
     parser.add_argument("--scorers", default="bm25", help="what passages are scored by")
     parser.add_argument("--sbert-model", help="for sbert: folder of a sentence encoder")
+    parser.add_argument("--neighbours", type=int, default=1, help="passages on either side that are read with one")
     parser.add_argument("--budgets", type=int, nargs="+", default=[256, 512, 1024], help="tokens that are read")
     parser.add_argument("--batch-size", type=int, default=8, help="windows that pass through the model at once")
     parser.add_argument("--work", type=Path, default=Path("outputs/long_documents"), help="folder for what is measured")
@@ -199,8 +201,7 @@ def main() -> None:
     result = {
         "benchmark": "questions about long documents, read whole and shortened",
         **describe_run(args.seed),
-        "scorers": args.scorers,
-        "batch_size": args.batch_size,
+        **{name: getattr(args, name) for name in ("scorers", "neighbours", "batch_size")},
         "cases": [run(args, pipe, length, count) for length, count in cases(args.cases).items()],
     }
     names = {args.model: "outputs/squad/dense", args.data.parent: args.data.parent.name}

@@ -7,7 +7,7 @@ import pytest
 
 from transformers_palbert.errors import ConfigurationError, MissingExtraError
 from transformers_palbert.reduction.passages import Cutting
-from transformers_palbert.reduction.scorers.bm25 import Bm25Scorer, words_of
+from transformers_palbert.reduction.scorers.bm25 import Bm25Scorer, asked_for, terms_of
 
 CONTEXT = "Jane Austen wrote Emma. Emma is a novel, and the novel is long. It rains."
 CHINESE = "曹雪芹写了红楼梦。红楼梦是一部小说。今天晴。"
@@ -38,7 +38,7 @@ def naive(question: list[str], passages: list[list[str]], k1: float = 1.5, b: fl
 def test_scores_are_those_of_the_formula(question: str, context: str) -> None:
     (row,) = Cutting().cut([question], [context])
     (scores,) = Bm25Scorer()([row]).scores
-    expected = naive(words_of(question), [words_of(text) for text in row.texts])
+    expected = naive(asked_for(question), [terms_of(text) for text in row.texts])
     assert scores.tolist() == pytest.approx(expected, rel=1e-5)
     assert scores[2] == 0 < scores[0]
 
@@ -59,9 +59,28 @@ def test_without_a_word_in_common_there_is_a_score_all_the_same(question: str, c
     assert (scores.sum() > 0) == (question == context)
 
 
-def test_words() -> None:
-    assert words_of("The T-shirt_2, d'Artagnan's!") == ["the", "t", "shirt", "2", "d", "artagnan", "s"]
-    assert words_of("他在北京大学 studied AI。") == ["他", "在", "北京大学", "studied", "ai"]
+def test_terms() -> None:
+    assert terms_of("The T-shirt_2, d'Art!") == ["the", "t", "shirt", "~shir", "~hirt", "2", "d", "art"]
+    assert terms_of("北京人 AI。") == ["北", "京", "人", "北京", "京人", "ai"]
+    assert terms_of("") == terms_of("…！") == []
+
+
+def test_what_looks_alike_is_one() -> None:
+    assert terms_of("１９９８年ＡＩ") == terms_of("1998年AI")
+    assert terms_of("Caf\u00e9 STRASSE") == terms_of("cafe\u0301 straße")
+
+
+def test_a_latin_word_is_the_same_beside_chinese_characters() -> None:
+    (row,) = Cutting().cut(["Who led the U.S. team?"], ["It rained. The U.S. (美国) team was led by Ann. It was cold."])
+    (scores,) = Bm25Scorer()([row]).scores
+    assert scores.argmax() == 1
+    assert set(terms_of("U.S.")) < set(terms_of("U.S. (美国)"))
+
+
+def test_common_words_count_where_there_are_no_others() -> None:
+    assert asked_for("Who was the king?") == ["king", "~king"]
+    assert asked_for("Who was it?") == ["who", "was", "it"]
+    assert asked_for("谁是王？") == terms_of("谁是王")
 
 
 def test_settings_are_described_and_checked() -> None:
