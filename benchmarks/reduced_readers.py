@@ -138,11 +138,14 @@ def with_data(args: argparse.Namespace, trial: Trial) -> Trial:
 
 
 def row(trial: Trial, run: Run, figures: dict[str, Any]) -> dict[str, Any]:
-    """What a finished run measured; its training is what it took without the evaluation."""
+    """What a finished run measured.
+
+    ``training_seconds`` are those of the steps alone; of a run that was interrupted, those since it went on.
+    ``seconds`` are those of all, starting and evaluating too.
+    """
     layers, window = int(trial.labels["layers"]), int(trial.labels["window"])
-    seconds = round(run.seconds - (run.value("eval_runtime") or 0))
     labels = {"layers": layers, "window": window, "contexts": trial.labels["contexts"]}
-    return {**figures, **labels, "training_seconds": seconds}
+    return {**figures, **labels, "training_seconds": run.value("train_runtime")}
 
 
 def plot(result: dict[str, Any], file: Path) -> None:

@@ -3,9 +3,14 @@
     python benchmarks/reduction.py --data squad1_dev.json --fit-on train.json --sbert-model DIR --ig-model DIR
     python benchmarks/reduction.py --data cmrc2018_dev.json --name reduction_cmrc2018
 
-Every scorer alone, and their fusions, keep the best passages up to a share of each context's tokens. An answer is kept
-if all of one of the reference answers is in passages that are kept. The weights of the fitted fusion come from other
-questions, with answers. Ways are compared by the paired bootstrap over questions.
+Every scorer alone, and their fusions, keep a share of the tokens in two ways:
+
+- of each context: the best of its passages that fit, what `palbert reduce --shares` does
+- of the data set: all passages of at least one relevance, as with `palbert reduce --thresholds`, whose value is the one
+  that leaves this share of all tokens; so a context keeps more where no passage stands out
+
+An answer is kept if all of one of the reference answers is in passages that are kept. The weights of the fitted fusion
+come from other questions, with answers. Fusions are compared with each scorer by the paired bootstrap over questions.
 
 Scorers that take little time see the whole data set. Integrated gradients take seconds for a question, so that they,
 and all fusions with them, are measured on `--ig-questions` of it, beside the other scorers on the same questions.
@@ -30,28 +35,44 @@ from transformers_palbert.analysis.bootstrap import bootstrap_means, difference_
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.reduction.building import ScoredDataset, score_dataset
 from transformers_palbert.reduction.fusion import Fusion, fit_weights
-from transformers_palbert.reduction.limits import Share, choose
+from transformers_palbert.reduction.limits import Limit, Share, Threshold, choose
 from transformers_palbert.reduction.passages import Passages
 from transformers_palbert.reduction.plots import plot_curves
-from transformers_palbert.reduction.records import answer_spans, holds_answer, keeps_answer
+from transformers_palbert.reduction.records import Tally, answer_spans, holds_answer, keeps_answer
 from transformers_palbert.reduction.settings import ReductionSettings
 
 FloatArray = npt.NDArray[np.float64]
 Row = tuple[dict[str, Any], Passages, dict[str, FloatArray]]
 
 
-def kept(rows: Sequence[Row], fusion: Fusion, share: float) -> tuple[FloatArray, float]:
-    """Whether each question with an answer keeps one, 0 or 1; and the share of the tokens that is kept."""
-    answers, before, after = [], 0, 0
+def kept(rows: Sequence[Row], fusion: Fusion, limit: Limit) -> tuple[FloatArray, float]:
+    """Whether each question keeps an answer, 0 or 1; and the share of all tokens that is kept."""
+    tally, answers = Tally(), []
     for record, row, scores in rows:
-        spans = answer_spans(record["answers"])
-        if not spans:
-            continue
-        chosen = choose(fusion(scores), row.tokens, Share(share))
-        answers.append(float(keeps_answer(row, chosen, spans)))
-        before += sum(row.tokens)
-        after += int(np.asarray(row.tokens)[chosen].sum())
-    return np.array(answers), after / before
+        chosen = choose(fusion(scores), row.tokens, limit)
+        answers.append(float(keeps_answer(row, chosen, answer_spans(record["answers"]))))
+        tally.add(row, chosen, record["answers"])
+    return np.array(answers), tally.tokens_after / tally.tokens_before
+
+
+def threshold_for(rows: Sequence[Row], fusion: Fusion, share: float) -> Threshold:
+    """The least relevance that keeps no more than a share of all tokens; what answers there are has no part in it."""
+    relevance = np.concatenate([fusion(scores) for _, _, scores in rows])
+    falling = np.argsort(-relevance, kind="stable")
+    tokens = np.cumsum(np.concatenate([row.tokens for _, row, _ in rows])[falling])
+    values = relevance[falling]
+    last = np.append(values[1:] < values[:-1], True)  # of several passages of one relevance
+    fitting = values[last & (tokens <= share * tokens[-1])]
+    return Threshold(float(fitting[-1]) if len(fitting) else 1.0)
+
+
+CONTEXT, DATASET = "each context", "the data set"
+"""What a share of the tokens is a share of."""
+
+
+def limit_for(of: str, rows: Sequence[Row], fusion: Fusion, share: float) -> Limit:
+    """The limit that keeps a share of the tokens of each context, or of the data set."""
+    return Share(share) if of == CONTEXT else threshold_for(rows, fusion, share)
 
 
 def fusions(scorers: Sequence[str], labelled: Sequence[Row]) -> dict[str, Fusion]:
@@ -101,16 +122,18 @@ def measure(
     scored = score(args, settings, questions)
     labelled = [] if fit_on is None else list(score(args, settings, fit_on))
     ways = fusions(settings.scorers, labelled)
-    points, rows = [], list(scored)
-    for share in args.shares:
-        found = {name: kept(rows, fusion, share) for name, fusion in ways.items()}
-        tokens = {name: 100 * after for name, (_, after) in found.items()}
-        result = compared({name: answers for name, (answers, _) in found.items()}, args.seed)
-        points.append({"share": share, "tokens_percent": tokens, **result})
-        shown = (f"{name} {row['value']:.1f} of {tokens[name]:.1f}" for name, row in result["answers"].items())
-        print(f"{share:.0%} of the tokens: answers kept, %, of tokens kept, %: {', '.join(shown)}", flush=True)
+    rows = [row for row in scored if answer_spans(row[0]["answers"])]
+    points = []
+    for of in (CONTEXT, DATASET):
+        for share in args.shares:
+            found = {name: kept(rows, fusion, limit_for(of, rows, fusion, share)) for name, fusion in ways.items()}
+            tokens = {name: 100 * after for name, (_, after) in found.items()}
+            result = compared({name: answers for name, (answers, _) in found.items()}, args.seed)
+            points.append({"of": of, "share": share, "tokens_percent": tokens, **result})
+            shown = (f"{name} {row['value']:.1f} ({tokens[name]:.1f})" for name, row in result["answers"].items())
+            print(f"{share:.0%} of the tokens of {of}: answers kept, %: {', '.join(shown)}", flush=True)
     return {
-        "questions": len(scored),
+        "questions": len(rows),
         "fitted_on": len(labelled) or None,
         "weights": {name: dict(fusion.weights) for name, fusion in ways.items() if "fitted" in name},
         "scorers": scored.scorers,
@@ -126,11 +149,12 @@ def score(args: argparse.Namespace, settings: ReductionSettings, questions: data
 
 
 def curves(part: Mapping[str, Any]) -> dict[str, list[dict[str, float]]]:
-    """The points of a part as lines of a picture."""
+    """The points of a part, as shares of the data set, as lines of a picture."""
     return {
         way: [
             {"tokens_share": point["tokens_percent"][way] / 100, "answers_share": point["answers"][way]["value"] / 100}
             for point in part["points"]
+            if point["of"] == DATASET
         ]
         for way in part["points"][0]["answers"]
     }

@@ -127,19 +127,23 @@ def structure(result: Result) -> str:
 
 def reduction(result: Result) -> str:
     """Answers kept against tokens kept, a row per way; integrated gradients on a part of the questions."""
-    return "\n\n".join(
-        f"{part['questions']:,} questions; answers kept, % (tokens kept, %):\n\n{_kept(part)}"
-        for part in result["parts"]
-    )
+    about = "questions; answers kept, % (tokens kept, %):"
+    return "\n\n".join(f"{part['questions']:,} {about}\n\n{_kept(part['points'])}" for part in result["parts"])
 
 
-def _kept(part: Result) -> str:
-    points = part["points"]
+def _kept(points: list[Result]) -> str:
+    shares = list(dict.fromkeys(point["share"] for point in points))
+    found = {(point["of"], point["share"]): point for point in points}
     rows = [
-        [way, *(f"{point['answers'][way]['value']:.1f} ({point['tokens_percent'][way]:.0f})" for point in points)]
+        [way, of, *(_answers_and_tokens(found[of, share], way) for share in shares)]
+        for of in dict.fromkeys(point["of"] for point in points)
         for way in points[0]["answers"]
     ]
-    return table(("passages by", *(f"at {100 * point['share']:.0f} %" for point in points)), rows)
+    return table(("passages by", "tokens of", *(f"at {100 * share:.0f} %" for share in shares)), rows)
+
+
+def _answers_and_tokens(point: Result, way: str) -> str:
+    return f"{point['answers'][way]['value']:.1f} ({point['tokens_percent'][way]:.0f})"
 
 
 def long_documents(result: Result) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,22 +16,42 @@ import pytest
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.reduction.fusion import Fusion
+from transformers_palbert.reduction.limits import Share
 from transformers_palbert.reduction.passages import Cutting, word_starts
+from transformers_palbert.reduction.scorers.base import FloatArray
 
 Load = Callable[[str], ModuleType]
 PARAGRAPHS = [f"This is paragraph {number}. " * (number + 1) for number in range(9)]
 
 
-def test_every_question_counts_once_and_tokens_are_those_that_were_kept(script: Load) -> None:
+def rows(*scores: list[float]) -> list[Any]:
+    """Questions about two passages of 3 and 4 tokens; Bob is in the second."""
     (row,) = Cutting().cut(["Who?"], ["Ann came. Bob ate too."])
-    rows = [
-        ({"answers": {"text": ["Bob"], "answer_start": [10]}}, row, {"a": np.array(scores)})
-        for scores in ([0.0, 1.0], [1.0, 0.0])
-    ]
-    rows.append(({"answers": {"text": [], "answer_start": []}}, row, {"a": np.array([0.0, 1.0])}))
-    answers, tokens = script("reduction").kept(rows, Fusion(), 0.6)
+    record = {"answers": {"text": ["Bob"], "answer_start": [10]}}
+    return [(record, row, {"a": np.array(values)}) for values in scores]
+
+
+def test_every_question_counts_once_and_tokens_are_those_that_were_kept(script: Load) -> None:
+    answers, tokens = script("reduction").kept(rows([0.0, 1.0], [1.0, 0.0]), Fusion(), Share(0.6))
     assert answers.tolist() == [1.0, 0.0]
     assert tokens == (4 + 3) / (2 * 7)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.55, 0.6, 0.75, 0.9, 1.0])
+def test_the_threshold_is_the_least_that_keeps_a_share_of_all_tokens(script: Load, share: float) -> None:
+    asked = rows([3, 1], [1, 3], [2, 1.9])
+
+    def relevance(scores: Mapping[str, FloatArray]) -> FloatArray:
+        return scores["a"] / 3  # as it is: of one question no passage has 1
+
+    def tokens(least: float) -> int:
+        return sum(
+            n for _, row, scores in asked for n, at in zip(row.tokens, relevance(scores), strict=True) if at >= least
+        )
+
+    fitting = [value / 3 for value in (3, 2, 1.9, 1) if tokens(value / 3) <= share * 21]
+    found = script("reduction").threshold_for(asked, relevance, share)
+    assert found.value == (min(fitting) if fitting else 1.0)
 
 
 @pytest.mark.parametrize(("size", "count"), [(10, 4), (10, 10), (3, 7), (5, None)])

@@ -27,9 +27,14 @@ def test_a_typed_figure_is_overwritten(render: ModuleType) -> None:
 
 
 def test_answers_kept_stand_in_a_row_for_each_way_and_a_table_for_each_part(render: ModuleType) -> None:
-    point = {"share": 0.5, "tokens_percent": {"bm25": 48.2}, "answers": {"bm25": {"value": 91.25}}}
+    point = {
+        "of": "each context",
+        "share": 0.5,
+        "tokens_percent": {"bm25": 48.2},
+        "answers": {"bm25": {"value": 91.25}},
+    }
     text = render.reduction({"parts": [{"questions": 10570, "points": [point]}, {"questions": 300, "points": [point]}]})
-    assert text.count("| bm25 | 91.2 (48) |") == 2
+    assert text.count("| bm25 | each context | 91.2 (48) |") == 2
     assert "10,570 questions" in text
     assert "300 questions" in text
 

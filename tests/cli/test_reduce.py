@@ -108,8 +108,8 @@ def test_without_matplotlib_there_is_no_picture(palbert, data, tmp_path, monkeyp
 def test_a_data_set_on_the_hub(palbert, data, tmp_path, monkeypatch):
     dataset, calls = load_qa_dataset(data), []
 
-    def load_dataset(name, **options):
-        calls.append((name, options))
+    def load_dataset(path, **options):
+        calls.append((path, options))
         return dataset
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)

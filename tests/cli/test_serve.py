@@ -107,3 +107,30 @@ def test_an_exported_folder_is_served_by_the_runtime():
     assert said == {"results": [{"answers": asker(**EXAMPLES[0], top_k=2)}]}
     with pytest.raises(errors.ConfigurationError, match="exported model, which runs on the CPU and not on 'cuda'"):
         load_asker(str(folder), device="cuda")
+    with pytest.raises(errors.ConfigurationError, match="reads whole texts: leave out --reduce"):
+        load_asker(str(folder), reduce={"scorers": "bm25"})
+
+
+@pytest.mark.usefixtures("served")
+def test_long_texts_are_shortened_before_they_are_read(palbert, saved_model):
+    options = ("--reduce", "bm25", "--reduce-max-tokens", 20)
+    result = palbert("serve", saved_model, "--port", 0, "--device", "cpu", *options)
+    assert result.exit_code == 0, result.output
+    whole = load_asker(str(saved_model), device="cpu")
+    reduction = {"scorers": "bm25", "max_tokens": 20}
+    shortened = load_asker(str(saved_model), device="cpu", reduce=reduction)
+    asked = {"question": QUESTIONS["q1"], "context": "天下大雨。" * 30 + CONTEXT, "top_k": 3}
+    assert shortened(**asked) == whole(**asked, reduce=reduction) != whole(**asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (("--reduce-max-tokens", 9), 2, "have no effect without --reduce"),
+        (("--reduce", "tfidf"), 1, "There is no scorer tfidf"),
+        (("--reduce", "sbert"), 1, "needs a model: give sbert_model"),
+    ],
+)
+def test_what_cannot_shorten_texts(palbert, saved_model, options, status, message):
+    result = palbert("serve", saved_model, "--port", 0, *options)
+    assert (result.exit_code, message in " ".join(result.stderr.split())) == (status, True)

@@ -155,7 +155,9 @@ def load_model(model: str, probe: str | None = None) -> tuple[Any, Any]:
     return pipe.model, pipe.tokenizer
 
 
-def load_asker(model: str, *, device: str | None = None, threads: int | None = None) -> Any:
+def load_asker(
+    model: str, *, device: str | None = None, threads: int | None = None, reduce: Mapping[str, Any] | None = None
+) -> Any:
     """What answers questions as the question-answering pipeline does; the one place where it is chosen.
 
     An exported folder is read by the runtime, which needs no torch and less memory.
@@ -164,9 +166,11 @@ def load_asker(model: str, *, device: str | None = None, threads: int | None = N
         model: Folder or name on the Hub.
         device: Where to compute; None for the fastest device.
         threads: Threads of the model on a CPU; None for one on each core.
+        reduce: How long texts are shortened before they are read, as the pipeline takes it; None for not at all.
 
     Raises:
         PalBertError: as :func:`load_reader`.
+        ConfigurationError: if the model is an exported one, and asked for what that cannot do.
     """
     from ..runtime import load
     from ..runtime.description import DESCRIPTION_FILE
@@ -174,12 +178,14 @@ def load_asker(model: str, *, device: str | None = None, threads: int | None = N
     if (Path(model) / DESCRIPTION_FILE).is_file():
         if device not in (None, "cpu"):
             raise ConfigurationError(f"{model} is an exported model, which runs on the CPU and not on {device!r}.")
+        if reduce is not None:
+            raise ConfigurationError(f"{model} is an exported model, which reads whole texts: leave out --reduce.")
         return load(model, threads=threads)
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    return _load_pipeline(model, _ANY_LANGUAGE, device)
+    return _load_pipeline(model, _ANY_LANGUAGE, device, **({} if reduce is None else {"reduce": reduce}))
 
 
 def load_questions(file: Path, limit: int | None, metric: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -256,6 +262,8 @@ def _load_pipeline(model: str, probe: str | None, device: str | None, **options:
     task: Any = "question-answering"  # transformers' own types no longer list it
     try:
         pipe = pipeline(task, model=model, **chosen)
+    except PalBertError:
+        raise  # it says what is wrong
     except (OSError, ValueError) as error:
         raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
     if probe is not None:
