@@ -137,3 +137,20 @@ def test_plans_that_cannot_be() -> None:
         Plan(BM25, [])
     with pytest.raises(ConfigurationError, match="either given or fitted"):
         Plan(ReductionSettings(weights={"bm25": 1}), LIMITS, fit=10)
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("content", ['{"plan": {"sour', "[]", '{"plan": 1}', '{"name": "another program"}'])
+def test_a_manifest_that_is_none_is_not_overwritten(content: str) -> None:
+    OUT.mkdir()
+    (OUT / "manifest.json").write_text(content)
+    with pytest.raises(ConfigurationError, match="name another folder"):
+        run(Plan(ReductionSettings(scorers=("places",)), [Threshold(1)]))
+    assert (OUT / "manifest.json").read_text() == content
+
+
+@pytest.mark.usefixtures("places")
+def test_the_settings_that_differ_are_named() -> None:
+    run(Plan(ReductionSettings(scorers=("places",)), [Threshold(1)]))
+    with pytest.raises(ConfigurationError, match=r"other settings \(neighbours, limits\)"):
+        run(Plan(ReductionSettings(scorers=("places",), neighbours=1), [Threshold(0.5)]))
