@@ -154,3 +154,19 @@ def test_the_settings_that_differ_are_named() -> None:
     run(Plan(ReductionSettings(scorers=("places",)), [Threshold(1)]))
     with pytest.raises(ConfigurationError, match=r"other settings \(neighbours, limits\)"):
         run(Plan(ReductionSettings(scorers=("places",), neighbours=1), [Threshold(0.5)]))
+
+
+@pytest.mark.parametrize(("asked", "found"), [(8, 8), (50, 12)])
+def test_weights_are_fitted_on_so_many_questions_with_answers_from_all_over(
+    monkeypatch: pytest.MonkeyPatch, asked: int, found: int
+) -> None:
+    labels: list[list[bool]] = []
+
+    def fitted(_: list[object], holds: list[list[bool]], __: str) -> dict[str, float]:
+        labels.extend(holds)
+        return {"bm25": 1.0}
+
+    monkeypatch.setattr(building, "fit_weights", fitted)
+    build(dataset(3), OUT, Plan(BM25, [Threshold(1)], fit=asked), folder=Path("scores"))
+    assert len(labels) == found
+    assert all(any(holds) for holds in labels)

@@ -243,14 +243,16 @@ def _fusion(scored: ScoredDataset, plan: Plan) -> Fusion:
     fusion = Fusion(plan.settings.fusion, plan.settings.weights)
     if not plan.fit:
         return fusion
-    step = max(len(scored) // plan.fit, 1)
+    answers = scored.chunks.dataset["answers"]
+    answerable = [number for number, found in enumerate(answers) if answer_spans(found)]
+    count = min(plan.fit, len(answerable))
+    chosen = {answerable[place * len(answerable) // count] for place in range(count)}
     labelled = [
         (scores, holds_answer(row, record["answers"]))
         for number, (record, row, scores) in enumerate(scored)
-        if number % step == 0 and answer_spans(record["answers"])
+        if number in chosen
     ]
-    chosen = labelled[: plan.fit]
-    weights = fit_weights([scores for scores, _ in chosen], [holds for _, holds in chosen], fusion.method)
+    weights = fit_weights([scores for scores, _ in labelled], [holds for _, holds in labelled], fusion.method)
     return replace(fusion, weights=weights)
 
 
