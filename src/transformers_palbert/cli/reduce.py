@@ -143,7 +143,8 @@ def reduce(
         tokenizer=AutoTokenizer.from_pretrained(tokenizer) if tokenizer else None,
         source=_source(data, config=config, split=split, limit=limit),
     )
-    dataset = load_qa_dataset(data, split=split, **({"name": config} if config else {}))
+    hub: dict[str, Any] = {} if config is None else {"name": config}
+    dataset = load_qa_dataset(data, split=split, **hub)
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     manifest = build(dataset, out, plan, folder=cache, processes=processes, watch=_watch)
     try:
