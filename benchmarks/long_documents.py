@@ -63,13 +63,15 @@ def join_around(paragraphs: Sequence[str], number: int, length: int, rng: random
 
 
 def documents(args: argparse.Namespace, length: int, count: int) -> Iterator[Row]:
-    """Questions drawn from the data set, with long contexts."""
+    """Questions drawn from the data set, with long contexts; more of them are the same ones and others."""
     questions = load_qa_dataset(args.data)
     paragraphs = list(dict.fromkeys(questions["context"]))
     number = {text: place for place, text in enumerate(paragraphs)}
-    rng = random.Random(args.seed)
-    for place in sorted(rng.sample(range(len(questions)), min(count, len(questions)))):
+    order = list(range(len(questions)))
+    random.Random(args.seed).shuffle(order)
+    for place in sorted(order[:count]):
         record = questions[place]
+        rng = random.Random(f"{args.seed} {record['id']}")
         document, start = join_around(paragraphs, number[record["context"]], length, rng)
         answers = {**record["answers"], "answer_start": [start + at for at in record["answers"]["answer_start"]]}
         yield {**record, "context": document, "answers": answers}
@@ -165,7 +167,8 @@ def run(args: argparse.Namespace, pipe: Any, length: int, count: int) -> dict[st
     """Measure one case."""
     ways = ways_of(args, pipe.tokenizer)
     shared = {"scorers": args.scorers, "neighbours": args.neighbours, "batch_size": args.batch_size}
-    settings = {"length": length, "ways": list(ways), **shared, "seed": args.seed}
+    measured_on = {"model": str(args.model), "data": str(args.data), "length": length, "seed": args.seed}
+    settings = {**measured_on, "ways": list(ways), **shared}
 
     def measured(record: Row, turn: int) -> Row:
         row = measure(pipe, record, ways, turn, args.batch_size)

@@ -83,6 +83,8 @@ def test_answers_are_in_long_documents_at_their_places(script: Load) -> None:
     assert [row["id"] for row in found] == ["b", "a"]
     for row in found:
         assert row["context"].startswith(row["answers"]["text"][0], row["answers"]["answer_start"][0])
+    (one,) = script("long_documents").documents(args, 60, 1)
+    assert one in found
 
 
 def test_a_run_that_was_cut_off_measures_what_is_missing(script: Load) -> None:

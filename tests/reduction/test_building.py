@@ -137,3 +137,36 @@ def test_plans_that_cannot_be() -> None:
         Plan(BM25, [])
     with pytest.raises(ConfigurationError, match="either given or fitted"):
         Plan(ReductionSettings(weights={"bm25": 1}), LIMITS, fit=10)
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("content", ['{"plan": {"sour', "[]", '{"plan": 1}', '{"name": "another program"}'])
+def test_a_manifest_that_is_none_is_not_overwritten(content: str) -> None:
+    OUT.mkdir()
+    (OUT / "manifest.json").write_text(content)
+    with pytest.raises(ConfigurationError, match="name another folder"):
+        run(Plan(ReductionSettings(scorers=("places",)), [Threshold(1)]))
+    assert (OUT / "manifest.json").read_text() == content
+
+
+@pytest.mark.usefixtures("places")
+def test_the_settings_that_differ_are_named() -> None:
+    run(Plan(ReductionSettings(scorers=("places",)), [Threshold(1)]))
+    with pytest.raises(ConfigurationError, match=r"other settings \(neighbours, limits\)"):
+        run(Plan(ReductionSettings(scorers=("places",), neighbours=1), [Threshold(0.5)]))
+
+
+@pytest.mark.parametrize(("asked", "found"), [(8, 8), (50, 12)])
+def test_weights_are_fitted_on_so_many_questions_with_answers_from_all_over(
+    monkeypatch: pytest.MonkeyPatch, asked: int, found: int
+) -> None:
+    labels: list[list[bool]] = []
+
+    def fitted(_: list[object], holds: list[list[bool]], __: str) -> dict[str, float]:
+        labels.extend(holds)
+        return {"bm25": 1.0}
+
+    monkeypatch.setattr(building, "fit_weights", fitted)
+    build(dataset(3), OUT, Plan(BM25, [Threshold(1)], fit=asked), folder=Path("scores"))
+    assert len(labels) == found
+    assert all(any(holds) for holds in labels)

@@ -87,3 +87,11 @@ def test_what_cannot_be_fitted() -> None:
         fit_weights(scores, [np.zeros(6, dtype=bool)] * 3)
     with pytest.raises(ConfigurationError, match="both kinds are needed"):
         fit_weights([], [])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_told(value: float) -> None:
+    scores = {"a": np.array([1.0, 2.0]), "b": np.array([0.0, value])}
+    with pytest.raises(ConfigurationError, match="scorer b gave scores that are no finite numbers"):
+        Fusion()(scores)
+    assert Fusion(weights={"a": 1.0})(scores).tolist() == [0.0, 1.0]

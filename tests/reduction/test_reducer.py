@@ -71,3 +71,13 @@ def test_what_cannot_be() -> None:
             Reducer(scorers, Threshold(1))
     with pytest.raises(ConfigurationError, match="weights for bm25"):
         Reducer([Places()], Threshold(1), Fusion(weights={"bm25": 1}))
+
+
+def test_no_question_and_a_question_too_many() -> None:
+    reducer = Reducer([Places()], MaxTokens(5))
+    assert reducer.shorten([], []) == []
+    assert reducer.scorers[0].calls == 0
+    with pytest.raises(ConfigurationError, match="2 questions cannot be asked of 1 contexts"):
+        reducer.shorten(["Who?", "Where?"], [ENGLISH])
+    with pytest.raises(ConfigurationError, match="1 questions cannot be asked of 12 contexts"):
+        reducer.shorten(["Who?"], "one string, ")

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transformers_palbert.text import sentences as module
 from transformers_palbert.text.sentences import sentence_starts
 
 
@@ -27,3 +32,16 @@ from transformers_palbert.text.sentences import sentence_starts
 def test_sentences(text: str, sentences: list[str] | None) -> None:
     starts = sentence_starts(text)
     assert [text[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)] == (sentences or [text])
+
+
+@given(st.text(alphabet=".!?。！ \"'”(（“A中a\n", max_size=12))
+def test_looking_at_a_run_of_signs_once_finds_the_same(text: str) -> None:
+    again = module._SENTENCE_END.pattern.replace("++", "+").replace("]*+", "]*")
+    again = again.replace("(?<![.!?])", "").replace("(?<![!?])", "")
+    expected = [match.span() for match in re.finditer(again, text)]
+    assert [match.span() for match in module._SENTENCE_END.finditer(text)] == expected
+
+
+@pytest.mark.parametrize("text", [".", "?!", ".'", ". (", "。"])
+def test_a_page_of_signs_takes_no_time(text: str) -> None:
+    assert sentence_starts(text * 100_000)[0] == 0  # in quadratic time, minutes

@@ -148,7 +148,8 @@ def reduce(
         source=_source(data, config=config, split=split, limit=limit),
     )
     found = str(data_file(data)) if data == STANDARD else data
-    dataset = load_qa_dataset(found, split=split, **({"name": config} if config else {}))
+    hub: dict[str, Any] = {} if config is None else {"name": config}
+    dataset = load_qa_dataset(found, split=split, **hub)
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     manifest = build(dataset, out, plan, folder=cache, processes=processes, watch=_watch)
     try:

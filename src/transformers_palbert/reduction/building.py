@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 from ..json_text import parse_json
+from ..qa.record_cache import whole_file
 from ..qa.squad_files import SquadFile, squad_file
 from ..text.shortened import join_passages
 from .fusion import Fusion, fit_weights
@@ -210,17 +211,31 @@ def build(
 
 def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    with whole_file(out / MANIFEST) as temporary:
+        Path(temporary).write_text(json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _require_same(out: Path, plan: Plan) -> None:
     """Raise where a folder holds something else than an unfinished or earlier result of the same plan."""
     file = out / MANIFEST
     if file.is_file():
-        if parse_json(file.read_text(encoding="utf-8")).get("plan") != json.loads(json.dumps(plan.describe())):
-            raise ConfigurationError(f"{out} holds data sets that were made with other settings; name another folder.")
+        known, asked = _plan_in(file), json.loads(json.dumps(plan.describe()))
+        if other := [name for name in asked if name not in known or known[name] != asked[name]]:
+            raise ConfigurationError(
+                f"{out} holds data sets that were made with other settings ({', '.join(other)}); name another folder."
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not empty; name a new folder to write to.")
+
+
+def _plan_in(manifest: Path) -> dict[str, Any]:
+    """What a folder was made with; nothing where that is not to be read."""
+    try:
+        content = parse_json(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    plan = content.get("plan") if isinstance(content, dict) else None
+    return plan if isinstance(plan, dict) else {}
 
 
 def _fusion(scored: ScoredDataset, plan: Plan) -> Fusion:
@@ -228,14 +243,16 @@ def _fusion(scored: ScoredDataset, plan: Plan) -> Fusion:
     fusion = Fusion(plan.settings.fusion, plan.settings.weights)
     if not plan.fit:
         return fusion
-    step = max(len(scored) // plan.fit, 1)
+    answers = scored.chunks.dataset["answers"]
+    answerable = [number for number, found in enumerate(answers) if answer_spans(found)]
+    count = min(plan.fit, len(answerable))
+    chosen = {answerable[place * len(answerable) // count] for place in range(count)}
     labelled = [
         (scores, holds_answer(row, record["answers"]))
         for number, (record, row, scores) in enumerate(scored)
-        if number % step == 0 and answer_spans(record["answers"])
+        if number in chosen
     ]
-    chosen = labelled[: plan.fit]
-    weights = fit_weights([scores for scores, _ in chosen], [holds for _, holds in chosen], fusion.method)
+    weights = fit_weights([scores for scores, _ in labelled], [holds for _, holds in labelled], fusion.method)
     return replace(fusion, weights=weights)
 
 

@@ -88,10 +88,15 @@ class Fusion:
             scores: Name of a scorer -> its scores, ``(passages,)``.
 
         Raises:
-            ConfigurationError: if a weight is given for a scorer that is not there.
+            ConfigurationError: if a weight is given for a scorer that is not there, or a score is no finite number.
         """
         self.require(scores)
         weights = self.weights or dict.fromkeys(scores, 1.0)
+        if broken := [name for name in weights if not np.isfinite(scores[name]).all()]:
+            raise ConfigurationError(
+                f"The scorer {broken[0]} gave scores that are no finite numbers, so they say nothing about passages. A"
+                " model in half precision may do so: take float32, or check its weights."
+            )
         scale = {"min-max": min_max, "z": z_scores, "rrf": _reciprocal_ranks}[self.method]
         parts = [weight * scale(scores[name]) for name, weight in weights.items()]
         return min_max(np.sum(parts, axis=0))

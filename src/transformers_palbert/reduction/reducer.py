@@ -74,7 +74,16 @@ class Reducer:
             questions: The questions.
             contexts: One context per question.
             required: Of each question, characters ``[start, end)`` of the context that must be kept.
+
+        Raises:
+            ConfigurationError: if there are more questions than contexts, or fewer.
         """
+        if len(questions) != len(contexts):
+            raise ConfigurationError(
+                f"{len(questions)} questions cannot be asked of {len(contexts)} contexts: give one for each question."
+            )
+        if not questions:
+            return []
         batch = self.cutting.cut(questions, contexts)
         spans = required or [()] * len(batch)
         return [

@@ -7,10 +7,11 @@ import re
 __all__ = ["sentence_starts"]
 
 _CLOSING, _OPENING, _CHINESE = r"""["')\]”’」』）】》]*""", r"""["'(\[“‘「『（【《]*""", r"\u3400-\u9fff"
+# A run of signs is looked at once, from its beginning and as a whole: a page of dots would else take minutes.
 _SENTENCE_END = re.compile(
     rf"[。！？…][。！？!?…]*{_CLOSING}\s*"
-    rf"|[.!?]+{_CLOSING}\s+(?={_OPENING}[A-Z0-9\u00c0-\u00de{_CHINESE}])"  # not in 3.14, example.com, "e.g. this"
-    rf"|[!?]+{_CLOSING}(?={_OPENING}[{_CHINESE}])"
+    rf"|(?<![.!?])[.!?]++{_CLOSING}+\s++(?={_OPENING}+[A-Z0-9\u00c0-\u00de{_CHINESE}])"  # not in 3.14, "e.g. this"
+    rf"|(?<![!?])[!?]++{_CLOSING}+(?={_OPENING}+[{_CHINESE}])"
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Inc|Ltd|Co|Corp|No|vs|etc|cf|Fig|Eq|[Ee]\.g|[Ii]\.e|[Aa]l))\.$"
