@@ -15,11 +15,16 @@ import transformers_palbert
 ROLE = re.compile(r":(?:class|data|exc|func|meth|mod|attr):`~?\.*(?P<path>[\w.]+)`")
 CODE = re.compile(r"(?<!`)``(?!`)(.+?)(?<!`)``(?!`)", re.DOTALL)
 BLOCK = re.compile(r"^(?P<before>[ ]*\S.*)::\n\n(?P<code>(?:(?:[ ]{4,}.*)?\n?)+)", re.MULTILINE)
+EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 PUBLIC = frozenset(transformers_palbert.__all__)
 
 
 def to_markdown(text: str) -> str:
-    """A docstring whose roles, double backticks and literal blocks are Markdown's links, backticks and fences."""
+    """A docstring whose roles, double backticks and literal blocks are Markdown's links, backticks and fences.
+
+    ``Example:`` gets the plural that griffe knows.
+    """
+    text = EXAMPLE.sub(r"\1Examples:", text)
     text = BLOCK.sub(lambda match: f"{match['before']}:\n\n{_fenced(match['code'])}", text)
     return CODE.sub(r"`\1`", ROLE.sub(_linked, text))
 

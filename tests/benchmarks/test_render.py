@@ -20,10 +20,12 @@ def test_the_tables_of_every_page_are_those_of_the_results(render: ModuleType) -
         assert render.render(text) == text, f"{page.name} is out of date: run `python benchmarks/render.py`"
 
 
-def test_every_table_stands_on_exactly_one_page(render: ModuleType) -> None:
+def test_every_table_that_was_measured_stands_on_exactly_one_page(render: ModuleType) -> None:
     texts = [page.read_text(encoding="utf-8") for page in render.pages()]
     shown = [match["name"] for text in texts for match in render.BLOCK.finditer(text)]
-    assert sorted(shown) == sorted([*render.TABLES, *render.PARAGRAPHS, *render.EXPERIMENTS])
+    measured = {name for name in render.TABLES if (render.RESULTS / f"{name}.json").is_file()}
+    assert len(shown) == len(set(shown))
+    assert {*measured, *render.PARAGRAPHS, *render.EXPERIMENTS} <= set(shown)
 
 
 def test_check_names_the_pages_that_are_out_of_date_and_changes_none(

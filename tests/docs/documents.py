@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.references.scripts import ROOT
 
-__all__ = ["DOCS", "PAGES", "REPOSITORY", "Block", "blocks", "commands"]
+__all__ = ["DOCS", "PAGES", "REPOSITORY", "Block", "blocks", "commands", "files_below", "prose"]
 
 DOCS = ROOT / "docs"
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(page.relative_to(ROOT).as_posix() for page in DOCS.rglob("*.md")))
@@ -19,6 +19,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", *sorted(page.relative_to(ROOT).as_posix
 REPOSITORY = "https://github.com/transformers-palbert/transformers-palbert"
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
+_RESULT = re.compile(r"<!-- results: .*?<!-- end results -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,19 @@ def blocks(page: str, language: str | None = None) -> list[Block]:
     return [block for block in found if language in (None, block.language)]
 
 
+def prose(page: str) -> str:
+    """The text of a page without its code blocks, and without what benchmarks wrote there."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return _RESULT.sub("", _FENCE.sub("", text))
+
+
 def commands(page: str) -> Iterator[list[str]]:
-    """The words of every command in the shell blocks of a page; comments are left out, continued lines joined."""
+    """The words of every command that a page shows: in shell blocks, and whole ones (with a folder) in the prose.
+
+    Comments are left out, and continued lines joined.
+    """
+    for line in re.findall(r"`(palbert \w+ \./[^`…]+)`", prose(page)):
+        yield shlex.split(line)
     for block in blocks(page, "bash"):
         for line in block.code.replace("\\\n", " ").splitlines():
             words: list[str] = []

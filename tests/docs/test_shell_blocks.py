@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 from typer.main import get_command
 
-from tests.docs.documents import PAGES, blocks, commands
+from tests.docs.documents import PAGES, commands, prose
 from tests.references.scripts import ROOT
 from transformers_palbert.cli.main import app
 from transformers_palbert.experiments import reproduction, tuning
@@ -144,11 +144,9 @@ def known_options() -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_options_that_the_prose_names_exist(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for block in blocks(page):
-        text = text.replace(block.code, "")
-    text = re.sub(r"<!-- results: .*?<!-- end results -->", "", text, flags=re.DOTALL)  # commands of benchmarks
     named = {
-        option for code in re.findall(r"`([^`\n]+)`", text) for option in re.findall(r"(?<!\S)--[a-zA-Z][\w-]*", code)
+        option
+        for code in re.findall(r"`([^`\n]+)`", prose(page))
+        for option in re.findall(r"(?<!\S)--[a-zA-Z][\w-]*", code)
     }
     assert named <= known_options()

@@ -72,6 +72,7 @@ def test_links_that_one_must_click_are_not(hooks: ModuleType) -> None:
     ("text", "expected"),
     [
         ("``a[b]`` and ``c``", "`a[b]` and `c`"),
+        ("Text.\n\nExample:\n    >>> 1 + 1\n    2", "Text.\n\nExamples:\n    >>> 1 + 1\n    2"),
         (":func:`~.masks.top_v`", "`top_v`"),
         (":class:`~transformers_palbert.pruning.config.PruningConfig`", "PUBLIC"),
         ("As in::\n\n    a = 1\n        b\n\nThen.", "As in:\n\n```python\na = 1\n    b\n```\n\nThen."),
