@@ -30,6 +30,10 @@ def test_the_file_holds_each_shared_matrix_once(calibrated: bool) -> None:
     stored = sum(int(np.prod(shape)) for shape in integers(file).values())
     matrices = sum(value.numel() for value in source("applications")[0].parameters() if value.dim() == 2)
     assert stored <= matrices
+    graph = onnx.load(file).graph
+    used = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= used
+    assert (file.parent / "model.onnx.data").stat().st_size < 1.5 * matrices
 
 
 def test_slices_of_columns_are_those_of_the_shared_matrix() -> None:

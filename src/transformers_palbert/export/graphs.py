@@ -185,6 +185,10 @@ def fold_constants(model: Any) -> dict[str, Slice]:
                 slices[output.name] = cut
         onnx_ir.convenience.replace_all_uses_with(output, known[key])
         model.graph.remove(node, safe=True)
+    for name in [
+        name for name, value in model.graph.initializers.items() if not value.uses() and not value.is_graph_output()
+    ]:
+        del model.graph.initializers[name]  # what lay between: nobody asks for it, and files would hold it
     return slices
 
 
