@@ -196,7 +196,8 @@ def _slice_of(node: Any, values: Sequence[Any], slices: Mapping[str, Slice]) -> 
     """What the result of a node is a slice of; None if it is none, or not of a matrix."""
     source = node.inputs[0].name
     if node.op_type == "Transpose":
-        return slices[source].transposed() if source in slices else None
+        swaps = "perm" not in node.attributes or list(node.attributes["perm"].as_ints()) == [1, 0]
+        return slices[source].transposed() if source in slices and swaps else None
     if values[0].ndim != 2 or values[1].ndim != 1 or source in slices:
         return None
     axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
