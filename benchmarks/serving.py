@@ -202,6 +202,7 @@ def main() -> None:
         worker(args.worker, args.threads)
         return
     from machine import describe_run, write_result
+    from runs import without_local_paths
 
     examples = read_examples(args.data, args.questions, args.seed)
     direct = Direct(args.model, args.threads)
@@ -218,10 +219,11 @@ def main() -> None:
     ratio = statistics.median(best["served_questions_per_second"]) / fastest
     settings = {"model": Path(args.model).name, "questions": len(examples), "clients": args.clients}
     result = {
+        "benchmark": "a model through `palbert serve` against the same model called directly",
         **describe_run(args.seed), **settings, "threads": args.threads, "batch_sizes": results,
         "best_served_to_best_direct": round(ratio, 3),
     }  # fmt: skip
-    print(write_result(args.name, result))
+    print(write_result(args.name, without_local_paths(result, {Path(args.data).parent: "data"})))
 
 
 if __name__ == "__main__":

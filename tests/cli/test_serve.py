@@ -90,6 +90,20 @@ def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(palbert):
     assert (result.exit_code, "Cannot listen at 127.0.0.1" in result.stderr) == (1, True)
 
 
+def test_a_port_that_is_taken_while_the_model_is_loaded(palbert, saved_model, served, monkeypatch):
+    with server.bind("127.0.0.1", 0) as other:  # does not listen yet, as a server that still loads its model
+
+        def load(*_: Any, **__: Any) -> Any:
+            other.listen()
+            return lambda **_: None
+
+        monkeypatch.setattr("transformers_palbert.cli.serve.load_asker", load)
+        result = palbert("serve", saved_model, "--port", other.getsockname()[1])
+    assert (result.exit_code, "Cannot listen at 127.0.0.1" in result.stderr) == (1, True)
+    assert "answers at" not in result.stderr
+    assert served == []
+
+
 def test_a_limit_that_is_none(palbert):
     result = palbert("serve", "./nowhere", "--max-queue", 0)
     assert (result.exit_code, "max_queue=0" in result.stderr) == (1, True)

@@ -82,6 +82,7 @@ def test_whatever_the_pipeline_takes() -> None:
     assert ask(**several) == ask(several) == [ask("who?", CHINESE), ask("谁？", CHINESE)]
     assert list(ask(example for example in [one] * 3)) == [ask(one)] * 3
     assert ask([]) == []
+    assert ask(one, batch_size=None, num_workers=2, reduce=None) == ask(one)
     answer = ask(one)
     assert answer["answer"] == ENGLISH[answer["start"] : answer["end"]]
 
@@ -121,6 +122,7 @@ def test_a_generator_is_read_as_needed() -> None:
         ({"question": "who?"}, ConfigurationError, "no `context`"),
         ({"question": "who?", "context": ""}, ConfigurationError, "`context` cannot be empty"),
         ({"question": "who?", "context": "x", "top": 3}, ConfigurationError, r"Unknown argument\(s\) top"),
+        ({"question": "who?", "context": "x", "reduce": "lead"}, ConfigurationError, "reads all of a context"),
         ({"question": "who?", "context": "x", "top_k": 0}, ConfigurationError, "`top_k` must be at least 1"),
         ({"question": "who?", "context": "x", "batch_size": 0}, ConfigurationError, "`batch_size` must be at least 1"),
         (

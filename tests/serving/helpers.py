@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from transformers_palbert.serving.app import create_app
 from transformers_palbert.serving.limits import Limits
-from transformers_palbert.serving.server import listen, make_server
+from transformers_palbert.serving.server import bind, make_server
 
 __all__ = ["Client", "FakeModel", "eventually", "raw_request", "running"]
 
@@ -92,6 +93,11 @@ class Client:
         lines = self.get("/metrics")[1].decode().splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
 
+    def statuses(self) -> dict[str, int]:
+        """How many requests to ``/answer`` got which status, as the server counts."""
+        found = re.findall(r'^palbert_requests_total\{status="(\d+)"\} (\S+)$', self.get("/metrics")[1].decode(), re.M)
+        return {status: int(float(count)) for status, count in found}
+
 
 class Asking(threading.Thread):
     """A request under way."""
@@ -114,7 +120,7 @@ class Asking(threading.Thread):
 def running(model: Any, *, ready: bool = True, **limits: Any) -> Iterator[Client]:
     """A server in a thread of this process; with ``ready``, after its model has answered a first question."""
     chosen = Limits(**limits)
-    with listen("127.0.0.1", 0) as listening:
+    with bind("127.0.0.1", 0) as listening:
         app = create_app(model, model="fake", limits=chosen)
         server = make_server(app, chosen)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -1,4 +1,8 @@
-"""A server in a process of its own, among clients that cut connections, send nonsense, too much, or too slowly."""
+"""A server in a process of its own, among clients that cut connections, send nonsense, too much, or too slowly.
+
+With ``PALBERT_TEST_REQUESTS=10000`` in the environment, so many are sent, and what became of them is written into
+``benchmarks/results/faults.json``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,13 @@ import pytest
 
 import transformers_palbert
 from tests.cli.conftest import CONTEXT, QUESTIONS, saved_model  # noqa: F401
+from tests.references.scripts import ROOT
 from tests.serving.helpers import Client, eventually, raw_request
+from transformers_palbert.machine import describe_machine
 
 SECRET = "曹雪芹"  # is in every text, and in no log
 REQUESTS = int(os.environ.get("PALBERT_TEST_REQUESTS", "300"))
+RESULT = ROOT / "benchmarks" / "results" / "faults.json" if "PALBERT_TEST_REQUESTS" in os.environ else None
 TIMEOUT = 8.0
 
 
@@ -135,12 +143,30 @@ KINDS: list[tuple[Callable[[Client], str], int]] = [
 ]  # fmt: skip
 
 
+def record(**values: Any) -> None:
+    """Put values into the result file, where one is asked for."""
+    if RESULT is not None:
+        known = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+        RESULT.write_text(json.dumps({**known, **values}, indent=2) + "\n", encoding="utf-8")
+
+
 def test_every_accepted_request_is_answered_whatever_the_others_do(process):
     started, client, log = process
     random.seed(0)
     kinds = random.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS], k=REQUESTS)
+    began = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
         outcomes = Counter(pool.map(lambda kind: kind(client), kinds))
+    record(
+        benchmark="requests to a server among clients that misbehave; none that was accepted is lost",
+        command=f"PALBERT_TEST_REQUESTS={REQUESTS} python -m pytest tests/serving/test_faults.py",
+        date=datetime.now(UTC).date().isoformat(),
+        **describe_machine(),
+        requests=dict(Counter(kind.__name__ for kind in kinds)),
+        outcomes=dict(outcomes),
+        statuses=client.statuses(),
+        seconds=round(time.monotonic() - began, 1),
+    )
     assert outcomes.total() == REQUESTS
     assert min(outcomes[name] for name in ("answered", "cut", "refused")) > 20
     assert started.poll() is None
@@ -165,7 +191,9 @@ def test_told_to_stop_it_answers_what_it_has_accepted_and_ends_with_0(process):
         eventually(lambda: taken() >= requests * questions - 8)  # but for the batch that the model is busy with
         started.send_signal(signal.SIGTERM)
         answers = [one.result() for one in asked]
-    assert [status for status, _, _ in answers] == [200] * requests
+    statuses = [status for status, _, _ in answers]
+    record(told_to_stop={"requests_accepted": requests, "requests_answered": statuses.count(200)})
+    assert statuses == [200] * requests
     assert all(len(said["results"]) == questions for _, said, _ in answers)
     assert started.wait(60) == 0
     assert not listens(client)

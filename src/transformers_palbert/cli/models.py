@@ -221,7 +221,7 @@ def given_reduction(scorers: str | None, max_tokens: int | None, models: Mapping
     Raises:
         typer.BadParameter: if there is something for scorers, but none of these.
     """
-    options = {"max_tokens": ("--reduce-max-tokens", max_tokens)}
+    options: dict[str, tuple[str, Any]] = {"max_tokens": ("--reduce-max-tokens", max_tokens)}
     options |= {name: (f"--{name.replace('_', '-')}", value) for name, value in models.items()}
     given = {name: value for name, (_, value) in options.items() if value is not None}
     if scorers is not None:

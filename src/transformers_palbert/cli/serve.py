@@ -80,7 +80,7 @@ def serve(
     """
     from ..serving.app import create_app
     from ..serving.limits import Limits
-    from ..serving.server import listen
+    from ..serving.server import bind, listen
     from ..serving.server import serve as run
 
     limits = Limits(
@@ -104,10 +104,11 @@ def serve(
     reduction = given_reduction(reduce, reduce_max_tokens, scorers)
     _require_libraries()
     name = Path(model).resolve().name if Path(model).is_dir() else model
-    with listen(host, port) as listening:
+    with bind(host, port) as listening:
         asker = load_asker(model, device=device, threads=threads, reduce=reduction)
         app = create_app(asker, model=name, limits=limits)
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        listen(listening)  # now, as whoever comes while the model is loaded is better refused than kept waiting
         _announce(name, listening.getsockname())
         run(app, listening, limits)
 

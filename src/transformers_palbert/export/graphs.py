@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from ..errors import ConfigurationError, MissingExtraError, require
 from ..storage.quantizer import SparseQuantizer
 from .integer_tables import look_up_integers
+from .shared_slices import Slice, share_slices
 
 __all__ = ["Inputs", "convert", "fold_constants", "plain_copy", "require_exporters"]
 
@@ -115,10 +116,12 @@ def _onnx_quantizer(calibration: Sequence[Inputs]) -> Any:
 
     class FoldingQuantizer(OnnxRuntimeQuantizer):  # here, as its base loads with onnxruntime
         def quantize(self, model: Any, sample_inputs: Any, export_format: Any) -> Any:
-            fold_constants(model)
+            slices = fold_constants(model)
             whole = copy.copy(self)
             whole.config = dataclasses.replace(self.config, nodes_to_exclude=_empty_products(model))
-            return super(FoldingQuantizer, whole).quantize(model, sample_inputs, export_format)
+            quantized = super(FoldingQuantizer, whole).quantize(model, sample_inputs, export_format)
+            share_slices(quantized, slices)
+            return quantized
 
     common: dict[str, Any] = {
         "op_types_to_quantize": ["MatMul", "Gather"],
@@ -148,19 +151,22 @@ def _openvino_quantizer(calibration: Sequence[Inputs]) -> Any:
     return LookingUpIntegers(config, calibration_dataset=[dict(batch) for batch in calibration])
 
 
-def fold_constants(model: Any) -> int:
-    """Compute in place what an ONNX graph transposes or gathers of its constants; returns how many nodes went.
+def fold_constants(model: Any) -> dict[str, Slice]:
+    """Compute in place what an ONNX graph transposes or gathers of its constants.
 
     The exporter folds what is used once. Weights that several applications share, and slices of them, are left to the
     runtime, and no quantizer finds them. Results of equal nodes are stored once.
 
     Args:
         model: An ``onnx_ir.Model``.
+
+    Returns:
+        Name of each constant that is a slice of a matrix, transposed or not -> of what.
     """
     import onnx_ir
 
     known: dict[tuple[Any, ...], Any] = {}
-    folded = 0
+    slices: dict[str, Slice] = {}
     for node in list(model.graph):
         values = [_constant(value) for value in node.inputs]
         if node.op_type not in ("Transpose", "Gather") or any(value is None for value in values):
@@ -175,10 +181,27 @@ def fold_constants(model: Any) -> int:
                 name=output.name, shape=onnx_ir.Shape(tensor.numpy().shape), type=output.type, const_value=tensor
             )
             model.graph.register_initializer(known[key])
+            if (cut := _slice_of(node, values, slices)) is not None:
+                slices[output.name] = cut
         onnx_ir.convenience.replace_all_uses_with(output, known[key])
         model.graph.remove(node, safe=True)
-        folded += 1
-    return folded
+    for name in [
+        name for name, value in model.graph.initializers.items() if not value.uses() and not value.is_graph_output()
+    ]:
+        del model.graph.initializers[name]  # what lay between: nobody asks for it, and files would hold it
+    return slices
+
+
+def _slice_of(node: Any, values: Sequence[Any], slices: Mapping[str, Slice]) -> Slice | None:
+    """What the result of a node is a slice of; None if it is none, or not of a matrix."""
+    source = node.inputs[0].name
+    if node.op_type == "Transpose":
+        swaps = "perm" not in node.attributes or list(node.attributes["perm"].as_ints()) == [1, 0]
+        return slices[source].transposed() if source in slices and swaps else None
+    if values[0].ndim != 2 or values[1].ndim != 1 or source in slices:
+        return None
+    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+    return Slice(source, values[0], axis % 2, values[1].astype(np.int64))
 
 
 def _empty_products(model: Any) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import require
+
 __all__ = ["look_up_integers"]
 
 
@@ -21,9 +23,11 @@ def look_up_integers(model: Any) -> int:
 
     Returns:
         How many lookups were swapped.
-    """
-    from openvino import opset13
 
+    Raises:
+        MissingExtraError: if openvino is not installed.
+    """
+    opset13 = require("openvino.opset13", "openvino")
     swapped = 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Gather" or (found := _integers(node.input_value(0).get_node())) is None:

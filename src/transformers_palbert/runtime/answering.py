@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ..errors import StorageError
+from ..errors import ConfigurationError, StorageError
 from ..json_text import read_json
 from ..qa.asking import answer_block, checked_settings, cut_block, require_known
 from ..qa.batches import BATCHES_AHEAD, padded_arrays, window_batches
@@ -40,17 +40,18 @@ class QuestionAnswerer:
     ) -> None:
         self.session, self.tokenizer, self.description, self.saved = session, tokenizer, description, saved
 
-    def __call__(self, *args: Any, batch_size: int = 1, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, batch_size: int | None = None, num_workers: int | None = None, **kwargs: Any) -> Any:
         """Answer one or many questions.
 
         Args:
             *args: Instead of ``question`` and ``context``: both as two strings; one mapping with these keys, which may
                 hold lists; a list of mappings for one question each; or a generator of those, read as needed.
-            batch_size: How many windows go through the model at once.
+            batch_size: How many windows go through the model at once, 1 by default.
+            num_workers: Without effect, as in the pipeline.
             **kwargs: ``question`` and ``context``, and the settings of
                 :meth:`~transformers_palbert.QuestionAnsweringPipeline.__call__`: ``top_k``, ``doc_stride``,
                 ``max_answer_len``, ``max_seq_len``, ``max_question_len``, ``handle_impossible_answer``,
-                ``align_to_words`` and ``padding``, with the same defaults.
+                ``align_to_words`` and ``padding``, with the same defaults. ``reduce`` is the pipeline's alone.
 
         Returns:
             A dict with ``score``, ``start``, ``end`` and ``answer``; a list of them where ``top_k`` gives several. For
@@ -60,9 +61,15 @@ class QuestionAnswerer:
             ConfigurationError: if arguments cannot be understood, or a question or context is empty.
             DatasetFormatError: if a question or context holds half of a surrogate pair.
         """
+        if kwargs.pop("reduce", None) is not None:
+            raise ConfigurationError(
+                'The runtime reads all of a context. Texts are shortened by `pipeline("question-answering",'
+                " model=folder)`, which takes exported folders too."
+            )
         inputs = parse_inputs(args, kwargs)
         require_known(kwargs)
         settings = checked_settings(kwargs)
+        batch_size = 1 if batch_size is None else batch_size
         require_positive(batch_size=batch_size)
         if not isinstance(inputs, list):
             return self._answers(inputs, batch_size, BATCHES_AHEAD if batch_size > 1 else 1, *settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +16,43 @@ from .limits import Limits
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["listen", "make_server", "serve"]
+__all__ = ["bind", "listen", "make_server", "serve"]
+
+_BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that accepts connections at ``host`` and ``port``; port 0 is any free one.
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at ``host`` and ``port``, which refuses connections until :func:`listen`; port 0 is any free one.
 
     Raises:
         ConfigurationError: if the address cannot be used.
     """
-    try:
+    with _named(host, port), ExitStack() as opened:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        bound = opened.enter_context(socket.socket(family, kind, protocol))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        opened.pop_all()
+    return bound
+
+
+def listen(bound: socket.socket) -> None:
+    """Let connections in.
+
+    Raises:
+        ConfigurationError: if another process listens there by now: two may bind one address as long as neither does.
+    """
+    with _named(*bound.getsockname()[:2]):
+        bound.listen(_BACKLOG)
+
+
+@contextmanager
+def _named(host: str, port: int) -> Iterator[None]:
+    """Say of an address that cannot be used which one it is."""
+    try:
+        yield
     except (OSError, OverflowError) as error:
         raise ConfigurationError(f"Cannot listen at {host}, port {port}: {error}. Choose another --port.") from error
-    return listening
 
 
 def make_server(app: Any, limits: Limits) -> uvicorn.Server:
