@@ -60,7 +60,8 @@ def execute(name: str, **parameters: Any) -> str:
 
 def save_start(files: dict[str, str], config: Any) -> str:
     """A model with random weights and a tokenizer for ``files``."""
-    tokenizer = BertTokenizer(vocab=files["vocab"])
+    words = Path(files["vocab"]).read_text(encoding="utf-8").splitlines()
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate([*words, "谁"])})  # asked by a probe
     config.vocab_size = len(tokenizer)
     for part in (tokenizer, AutoModelForQuestionAnswering.from_config(config)):
         part.save_pretrained("start")
