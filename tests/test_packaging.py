@@ -194,7 +194,8 @@ def test_a_wheel_trains_and_answers_away_from_the_repository(distributions, tmp_
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path / 'installed'}: version {transformers_palbert.__version__} works" in done.stdout
+    where = tmp_path / "installed" / "transformers_palbert"
+    assert f"{where}: version {transformers_palbert.__version__} works" in done.stdout
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
@@ -216,8 +217,10 @@ def test_readme_uses_only_public_names():
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_links_to_files_of_the_project_exist(document, setup_cfg):
     text = (ROOT / document).read_text(encoding="utf-8")
-    home = re.escape(project_urls(setup_cfg)["Source"])
-    targets = re.findall(rf"(?:{home}/(?:blob|raw|tree)/main/|\]\((?!https?:|#|mailto:))([^)#\s\"'>]+)", text)
+    source = project_urls(setup_cfg)["Source"]
+    raw = source.replace("github.com", "raw.githubusercontent.com")
+    homes = rf"{re.escape(source)}/(?:blob|tree)/main/|{re.escape(raw)}/main/|\]\((?!https?:|#|mailto:)"
+    targets = re.findall(rf"(?:{homes})([^)#\s\"'>]+)", text)
     missing = [target for target in targets if not (ROOT / target).exists()]
     assert not missing
 
