@@ -23,6 +23,7 @@ from transformers import pipeline
 import transformers_palbert  # noqa: F401  (brings back the pipeline, and reads packed checkpoints)
 from transformers_palbert.sizes import PruningReport, inspect_checkpoint
 
+MAX_QUESTION, MAX_CONTEXT = 500, 20_000  # characters
 ROUNDS = 3  # each model answers so often, in turns; the middle time counts
 ABOUT = """# Dense beside pruned
 Ask two models the same question: one as it was trained, and one that lost most of its encoder's weights while it was
@@ -84,6 +85,8 @@ def compare(candidates: Sequence[Candidate], question: str, context: str) -> lis
     """What the page shows for a question: of each model, facts and the text with its answer marked."""
     if not question.strip() or not context.strip():
         raise gr.Error("Both a question and a text are needed.")
+    if len(question) > MAX_QUESTION or len(context) > MAX_CONTEXT:  # a program that asks does not see the page's limits
+        raise gr.Error(f"A question may have {MAX_QUESTION} characters, and a text {MAX_CONTEXT}.")
     found = answers_with_times(candidates, question, context)
     shown: list[Any] = []
     for one, (answer, milliseconds) in zip(candidates, found, strict=True):
@@ -95,8 +98,8 @@ def build(candidates: Sequence[Candidate]) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Dense beside pruned") as page:
         gr.Markdown(ABOUT)
-        question = gr.Textbox(label="Question", max_length=500)
-        context = gr.Textbox(label="Text that holds the answer", lines=6, max_length=20_000)
+        question = gr.Textbox(label="Question", max_length=MAX_QUESTION)
+        context = gr.Textbox(label="Text that holds the answer", lines=6, max_length=MAX_CONTEXT)
         button = gr.Button("Ask both", variant="primary")
         shown: list[Any] = []
         with gr.Row():

@@ -77,6 +77,8 @@ def test_the_page_shows_both_answers_with_bytes_and_milliseconds(app: Any, model
 def test_what_is_missing_is_named(app: Any, models: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="Both a question and a text"):
         app.compare([app.load(models[0])], " ", CONTEXT)
+    with pytest.raises(Exception, match="may have 500 characters"):
+        app.compare([app.load(models[0])], "?" * 501, CONTEXT)
     monkeypatch.delenv("DENSE_MODEL", raising=False)
     with pytest.raises(SystemExit, match="set DENSE_MODEL and PRUNED_MODEL"):
         app.main()
