@@ -92,3 +92,9 @@ def test_issue_forms_have_what_the_host_asks_for(file: Any) -> None:
     names = [field["id"] for field in form["body"]]
     assert len(set(names)) == len(names)
     assert all(field["type"] == "textarea" and field["attributes"]["label"] for field in form["body"])
+
+
+def test_hooks_before_a_commit_are_the_checks_of_quality() -> None:
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    (checks,) = re.findall(r"^quality: (.*?)  ##", MAKEFILE, re.MULTILINE)
+    assert [hook["entry"] for hook in local["hooks"]] == [f"make {check}" for check in checks.split()]
