@@ -9,13 +9,14 @@ PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
+DIST := .venv-dist
 # A worker imports torch, about 0.5 GB; more of them than this gain nothing.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest quality format lint types style docs clean
+.PHONY: help install demo test test-oldest quality format lint types style docs dist clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +45,17 @@ style: $(STAMP)  ## format, and fix what ruff can fix
 
 docs: $(STAMP)  ## build the documentation into site/; warnings and broken links are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist: $(DIST)/installed.stamp  ## build the wheel and the source distribution, and check both
+	rm -rf build dist
+	$(DIST)/bin/python -m build --no-isolation
+	$(DIST)/bin/twine check --strict dist/*
+	$(DIST)/bin/check-wheel-contents dist/*.whl
+
+$(DIST)/installed.stamp: constraints-dist.txt
+	test -x $(DIST)/bin/python || $(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet --require-hashes -r constraints-dist.txt
+	touch $@
 
 clean:  ## remove build outputs and caches, keep the environments
 	rm -rf build dist site src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

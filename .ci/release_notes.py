@@ -1,6 +1,6 @@
 """Print what CHANGELOG.md says about a release, after checking that its tag is the version of the package.
 
-python .ci/release_notes.py v0.2.0
+Called as `python .ci/release_notes.py v0.2.0`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def main() -> None:
     import transformers_palbert
 
     where = Path(transformers_palbert.__file__).resolve()
-    if where.is_relative_to(Path(__file__).resolve().parents[1]) and "site-packages" not in where.parts:
+    if (where.parents[2] / "setup.cfg").is_file():
         sys.exit(f"error: {where} is the repository's; install the wheel into an environment of its own.")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

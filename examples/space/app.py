@@ -23,13 +23,13 @@ from transformers import pipeline
 import transformers_palbert  # noqa: F401  (brings back the pipeline, and reads packed checkpoints)
 from transformers_palbert.sizes import PruningReport, inspect_checkpoint
 
+MAX_QUESTION, MAX_CONTEXT = 500, 20_000  # characters
 ROUNDS = 3  # each model answers so often, in turns; the middle time counts
 ABOUT = """# Dense beside pruned
 Ask two models the same question: one as it was trained, and one that lost most of its encoder's weights while it was
 fine-tuned. A pruned weight takes one bit in the file, so the file is small. Zeros alone make nothing faster: the times
 differ only where whole attention heads and feed-forward units were cut out.
 """
-COLUMNS = ["model", "answer", "score", "file", "encoder weights kept", "milliseconds"]
 EXAMPLES = [
     ["What is in the cellar?", "The old mill has three floors. Flour is ground on the first, the cellar holds apples."],
     ["谁写了《红楼梦》？", "《红楼梦》的作者是曹雪芹，写于清代。《三国演义》的作者是罗贯中。"],
@@ -73,39 +73,47 @@ def marked(context: str, answer: dict[str, Any]) -> list[tuple[str, str | None]]
     return [piece for piece in pieces if piece[0]]
 
 
-def row(candidate: Candidate, answer: dict[str, Any], milliseconds: float) -> list[str]:
-    """A line of the table."""
+def facts(candidate: Candidate, answer: dict[str, Any], milliseconds: float) -> str:
+    """Bytes, time, what is left of the weights, and how sure the model is; Markdown."""
     sizes = candidate.sizes
-    file = "" if sizes.file_bytes is None else f"{sizes.file_bytes / 1e6:.1f} MB"
-    kept, time_spent = f"{sizes.encoder.density:.0%}", f"{milliseconds:.0f}"
-    return [candidate.name, answer["answer"], f"{answer['score']:.2f}", file, kept, time_spent]
+    file = "size unknown" if sizes.file_bytes is None else f"{sizes.file_bytes / 1e6:.1f} MB"
+    kept = f"{sizes.encoder.density:.0%} of the encoder's weights"
+    return f"**{file}** · **{milliseconds:.0f} ms** · {kept} · score {answer['score']:.2f}"
 
 
 def compare(candidates: Sequence[Candidate], question: str, context: str) -> list[Any]:
-    """What the page shows for a question: the table, and the text marked by each model."""
+    """What the page shows for a question: of each model, facts and the text with its answer marked."""
     if not question.strip() or not context.strip():
         raise gr.Error("Both a question and a text are needed.")
+    if len(question) > MAX_QUESTION or len(context) > MAX_CONTEXT:  # a program that asks does not see the page's limits
+        raise gr.Error(f"A question may have {MAX_QUESTION} characters, and a text {MAX_CONTEXT}.")
     found = answers_with_times(candidates, question, context)
-    table = [row(one, *answer) for one, answer in zip(candidates, found, strict=True)]
-    return [table, *(marked(context, answer) for answer, _ in found)]
+    shown: list[Any] = []
+    for one, (answer, milliseconds) in zip(candidates, found, strict=True):
+        shown += [facts(one, answer, milliseconds), marked(context, answer)]
+    return shown
 
 
 def build(candidates: Sequence[Candidate]) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Dense beside pruned") as page:
         gr.Markdown(ABOUT)
-        question = gr.Textbox(label="Question", max_length=500)
-        context = gr.Textbox(label="Text that holds the answer", lines=6, max_length=20_000)
+        question = gr.Textbox(label="Question", max_length=MAX_QUESTION)
+        context = gr.Textbox(label="Text that holds the answer", lines=6, max_length=MAX_CONTEXT)
         button = gr.Button("Ask both", variant="primary")
-        table = gr.Dataframe(headers=COLUMNS, label="Both models", interactive=False, wrap=True)
+        shown: list[Any] = []
         with gr.Row():
-            texts = [gr.HighlightedText(label=one.name, color_map={"answer": "green"}) for one in candidates]
+            for one in candidates:
+                with gr.Column(min_width=300):
+                    text = gr.HighlightedText(label=one.name, color_map={"answer": "green"}, render=False)
+                    shown += [gr.Markdown(f"{one.name}: not asked yet"), text]
+                    text.render()
         gr.Examples(EXAMPLES, [question, context])
 
         def ask(question: str, context: str) -> list[Any]:
             return compare(candidates, question, context)
 
-        gr.on([button.click, question.submit], ask, [question, context], [table, *texts], api_name="ask")
+        gr.on([button.click, question.submit], ask, [question, context], shown, api_name="ask")
     return page
 
 

@@ -49,7 +49,7 @@ def execute(name: str, **parameters: Any) -> str:
     notebook.cells.insert(place, nbformat.v4.new_code_cell(values))
     notebook.cells = [cell for cell in notebook.cells if cell not in tagged(notebook, "install")]
     try:
-        NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     finally:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
@@ -60,7 +60,8 @@ def execute(name: str, **parameters: Any) -> str:
 
 def save_start(files: dict[str, str], config: Any) -> str:
     """A model with random weights and a tokenizer for ``files``."""
-    tokenizer = BertTokenizer(vocab=files["vocab"])
+    words = Path(files["vocab"]).read_text(encoding="utf-8").splitlines()
+    tokenizer = BertTokenizer(vocab={word: index for index, word in enumerate([*words, "谁"])})  # asked by a probe
     config.vocab_size = len(tokenizer)
     for part in (tokenizer, AutoModelForQuestionAnswering.from_config(config)):
         part.save_pretrained("start")
@@ -122,8 +123,8 @@ def test_a_shrunk_model_is_served(files: dict[str, str]) -> None:
         port = free.getsockname()[1]
     # most of the time goes into the feed-forward units, so that what can be removed is what takes long
     shape = {**SMALL, "hidden_size": 64}
-    model = save_start(files, BertConfig(intermediate_size=2048, **shape))
-    printed = execute("shrink_and_serve", MODEL=model, QUESTIONS=files["train"], EXAMPLES=12, SPEEDUP=1.2, PORT=port)
+    model = save_start(files, BertConfig(intermediate_size=4096, **shape))
+    printed = execute("shrink_and_serve", MODEL=model, QUESTIONS=files["train"], EXAMPLES=12, SPEEDUP=1.3, PORT=port)
     assert "times as fast" in printed
     assert "'answers': [{'score'" in printed
     assert "ended with 0" in printed
