@@ -76,6 +76,15 @@ def test_what_is_wrong_is_one_line(palbert):
         assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["train", "pretrain", "tune"])
+def test_nothing_at_all_is_answered_with_an_example(palbert, command):
+    result = palbert(command)
+    assert result.exit_code == 1
+    said = result.stderr
+    assert f"as in: palbert {command} " in said
+    assert f"All options: palbert {command} --help" in said
+
+
 def sorted_names() -> str:
     return ", ".join(sorted(file.name for file in RECIPES.glob("*.yaml")))
 
