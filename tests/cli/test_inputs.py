@@ -93,6 +93,16 @@ def test_questions_come_in_through_a_pipe(piped, tmp_path, content):
         assert found == expected
 
 
+def test_parts_of_what_came_in_through_a_pipe_are_written_here(piped, tmp_path):
+    questions = "".join(
+        json.dumps({"id": n, "question": "q", "context": n, "answers": {"text": [n], "answer_start": [0]}}) + "\n"
+        for n in ("one", "two")
+    )
+    result = piped(questions, "data", "split", "-")
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in tmp_path.glob("*-?.json")) == ["standard-input-1.json", "standard-input-2.json"]
+
+
 def test_predictions_and_texts_come_in_through_a_pipe(piped, answerable, saved_model, write):
     predictions = json.dumps({"q1": "曹雪芹", "q2": "清代"})
     result = piped(predictions, "evaluate", "-p", "-", "-r", answerable, "-m", "cmrc2018", "--json")
