@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from transformers_palbert.cli.compare import _names
+from transformers_palbert.cli.models import model_names
 from transformers_palbert.errors import ConfigurationError
 
 OPTIONS = ("--bootstrap", 100, "--batch-size", 2)
@@ -103,7 +103,7 @@ def test_names(tmp_path):
     for folder in ("a/x", "b/x", "b/y"):
         (tmp_path / folder).mkdir(parents=True)
     paths = [str(tmp_path / folder) for folder in ("a/x", "b/x", "b/y")]
-    assert _names(paths) == [paths[0], paths[1], "y"]
-    assert _names(["me/model"]) == ["me/model"]
+    assert model_names(paths) == [paths[0], paths[1], "y"]
+    assert model_names(["me/model"]) == ["me/model"]
     with pytest.raises(ConfigurationError, match="more than once"):
-        _names(["me/model", "me/model"])
+        model_names(["me/model", "me/model"])

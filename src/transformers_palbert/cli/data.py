@@ -94,7 +94,7 @@ def split(
     seed: Annotated[int, typer.Option(help="Seed of the order in which articles are dealt out.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Folder for the parts; by default that of the file, or this one."),
+        typer.Option(file_okay=False, help="Folder for the parts; by default that of the file, else here."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
