@@ -111,10 +111,8 @@ def split(
     file = data_file(name)
     records = load_qa_dataset(file).to_list()
     parts = {"article": split_by_article}[by](records, _numbers(fractions), seed=seed)
-    stem, folder = (
-        Path(file.name.removesuffix(".gz")).stem,
-        out or (file.parent if Path(name).exists() else Path()),
-    )  # never a cache
+    beside = file.parent if Path(name).exists() else Path()  # not beside a copy in a cache
+    stem, folder = Path(file.name.removesuffix(".gz")).stem, out or beside
     targets = [folder / f"{stem}-{number}.json" for number in range(1, len(parts) + 1)]
     if taken := [target for target in targets if target.exists()]:
         raise ConfigurationError(f"{taken[0]} exists; move it away, or give another folder with --out.")
