@@ -19,7 +19,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..spelling import name_options
+from ..spelling import name_options, said_by
 
 __all__ = [
     "FittedTable",
@@ -78,15 +78,8 @@ def fail(error: Exception, options: Mapping[str, str] | None = None) -> typer.Ex
         error: What happened.
         options: Name of a setting -> the option that sets it, by which the message is to call it.
     """
-    _note("error", name_options(_said(error), options or {}), "red")
+    _note("error", name_options(said_by(error), options or {}), "red")
     return typer.Exit(1)
-
-
-def _said(error: Exception) -> str:
-    """What an error says, without the number that the system gives it."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
 
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
