@@ -53,7 +53,8 @@ def test_markdown(palbert, saved_model, other_model, answerable):
 def test_tables_fit_80_columns(palbert, saved_model, other_model, answerable, terminal):
     terminal(80)
     lines = palbert("compare", saved_model, other_model, "--data", answerable, *OPTIONS).stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    tables = [line for line in lines if not line.startswith("latency: ")]  # a sentence stays whole in a pipe
+    assert max(map(len, tables)) <= 80
     assert lines[0].startswith("2 questions, cmrc2018")
     assert any(line.startswith(f"minus {saved_model.name}") for line in lines)
 
