@@ -228,8 +228,13 @@ def test_the_stock_script_needs_but_two_lines(files: dict[str, str], monkeypatch
 
 
 @pytest.mark.parametrize("script", ["run_qa", "run_pretraining", "tune"])
-def test_a_typing_error_is_one_line_without_a_traceback(script: str) -> None:
-    command = [sys.executable, str(EXAMPLES / f"{script}.py"), "--learning_rte", "1", "--use_cpu"]
+def test_scripts_end_as_the_commands_do(script: str) -> None:
+    text = (EXAMPLES / f"{script}.py").read_text(encoding="utf-8")
+    assert text.endswith("    sys.exit(run_script(main, sys.argv[1:]))\n")
+
+
+def test_a_typing_error_is_one_line_without_a_traceback() -> None:
+    command = [sys.executable, str(EXAMPLES / "run_qa.py"), "--learning_rte", "1", "--use_cpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
