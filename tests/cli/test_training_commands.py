@@ -59,7 +59,8 @@ def test_reproduce_finds_the_grids_in_any_folder(palbert):
     result = palbert("reproduce", "--list")
     assert result.exit_code == 0
     assert "table7" in result.stdout
-    assert palbert("reproduce", "table7", "--scale", "small", "--dry-run").exit_code == 0
+    for dry_run in ("--dry-run", "--dry_run"):
+        assert palbert("reproduce", "table7", "--scale", "small", dry_run).exit_code == 0
 
 
 def test_what_is_wrong_is_one_line(palbert):
