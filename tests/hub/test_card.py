@@ -112,9 +112,9 @@ def test_the_question_in_use_is_a_real_one() -> None:
 
 
 def test_numbers_of_a_column_are_equally_precise() -> None:
-    states = [Evaluation(name, {"f1": f1, "loss": loss}) for name, f1, loss in (("a", 100.0, 0.1), ("b", 7.123, 0.05))]
+    states = [Evaluation(name, {"f1": f1, "loss": loss}) for name, f1, loss in (("a", 100.0, 2.1), ("b", 7.123, 0.05))]
     text = PalBertCard(evaluation=states[0], comparisons=states[1:]).render()
-    assert "| b | 7.12 | 0.0500 |\n| a | 100.00 | 0.1000 |" in text
+    assert "| b | 7.12 | 0.0500 |\n| a | 100.00 | 2.1000 |" in text
 
 
 def test_equal_densities_are_one_sentence() -> None:
