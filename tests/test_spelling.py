@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transformers_palbert.spelling import did_you_mean, name_options
+from transformers_palbert.spelling import did_you_mean, name_options, said_by
 
 OPTIONS = {"max_seq_length": "--max_seq_length", "warmup": "--pruning_warmup", "target_sparsity": "--target_sparsity"}
 
@@ -34,3 +34,16 @@ def test_a_near_word_is_offered(word: str, sentence: str) -> None:
 )
 def test_settings_are_called_by_their_options(message: str, named: str) -> None:
     assert name_options(message, OPTIONS) == named
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (ValueError("a.txt: [Errno 13] Permission denied: 'a.txt'"), "a.txt: Permission denied: 'a.txt'"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_errors_have_no_numbers(error: Exception, said: str) -> None:
+    assert said_by(error) == said

@@ -1,4 +1,4 @@
-"""How names are spelled: the nearest known one for a typing error, and settings called by the option that sets them."""
+"""How things are said to people: near names for typing errors, options instead of settings, no numbers of errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean", "name_options"]
+__all__ = ["did_you_mean", "name_options", "said_by"]
 
 _SETTING = re.compile(r"(?<![\w./-])`?([a-z][a-z0-9_]*)(`|(?==)|(?![\w./]))")
 """A name with underscores, a name in backticks, or a name before an equals sign."""
 
 _CLASS = re.compile(r"^\w+Config: ")
+_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -36,3 +37,10 @@ def name_options(message: str, options: Mapping[str, str]) -> str:
         return options[found[1]] if is_setting and found[1] in options else found[0]
 
     return _SETTING.sub(as_typed, _CLASS.sub("", message))
+
+
+def said_by(error: Exception) -> str:
+    """What an error says, without the number that the system gives it; the name of its class if it says nothing."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return _NUMBER.sub("", str(error)) or type(error).__name__

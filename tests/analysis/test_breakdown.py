@@ -31,7 +31,7 @@ def test_the_four_breakdowns():
     assert kinds == [question_type(row["question"]).replace("_", " ") for row in records]
     assert groups_of(parts["answer"]) == [("no answer", 1), ("1 – 2", 1), ("3 – 4", 2)]
     assert groups_of(parts["context"]) == [("1 – 300", 3), ("301 – 400", 1)]
-    assert groups_of(parts["confidence"]) == [("0 – 0.02", 1), ("0.02 – 0.05", 1), ("0.8 – 1", 2)]
+    assert groups_of(parts["confidence"]) == [("0 – 2 %", 1), ("2 – 5 %", 1), ("80 – 100 %", 2)]
 
 
 @pytest.mark.parametrize(

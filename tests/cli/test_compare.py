@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from transformers_palbert.cli.compare import _names
+from transformers_palbert.cli.models import model_names
 from transformers_palbert.errors import ConfigurationError
 
 OPTIONS = ("--bootstrap", 100, "--batch-size", 2)
@@ -53,7 +53,8 @@ def test_markdown(palbert, saved_model, other_model, answerable):
 def test_tables_fit_80_columns(palbert, saved_model, other_model, answerable, terminal):
     terminal(80)
     lines = palbert("compare", saved_model, other_model, "--data", answerable, *OPTIONS).stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    tables = [line for line in lines if not line.startswith("latency: ")]  # a sentence stays whole in a pipe
+    assert max(map(len, tables)) <= 80
     assert lines[0].startswith("2 questions, cmrc2018")
     assert any(line.startswith(f"minus {saved_model.name}") for line in lines)
 
@@ -103,7 +104,7 @@ def test_names(tmp_path):
     for folder in ("a/x", "b/x", "b/y"):
         (tmp_path / folder).mkdir(parents=True)
     paths = [str(tmp_path / folder) for folder in ("a/x", "b/x", "b/y")]
-    assert _names(paths) == [paths[0], paths[1], "y"]
-    assert _names(["me/model"]) == ["me/model"]
+    assert model_names(paths) == [paths[0], paths[1], "y"]
+    assert model_names(["me/model"]) == ["me/model"]
     with pytest.raises(ConfigurationError, match="more than once"):
-        _names(["me/model", "me/model"])
+        model_names(["me/model", "me/model"])

@@ -42,7 +42,8 @@ def test_a_model_of_the_hub_is_packed_and_unpacked(palbert, saved_model, hub, tm
 
 
 @pytest.mark.parametrize("name", ["me/nothing", "./nothing", "nothing", "a/b/c"])
-def test_a_model_that_is_nowhere(palbert, hub, name):  # noqa: F811
+@pytest.mark.usefixtures("hub")
+def test_a_model_that_is_nowhere(palbert, name):
     result = palbert("inspect", name)
     assert result.exit_code == 2
     assert "there is no folder" in " ".join(result.stderr.replace("│", "").split())
@@ -93,7 +94,17 @@ def test_questions_come_in_through_a_pipe(piped, tmp_path, content):
         assert found == expected
 
 
-def test_predictions_and_texts_come_in_through_a_pipe(piped, answerable, saved_model, write):
+def test_parts_of_what_came_in_through_a_pipe_are_written_here(piped, tmp_path):
+    questions = "".join(
+        json.dumps({"id": n, "question": "q", "context": n, "answers": {"text": [n], "answer_start": [0]}}) + "\n"
+        for n in ("one", "two")
+    )
+    result = piped(questions, "data", "split", "-")
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in tmp_path.glob("*-?.json")) == ["standard-input-1.json", "standard-input-2.json"]
+
+
+def test_predictions_and_texts_come_in_through_a_pipe(piped, answerable, saved_model):
     predictions = json.dumps({"q1": "曹雪芹", "q2": "清代"})
     result = piped(predictions, "evaluate", "-p", "-", "-r", answerable, "-m", "cmrc2018", "--json")
     assert json.loads(result.stdout)["F1"] == 100

@@ -59,7 +59,8 @@ def test_reproduce_finds_the_grids_in_any_folder(palbert):
     result = palbert("reproduce", "--list")
     assert result.exit_code == 0
     assert "table7" in result.stdout
-    assert palbert("reproduce", "table7", "--scale", "small", "--dry-run").exit_code == 0
+    for dry_run in ("--dry-run", "--dry_run"):
+        assert palbert("reproduce", "table7", "--scale", "small", dry_run).exit_code == 0
 
 
 def test_what_is_wrong_is_one_line(palbert):
@@ -74,6 +75,15 @@ def test_what_is_wrong_is_one_line(palbert):
         assert result.exit_code == 1
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain", "tune"])
+def test_nothing_at_all_is_answered_with_an_example(palbert, command):
+    result = palbert(command)
+    assert result.exit_code == 1
+    said = result.stderr
+    assert f"as in: palbert {command} " in said
+    assert f"All options: palbert {command} --help" in said
 
 
 def sorted_names() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +225,19 @@ def test_the_stock_script_needs_but_two_lines(files: dict[str, str], monkeypatch
     load_script("examples/run_qa_stock.py").main()
     report = inspect_checkpoint("out")
     assert report.encoder.nonzero == round(0.3 * report.encoder.numel)
+
+
+@pytest.mark.parametrize("script", ["run_qa", "run_pretraining", "tune"])
+def test_scripts_end_as_the_commands_do(script: str) -> None:
+    text = (EXAMPLES / f"{script}.py").read_text(encoding="utf-8")
+    assert text.endswith("    sys.exit(run_script(main, sys.argv[1:]))\n")
+
+
+def test_a_typing_error_is_one_line_without_a_traceback() -> None:
+    command = [sys.executable, str(EXAMPLES / "run_qa.py"), "--learning_rte", "1", "--use_cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "error: There is no option --learning_rte. Did you mean --learning_rate? See --help."
+    )
+    assert "Traceback" not in done.stderr

@@ -35,7 +35,7 @@ def full_card() -> PalBertCard:
         training_data="hfl/cmrc2018, train, 10,142 questions",
         evaluation_data="hfl/cmrc2018, validation, 3,219 questions",
         description=["A first paragraph."],
-        example=('Who says "hello"?', 'She says "hello".'),
+        example=("Who says hello?", "She says hello."),
         hyperparameters={"learning_rate": 2e-05, "qa_layers": None, "seed": 42},
         pruning={"method": "movement", "target_sparsity": 0.7, "density": 0.3},
         matrices=[
@@ -101,7 +101,7 @@ def test_every_field_can_be_missing_and_is_seen_if_it_is_not(field: str) -> None
 
 def test_the_question_in_use_is_a_real_one() -> None:
     for card, question in (
-        (full_card(), r'question="Who says \"hello\"?"'),
+        (PalBertCard(example=('Who says "hello"?', "She.")), r'question="Who says \"hello\"?"'),
         (PalBertCard(language="zh"), 'question="谁写了《红楼梦》?"'),
         (PalBertCard(language=["de", "zh-TW"]), 'question="谁写了《红楼梦》?"'),
         (PalBertCard(), 'question="Who painted the ceiling?"'),
@@ -112,9 +112,9 @@ def test_the_question_in_use_is_a_real_one() -> None:
 
 
 def test_numbers_of_a_column_are_equally_precise() -> None:
-    states = [Evaluation(name, {"f1": f1, "loss": loss}) for name, f1, loss in (("a", 100.0, 0.1), ("b", 7.123, 0.05))]
+    states = [Evaluation(name, {"f1": f1, "loss": loss}) for name, f1, loss in (("a", 100.0, 2.1), ("b", 7.123, 0.05))]
     text = PalBertCard(evaluation=states[0], comparisons=states[1:]).render()
-    assert "| b | 7.12 | 0.0500 |\n| a | 100.00 | 0.1000 |" in text
+    assert "| b | 7.12 | 0.0500 |\n| a | 100.00 | 2.1000 |" in text
 
 
 def test_equal_densities_are_one_sentence() -> None:

@@ -34,5 +34,5 @@ def test_a_pretrained_model_comes_back(hub: FakeHub) -> None:
 
     card = ModelCard.load(REPO)
     assert card.data.pipeline_tag == "fill-mask"
-    assert f"{metrics['eval_mlm_loss']:.4g}" in card.text
+    assert f"{metrics['eval_mlm_loss']:.4f}" in card.text
     assert "marks the span" not in card.text

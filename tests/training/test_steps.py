@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from transformers_palbert.training.steps import set_up_logging
+from transformers_palbert.training.steps import say_where, set_up_logging
 
 OURS = logging.getLogger("transformers_palbert")
 
@@ -33,3 +36,17 @@ def test_the_parameters_are_logged_without_the_token(caplog: pytest.LogCaptureFi
     set_up_logging(TrainingArguments("out", use_cpu=True, log_level="debug", hub_token=token))
     assert "learning_rate=" in caplog.text
     assert token not in caplog.text
+
+
+@pytest.mark.parametrize(("first", "said"), [(True, True), (False, False)])
+def test_the_end_says_where_the_model_is_and_what_comes_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, first: bool, said: bool
+) -> None:
+    trainer: Any = SimpleNamespace(args=SimpleNamespace(output_dir=str(tmp_path)), is_world_process_zero=lambda: first)
+    OURS.setLevel(logging.INFO)
+    say_where(trainer, "palbert inspect {}")
+    assert caplog.text == ""  # nothing was saved
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 12_345)
+    say_where(trainer, "palbert inspect {}")
+    assert (f"The model is in {tmp_path}: 12,345 bytes" in caplog.text) is said
+    assert (f"Next: palbert inspect {tmp_path}" in caplog.text) is said

@@ -88,7 +88,10 @@ def breakdowns(
         break_down(
             "confidence",
             "the model's own score",
-            [f"{low} – {high}" for low, high in zip((0, *SCORE_EDGES), (*SCORE_EDGES, 1), strict=True)],
+            [
+                f"{100 * low:.0f} – {100 * high:.0f} %"
+                for low, high in zip((0, *SCORE_EDGES), (*SCORE_EDGES, 1), strict=True)
+            ],
             [bisect_left(SCORE_EDGES, score) for score in confidence],
             scores,
         ),

@@ -65,7 +65,7 @@ def compress(
     if (reports[1].file_bytes or 0) > _SMALLER * (reports[0].file_bytes or 0):
         show(_why_nothing_shrank(reports[0], values))
     lossy = [f"palbert evaluate --model {out} -r dev.json -m cmrc2018   (what the smaller values cost)"]
-    show(written(out, *(lossy if values != "auto" else []), f"palbert inspect {out}"))
+    show(written(out, *(lossy if (values, embeddings) != ("auto", "auto") else []), f"palbert inspect {out}"))
 
 
 def decompress(model: SourceArgument, out: TargetArgument, json: JsonOption = False) -> None:

@@ -85,14 +85,15 @@ def convert(
 
 @data_app.command(cls=Command)
 def split(
-    file: FileArgument,
+    name: Annotated[str, typer.Argument(metavar="FILE", help=FORMS)],
     by: Annotated[
         Literal["article"], typer.Option(help="What stays whole: all questions about one article.")
     ] = "article",
     fractions: Annotated[str, typer.Option(help="Share of the questions in each part, adding up to 1.")] = "0.5,0.5",
     seed: Annotated[int, typer.Option(help="Seed of the order in which articles are dealt out.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Folder for the parts; by default that of the file.")
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for the parts; by default that of the file, else here."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -106,9 +107,11 @@ def split(
     from ..qa.datasets import load_qa_dataset
     from ..qa.splitting import split_by_article
 
+    file = data_file(name)
     records = load_qa_dataset(file).to_list()
     parts = {"article": split_by_article}[by](records, _numbers(fractions), seed=seed)
-    stem, folder = Path(file.name.removesuffix(".gz")).stem, out or file.parent
+    beside = file.parent if Path(name).exists() else Path()  # not beside a copy in a cache
+    stem, folder = Path(file.name.removesuffix(".gz")).stem, out or beside
     targets = [folder / f"{stem}-{number}.json" for number in range(1, len(parts) + 1)]
     if taken := [target for target in targets if target.exists()]:
         raise ConfigurationError(f"{taken[0]} exists; move it away, or give another folder with --out.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigurationError, require
+from .inputs import values
 from .models import load_model, watch
 from .output import JsonOption, format_bytes, make_table, show, write_json, written
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["latency"]
 
 Runtime = StrEnum("Runtime", ["torch", "compiled", "onnx", "openvino"])
-Precision = StrEnum("Precision", ["float32", "bfloat16", "int8"])
 
 
 def latency(
@@ -35,9 +35,13 @@ def latency(
         typer.Option("--runtime", "-r", help="What runs the models; give it several times. By default all of these."),
     ] = None,
     precisions: Annotated[
-        list[Precision] | None,
+        list[str] | None,
         typer.Option(
-            "--precision", "-p", help="What they compute in, where the runtime can; several times. By default all."
+            "--precision",
+            "-p",
+            parser=values,
+            metavar="float32|bfloat16|int8",
+            help="What they compute in, where the runtime can; several times. By default all. Also fp32, bf16.",
         ),
     ] = None,
     batch_sizes: Annotated[
@@ -74,9 +78,7 @@ def latency(
     shapes = [(batch, length) for batch in batch_sizes or [1] for length in lengths or [384]]
     with TemporaryDirectory(prefix="palbert-latency-") as place:
         with redirect_stdout(sys.stderr):
-            cases = _cases(
-                models, list(map(str, runtimes or [])), list(map(str, precisions or [])), threads or [1], Path(place)
-            )
+            cases = _cases(models, list(map(str, runtimes or [])), precisions or [], threads or [1], Path(place))
         result = measure_latencies(cases, shapes, rounds=rounds, watch=watch)
     if plot is not None:
         _draw(result, plot)

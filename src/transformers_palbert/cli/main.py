@@ -107,8 +107,8 @@ for command in (
     answer, compare, compress, decompress, evaluate, export, inspect, latency, reduce, report, serve, shrink,
 ):  # fmt: skip
     app.command(cls=Command)(command)
-for command in (pretrain, reproduce, train, tune):
-    app.command(context_settings=PASS_ON)(command)
+for passed_on in (pretrain, reproduce, train, tune):
+    app.command(context_settings=PASS_ON)(passed_on)
 app.add_typer(data_app, name="data")
 app.add_typer(vectors_app, name="vectors")
 

@@ -12,13 +12,14 @@ from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
+from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..spelling import name_options
+from ..spelling import name_options, said_by
 
 __all__ = [
     "FittedTable",
@@ -77,15 +78,8 @@ def fail(error: Exception, options: Mapping[str, str] | None = None) -> typer.Ex
         error: What happened.
         options: Name of a setting -> the option that sets it, by which the message is to call it.
     """
-    _note("error", name_options(_said(error), options or {}), "red")
+    _note("error", name_options(said_by(error), options or {}), "red")
     return typer.Exit(1)
-
-
-def _said(error: Exception) -> str:
-    """What an error says, without the number that the system gives it."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
 
 
 def warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -111,7 +105,7 @@ class FittedTable:
     """A table whose first column is text and whose other columns are numbers; in a narrow terminal, a list.
 
     Where the names in the first column would have no room beside the numbers, every row becomes its name on a line of
-    its own, with the other columns below it, each with its heading. Nothing is cut off.
+    its own, with the other columns below it, each behind its heading. Nothing is cut off.
     """
 
     def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -128,7 +122,7 @@ class FittedTable:
             yield from self._list()
 
     def _table(self, first: int = 0) -> Table:
-        table = _plain_table(show_header=True)
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for index, name in enumerate(self.columns[first:], first):
             if index == 0:
                 table.add_column(name, overflow="fold")
@@ -139,28 +133,19 @@ class FittedTable:
         return table
 
     def _list(self) -> Iterable[Any]:
-        for number, (name, *cells) in enumerate(self.rows):
-            if number:
-                yield ""
-            head = f"{self.columns[0]} {name}" if self.columns[0] and name else name
-            yield Text(head.rstrip(), style="bold", overflow="fold")
-            below = _plain_table(show_header=False)
-            below.add_column(overflow="fold")
-            below.add_column(overflow="fold")
-            for column, cell in zip(self.columns[1:], cells, strict=True):
-                if cell.strip():
-                    below.add_row(Text(column), Text(cell.strip()))
-            if below.rows:
-                yield Padding(below, (0, 0, 0, 2))
+        if self.columns[0]:
+            yield Text(self.columns[0], style="dim")
+        for name, *cells in self.rows:
+            yield Text(name, style="bold", overflow="fold")
+            pairs = zip(self.columns[1:], cells, strict=True)
+            below = [f"{column} {cell.strip()}".strip() for column, cell in pairs if cell.strip()]
+            if below:
+                yield Padding(Columns(map(Text, below), padding=(0, 3)), (0, 0, 0, 4))
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> FittedTable:
     """Build a table whose first column is text and whose other columns are numbers, aligned right."""
     return FittedTable(columns, rows)
-
-
-def _plain_table(*, show_header: bool) -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header)
 
 
 def format_count(value: int) -> str:

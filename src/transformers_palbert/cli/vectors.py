@@ -85,7 +85,7 @@ def train(
         write_json(summary)
         return
     counts = [(name, format_count(summary[name])) for name in ("texts", "tokens", "words", "dimensions")]
-    next_command = f"palbert train --model_type bilstm --word_vectors {output} --train_file {files[0]} --do_train …"
+    next_command = f"palbert train --model_type bilstm --word_vectors {output} --train_file train.json --do_train …"
     show(
         make_table(["", output.name], [*counts, ("size", format_bytes(summary["bytes"]))]),
         written(output, next_command),

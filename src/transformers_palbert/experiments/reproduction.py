@@ -19,6 +19,7 @@ More than one GPU:
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -137,7 +138,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     parser.add_argument("--work", type=Path, default=Path("outputs/experiments"), help="folder for models and records")
     parser.add_argument("--results", type=Path, help="folder for the tables; by default WORK/SCALE")
     parser.add_argument("--script", type=Path, help="a training script of yours, instead of palbert train")
-    return parser.parse_args(argv)
+    return parser.parse_args([re.sub(r"^--[a-z_-]+", lambda found: found[0].replace("_", "-"), word) for word in argv])
 
 
 def known_experiments() -> dict[str, Path]:

@@ -243,7 +243,7 @@ class PalBertCard:
         names = list(dict.fromkeys(name for state in states for name in state.metrics))
         if not names:
             return ""
-        columns = [_even([state.metrics.get(name) for state in states]) for name in names]
+        columns = [_even(name, [state.metrics.get(name) for state in states]) for name in names]
         rows = [[plain_text(state.name), *cells] for state, *cells in zip(states, *columns, strict=True)]
         return table(["", *map(_metric_title, names)], rows)
 
@@ -294,9 +294,10 @@ def _metric_title(name: str) -> str:
     return {"em": "exact match", "f1": "F1"}.get(name, plain_text(name.replace("_", " ")))
 
 
-def _even(values: Sequence[float | None]) -> list[str]:
-    """Numbers that are compared with each other, all with two decimals; with four where none is above 1."""
-    digits = 2 if any(abs(value) > 1 for value in values if value is not None) else 4
+def _even(name: str, values: Sequence[float | None]) -> list[str]:
+    """Values of one metric, all with two decimals; with four if they are losses, or none is above 1."""
+    in_percent = "loss" not in name and any(abs(value) > 1 for value in values if value is not None)
+    digits = 2 if in_percent else 4
     return ["—" if value is None else f"{value:.{digits}f}" for value in values]
 
 

@@ -16,7 +16,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from ..errors import ConfigurationError, PalBertError
 from ..json_text import parse_json
-from ..spelling import did_you_mean, name_options
+from ..spelling import did_you_mean, name_options, said_by
 from .old_options import refuse_old_options
 from .recipe_files import find_recipe
 
@@ -170,7 +170,7 @@ def run_script(main: Callable[[Sequence[str]], Any], argv: Sequence[str]) -> int
     try:
         main(argv)
     except (PalBertError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {said_by(error)}\n")
         return 1
     return 0
 
