@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_while_the_model_is_loaded(palbert, saved_model, se
 
 def test_a_limit_that_is_none(palbert):
     result = palbert("serve", "./nowhere", "--max-queue", 0)
-    assert (result.exit_code, "max_queue=0" in result.stderr) == (1, True)
+    assert (result.exit_code, "--max-queue=0 is not allowed" in result.stderr) == (1, True)
     result = palbert("serve", "./nowhere", "--port", 0)
     assert (result.exit_code, "./nowhere is not a folder" in result.stderr) == (1, True)
 

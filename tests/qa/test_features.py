@@ -213,10 +213,13 @@ def build(**change: Any) -> Callable[[], Any]:
     ("call", "message"),
     [
         (build(doc_stride=24), r"room for 2\d context tokens.*share 24.*`doc_stride` below 2\d"),
-        (build(max_seq_length=8, doc_stride=0), r"window of 8 tokens has room for -?\d"),
+        (build(max_seq_length=8, doc_stride=0), r"max_seq_length=8 tokens has room for -?\d"),
         (build(doc_stride=-1), "must be a whole number that is not negative, got -1"),
-        (build(max_question_length=0), "at least 1 token, got 0"),
-        (build(tokenizer=wordpiece(model_max_length=16)), r"32 tokens is longer than the 16 .* Lower .* to 16"),
+        (build(max_question_length=0), "max_question_length=0 must be 1 or more"),
+        (
+            build(tokenizer=wordpiece(model_max_length=16)),
+            r"max_seq_length=32 is more than the 16 tokens .* Lower .* to 16",
+        ),
     ],
 )
 def test_windows_that_cannot_be(call: Callable[[], Any], message: str) -> None:

@@ -65,6 +65,13 @@ class Tab:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
+    def forget(self) -> None:
+        """Leave the page, and drop what the browser has said of it, also what comes late."""
+        self.call("Page.navigate", url="about:blank")
+        for command in ("disable", "clear", "enable"):
+            self.call(f"Log.{command}")
+        self.events.clear()
+
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
         self.wait_for("document.readyState === 'complete' && document.querySelector('#ask')")

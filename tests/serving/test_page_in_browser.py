@@ -63,7 +63,7 @@ def server():
 
 @pytest.fixture
 def page(browser: Any, server: Any):
-    browser.events.clear()
+    browser.forget()
     browser.look(1280, 900)
     browser.open(f"http://127.0.0.1:{server.port}/")
     return browser
