@@ -29,7 +29,7 @@ from .vectors import vectors_app
 __all__ = ["app", "run"]
 
 
-HELP = """Small, fast question answering with pruned ALBERT.
+HELP = """Small question-answering models: pruned ALBERT, BERT and RoBERTa.
 
 \b
 Fine-tune a model and prune it on the way, from a recipe or from options:
