@@ -41,7 +41,8 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def machine(result: Result) -> str:
     """Where the figures come from, in a sentence."""
     hardware, versions = result["hardware"], result["versions"]
-    place = hardware["gpu"] or f"{hardware['cores']} cores of {hardware['processor']}"
+    cores = hardware["cores"]
+    place = hardware["gpu"] or f"{cores} core{'s' if cores > 1 else ''} of {hardware['processor']}"
     libraries = ", ".join(f"{name} {versions[name]}" for name in ("transformers", "torch"))
     return f"Measured on {place}, {libraries}, seed {result['seed']}: `{result['command']}`."
 
