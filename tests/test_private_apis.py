@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -227,7 +228,9 @@ def resolve(path: str) -> object:
     found: object = importlib.import_module(parts[0])
     for count, part in enumerate(parts[1:], start=2):
         try:
-            found = getattr(found, part)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what transformers 5.21 imports beside its exporters
+                found = getattr(found, part)
         except AttributeError:
             found = importlib.import_module(".".join(parts[:count]))
     return found

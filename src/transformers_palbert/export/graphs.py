@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -37,11 +38,15 @@ _NEEDED = {
 """Format, and whether in int8 -> the libraries that it takes, all of the extra that is called as the format is."""
 
 
+_EXPORTERS_SINCE = 5, 23
+"""The first release of transformers whose exporters were tried; those of 5.21 give graphs that cannot be saved."""
+
+
 def require_exporters(format: str, int8: bool) -> None:
     """Check that a model can be exported here.
 
     Raises:
-        MissingExtraError: if a library is not installed.
+        MissingExtraError: if a library is not installed, or transformers is too old.
         ConfigurationError: if there is no such format.
     """
     if (format, int8) not in _NEEDED:
@@ -49,6 +54,13 @@ def require_exporters(format: str, int8: bool) -> None:
         raise ConfigurationError(f"There is no export format {format!r}; the formats are {', '.join(formats)}.")
     for name in _NEEDED[format, int8]:
         require(name, format)
+    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    if release < _EXPORTERS_SINCE:
+        needed = ".".join(map(str, _EXPORTERS_SINCE))
+        raise MissingExtraError(
+            f"Exporting needs transformers {needed} or newer, whose exporters save what they made, and"
+            f" {transformers.__version__} is installed. Install it with: pip install --upgrade transformers"
+        )
 
 
 def convert(
@@ -78,7 +90,9 @@ def convert(
         ConfigurationError: if there is no such format.
     """
     require_exporters(format, int8)
-    from transformers.exporters import OnnxConfig, OnnxExporter, OpenVINOConfig, OpenVINOExporter
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of models that transformers 5.21 imports on the way
+        from transformers.exporters import OnnxConfig, OnnxExporter, OpenVINOConfig, OpenVINOExporter
 
     axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
     settings: dict[str, Any] = {"dynamic": True, "dynamic_shapes": dict.fromkeys(inputs, axes)}
