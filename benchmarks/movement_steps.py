@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from machine import describe_run, write_result
-from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
+from runs import all_trials, chosen_runs, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 
 NAME = "movement_steps"
 
@@ -35,9 +35,7 @@ def main() -> None:
     options = {"train_file": args.train.resolve(), "validation_file": args.dev.resolve()}
     grid, runner = load_benchmark(NAME, options, args.seed, start=model), new_runner(work)
     trials = all_trials([grid])
-    if unknown := sorted(set(args.only or ()) - set(trials)):
-        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(trials)}")
-    wanted = [name for name in trials if args.only is None or name in args.only or runner.is_known(trials[name])]
+    wanted = chosen_runs(parser, args.only, trials, runner)
     runs = run_benchmark([trials[name] for name in wanted], runner, NAME, grid.metrics)
     result = {
         "benchmark": "SQuAD 1.1, a model pruned to 70 % by different scores in runs of growing length",

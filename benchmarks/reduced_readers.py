@@ -26,7 +26,7 @@ from typing import Any
 import datasets
 import torch
 from machine import RESULTS, describe_run, write_result
-from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
+from runs import all_trials, chosen_runs, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from transformers_palbert import drop_layers
@@ -185,9 +185,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     grid, runner = load_grid(args), new_runner(args.work)
     trials = {name: with_data(args, trial) for name, trial in all_trials([grid]).items()}
-    if unknown := sorted(set(args.only or ()) - set(trials)):
-        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(trials)}")
-    wanted = [name for name in trials if args.only is None or name in args.only or runner.is_known(trials[name])]
+    wanted = chosen_runs(parser, args.only, trials, runner)
     for name in wanted:
         labels = trials[name].labels
         make_start(args, int(labels["layers"]))

@@ -6,6 +6,7 @@ is repeated; an interrupted one goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,16 @@ from transformers_palbert.experiments.progress import chain_of, end_in_order, ru
 from transformers_palbert.experiments.run_folder import describe_training, logged
 from transformers_palbert.experiments.runner import TRAIN, Runner
 
-__all__ = ["all_trials", "load_benchmark", "measured", "new_runner", "once", "run_benchmark", "without_local_paths"]
+__all__ = [
+    "all_trials",
+    "chosen_runs",
+    "load_benchmark",
+    "measured",
+    "new_runner",
+    "once",
+    "run_benchmark",
+    "without_local_paths",
+]
 
 GRIDS = Path(__file__).resolve().parent / "grids"
 
@@ -55,6 +65,18 @@ def new_runner(work: Path, jobs: int = 1) -> Runner:
 def all_trials(grids: Sequence[Grid]) -> dict[str, Trial]:
     """Folder -> run of the grids, those that others start from first."""
     return {str(trial.folder): trial for trial in chain_of([t for grid in grids for t in grid.trials()]).values()}
+
+
+def chosen_runs(
+    parser: argparse.ArgumentParser, only: Sequence[str] | None, trials: Mapping[str, Trial], runner: Runner
+) -> list[str]:
+    """Names of the runs that ``--only`` asks for and of those that are finished; of all runs where it is not given.
+
+    A name that no run has ends the program, as any wrong option does.
+    """
+    if unknown := sorted(set(only or ()) - set(trials)):
+        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(trials)}")
+    return [name for name in trials if only is None or name in only or runner.is_known(trials[name])]
 
 
 def run_benchmark(trials: Sequence[Trial], runner: Runner, title: str, metrics: Mapping[str, str]) -> dict[str, Run]:

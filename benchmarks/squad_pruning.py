@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from machine import RESULTS, describe_run, write_result
-from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
+from runs import all_trials, chosen_runs, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 
 from transformers_palbert.experiments.grid import Grid, Trial
 
@@ -99,9 +99,7 @@ def main() -> None:
     grids = load_grids(files["start"], options, args.seed)
     trials, runner = all_trials(grids), new_runner(work)
     dense, *pruned = trials
-    if unknown := sorted(set(args.only or ()) - set(pruned)):
-        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(pruned)}")
-    wanted = [name for name in pruned if args.only is None or name in args.only or runner.is_known(trials[name])]
+    wanted = chosen_runs(parser, args.only, {name: trials[name] for name in pruned}, runner)
     runs = run_benchmark([trials[name] for name in (dense, *wanted)], runner, NAME, grids[0].metrics)
     result = {
         "benchmark": "SQuAD 1.1 dev, a pretrained encoder pruned by different scores",

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import RESULTS, describe_run, write_result
-from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
+from runs import all_trials, chosen_runs, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedModel
 
@@ -201,9 +201,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     grid, runner = load_grid(args), new_runner(args.work)
     trials = all_trials([grid])
-    if unknown := sorted(set(args.only or ()) - set(trials)):
-        parser.error(f"no runs called {', '.join(unknown)}; there are {', '.join(trials)}")
-    wanted = [name for name in trials if args.only is None or name in args.only or runner.is_known(trials[name])]
+    wanted = chosen_runs(parser, args.only, trials, runner)
     for name in wanted:
         means, _, speedup = trials[name].labels["model"].partition(" ")
         if means in MEANS:

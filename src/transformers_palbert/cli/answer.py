@@ -121,13 +121,14 @@ def answer(
         "version_2_with_negative": impossible,
         "null_score_diff_threshold": null_score_diff_threshold,
     }
-    scorers = {
-        "sbert_model": sbert_model,
-        "dpr_question_model": dpr_question_model,
-        "dpr_passage_model": dpr_passage_model,
-        "ig_model": ig_model,
-    }
-    chosen = given_reduction(reduce, reduce_max_tokens, scorers)
+    chosen = given_reduction(
+        reduce,
+        reduce_max_tokens,
+        sbert_model=sbert_model,
+        dpr_question_model=dpr_question_model,
+        dpr_passage_model=dpr_passage_model,
+        ig_model=ig_model,
+    )
     if questions is not None:
         if question is not None or context is not None or context_file is not None or json or chosen:
             raise typer.BadParameter(

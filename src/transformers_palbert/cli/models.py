@@ -209,7 +209,7 @@ def load_asker(
     return _load_pipeline(model, _ANY_LANGUAGE, device, **options)
 
 
-def given_reduction(scorers: str | None, max_tokens: int | None, models: Mapping[str, str | None]) -> dict[str, Any]:
+def given_reduction(scorers: str | None, max_tokens: int | None, **models: str | None) -> dict[str, Any]:
     """What the options say of how contexts are shortened, for ``reduce`` of the pipeline; empty if they are not.
 
     Args:

@@ -95,13 +95,14 @@ def serve(
         max_connections=max_connections,
         stop_timeout=stop_timeout,
     )
-    scorers = {
-        "sbert_model": sbert_model,
-        "dpr_question_model": dpr_question_model,
-        "dpr_passage_model": dpr_passage_model,
-        "ig_model": ig_model,
-    }
-    reduction = given_reduction(reduce, reduce_max_tokens, scorers)
+    reduction = given_reduction(
+        reduce,
+        reduce_max_tokens,
+        sbert_model=sbert_model,
+        dpr_question_model=dpr_question_model,
+        dpr_passage_model=dpr_passage_model,
+        ig_model=ig_model,
+    )
     _require_libraries()
     name = Path(model).resolve().name if Path(model).is_dir() else model
     with bind(host, port) as listening:
