@@ -30,7 +30,7 @@ from transformers_palbert.errors import ExportError
 from transformers_palbert.export import exporting
 from transformers_palbert.export.exported_card import write_card
 from transformers_palbert.export.exporting import export_model
-from transformers_palbert.export.graphs import plain_copy, require_exporters
+from transformers_palbert.export.graphs import plain_copy
 from transformers_palbert.export.loaded import ExportedForQuestionAnswering
 from transformers_palbert.export.parity import Parity, require_parity, require_same_tokens
 from transformers_palbert.runtime.description import read_description
@@ -193,12 +193,6 @@ def test_what_cannot_be_exported_is_said_before_any_work(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError, match="no use in float32"):
         export_model(tiny_model("albert"), wordpiece(), tmp_path / "out", calibration=RECORDS)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_transformers_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transformers.__version__", "5.21.0")
-    with pytest.raises(MissingExtraError, match=r"needs transformers 5\.23 or newer.*5\.21\.0 is installed"):
-        require_exporters("onnx", int8=False)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ def test_pushed_and_loaded_by_name(hub: FakeHub) -> None:
     folder = exported("structured")
     _push(folder, REPO, private=False)
     files = set(hub.repos[REPO].files())
-    assert files >= {"model.onnx", "runtime.json", "parity.json", "export.json", "tokenizer.json", "README.md"}
+    assert files >= {"model.onnx", "runtime.json", "parity.json", "tokenizer.json", "README.md"}
+    assert files >= {file.name for file in folder.iterdir()}  # with the manifest that newer transformers write
     assert len(hub.repos[REPO].messages) == 2  # the Hub's own, and one for everything
     assert load(REPO)(EXAMPLES, **WINDOW) == load(folder)(EXAMPLES, **WINDOW)
 

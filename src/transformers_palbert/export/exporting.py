@@ -20,7 +20,7 @@ from ..runtime.tokenizer import load_tokenizer
 from ..sizes import pruning_report
 from ..storage.whole_saves import new_folder, write_json
 from .exported_card import write_card
-from .graphs import Inputs, convert, plain_copy, require_exporters
+from .graphs import Inputs, convert, plain_copy, require_exporters, save
 from .loaded import ExportedForQuestionAnswering
 from .parity import PARITY_FILE, Parity, measure_parity, require_parity, require_same_tokens
 
@@ -152,7 +152,7 @@ def export_model(
     ranges = _batches(reader, chosen, description.model_inputs, 1)[:CALIBRATION_WINDOWS]
     exported = convert(plain, inputs, format=format, int8=int8, calibration=ranges)
     with new_folder(folder) as staging:
-        exported.save_pretrained(staging)
+        save(exported, plain.config, staging)
         tokenizer.save_pretrained(staging)
         write_json(staging / DESCRIPTION_FILE, description.to_dict())
         require_same_tokens(tokenizer, load_tokenizer(staging, description), sample)

@@ -11,20 +11,20 @@ import copy
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import ConfigurationError, MissingExtraError, require
 from ..storage.quantizer import SparseQuantizer
 from .integer_tables import look_up_integers
 from .shared_slices import Slice, share_slices
 
-__all__ = ["Inputs", "convert", "fold_constants", "plain_copy", "require_exporters"]
+__all__ = ["Inputs", "convert", "fold_constants", "plain_copy", "require_exporters", "save"]
 
 Inputs = Mapping[str, Tensor]
 """Model inputs by name, int64 ``(batch, tokens)``."""
@@ -38,15 +38,11 @@ _NEEDED = {
 """Format, and whether in int8 -> the libraries that it takes, all of the extra that is called as the format is."""
 
 
-_EXPORTERS_SINCE = 5, 23
-"""The first release of transformers whose exporters were tried; those of 5.21 give graphs that cannot be saved."""
-
-
 def require_exporters(format: str, int8: bool) -> None:
     """Check that a model can be exported here.
 
     Raises:
-        MissingExtraError: if a library is not installed, or transformers is too old.
+        MissingExtraError: if a library is not installed.
         ConfigurationError: if there is no such format.
     """
     if (format, int8) not in _NEEDED:
@@ -54,13 +50,6 @@ def require_exporters(format: str, int8: bool) -> None:
         raise ConfigurationError(f"There is no export format {format!r}; the formats are {', '.join(formats)}.")
     for name in _NEEDED[format, int8]:
         require(name, format)
-    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    if release < _EXPORTERS_SINCE:
-        needed = ".".join(map(str, _EXPORTERS_SINCE))
-        raise MissingExtraError(
-            f"Exporting needs transformers {needed} or newer, whose exporters save what they made, and"
-            f" {transformers.__version__} is installed. Install it with: pip install --upgrade transformers"
-        )
 
 
 def convert(
@@ -83,7 +72,7 @@ def convert(
             Runtime measures them anew in every call, and OpenVINO quantizes the weights alone.
 
     Returns:
-        An ``ExportedModel`` of transformers.
+        What :func:`save` writes: an ``ExportedModel`` of transformers, or a bare graph where it is older than that.
 
     Raises:
         MissingExtraError: if a library is not installed, or too old.
@@ -108,6 +97,25 @@ def convert(
             f"transformers cannot export to {format} here: {error} Install what it asks for with:"
             f" pip install --upgrade 'transformers-palbert[{format}]'"
         ) from error
+
+
+def save(exported: Any, config: PreTrainedConfig, folder: Path) -> None:
+    """Write into ``folder`` what :func:`convert` gave, and the configuration of its model.
+
+    Transformers 5.21 and 5.22 give the runtime's own graph, which then is saved under the names that later ones use.
+    """
+    if hasattr(exported, "save_pretrained"):
+        exported.save_pretrained(folder)
+        return
+    config.save_pretrained(folder)
+    if hasattr(exported, "model"):
+        import onnx_ir
+
+        onnx_ir.save(exported.model, folder / "model.onnx", external_data="model.onnx.data")
+    else:
+        import openvino
+
+        openvino.save_model(exported, folder / "openvino_model.xml", compress_to_fp16=False)
 
 
 def plain_copy(model: PreTrainedModel) -> PreTrainedModel:
