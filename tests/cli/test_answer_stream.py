@@ -44,6 +44,20 @@ def test_answers_are_those_of_one_question_at_a_time(palbert, saved_model, many,
     assert not (tmp_path / "answers.rejected.jsonl").exists()
 
 
+def test_long_texts_are_read_in_part(palbert, saved_model, many, tmp_path):
+    out = tmp_path / "answers.jsonl"
+    reduced = ("--reduce", "bm25", "--reduce-max-tokens", 40)
+    result = palbert("answer", saved_model, "--questions", many, "--out", out, *reduced, "-k", 2)
+    assert result.exit_code == 0, result.output
+    for asked, answered in zip(lines(many), lines(out), strict=True):
+        arguments = ["-q", asked["question"], "-c", asked["context"], "-k", 2, "--json", *reduced]
+        single = json.loads(palbert("answer", saved_model, *arguments).stdout)
+        assert [(one["start"], one["end"]) for one in answered["candidates"]] == [
+            (one["start"], one["end"]) for one in single
+        ]
+        assert answered["answer"] == asked["context"][answered["start"] : answered["end"]]
+
+
 def test_a_run_that_was_cut_off_is_finished(palbert, saved_model, many, tmp_path):
     out = tmp_path / "answers.jsonl"
     arguments = ["answer", saved_model, "--questions", many, "--out", out, "--batch-size", 1]

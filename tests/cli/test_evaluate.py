@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.cli.conftest import ANSWERS, CONTEXT, QUESTIONS, reseeded
 from tests.qa.test_natural_questions import annotation, record, save
+from transformers_palbert.cli.main import app
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.metrics import METRICS, compute_metric
 
@@ -259,6 +261,8 @@ class TestNullThreshold:
         first, second = (rivers.with_name(f"rivers-{number}.json") for number in (1, 2))
         options = (*self.files(write, nbest=True), "-r", second, "-m", "squad_v2", "--null-threshold-from")
         assert json.loads(palbert("evaluate", *options, first, "--json").stdout)["threshold"] == 3.5
+        piped = CliRunner().invoke(app, ["evaluate", *map(str, options), "-", "--json"], input=first.read_bytes())
+        assert json.loads(piped.stdout)["threshold"] == 3.5
         result = palbert("evaluate", *options, rivers)
         assert result.exit_code == 1
         assert "share 4 ids" in result.stderr
@@ -277,7 +281,7 @@ class TestNullThreshold:
             (("-m", "squad", "--null-threshold-from", 0.5), 2, "belongs to --metric squad_v2"),
             (("-m", "squad_v2", "--null-threshold-from", 0.5), 2, "needs --na-probs"),
             (("-m", "squad_v2", "--null-threshold-from", 1.5), 1, "between 0 and 1"),
-            (("-m", "squad_v2", "--null-threshold-from", "nothing.json"), 1, "neither a share nor a file"),
+            (("-m", "squad_v2", "--null-threshold-from", "nothing.json"), 2, "there is no file nothing.json"),
             (("-m", "squad_v2", "--null-threshold-from", 0.5, "--predictions-csv", "x.csv"), 2, "predictions-csv"),
         ],
     )

@@ -118,3 +118,30 @@ def test_an_empty_pipe_is_said(piped):
     result = piped("", "data", "stats", "-")
     assert result.exit_code == 2
     assert "nothing came in" in result.stderr
+
+
+def test_probabilities_come_in_through_a_pipe_but_not_beside_predictions(piped, references, tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"q1": "曹雪芹", "q2": "清代", "q3": ""}))
+    odds = json.dumps({"q1": 0.1, "q2": 0.2, "q3": 0.9})
+    scored = ("evaluate", "-r", references, "-m", "squad_v2", "--json", "--na-probs")
+    (tmp_path / "odds.json").write_text(odds)
+    result = piped(odds, *scored, "-", "-p", tmp_path / "p.json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == piped("", *scored, tmp_path / "odds.json", "-p", tmp_path / "p.json").stdout
+    result = piped(odds, *scored, "-", "-p", "-")
+    assert result.exit_code == 2
+    assert "it can be named once" in " ".join(result.stderr.replace("│", "").split())
+
+
+@pytest.mark.parametrize("questions", [False, True])
+def test_a_corpus_comes_in_through_a_pipe(piped, saved_model, answerable, tmp_path, questions):
+    corpus = answerable.read_text(encoding="utf-8") if questions else "谁,作者\n是\t曹雪芹\n"
+    file = tmp_path / f"corpus.{'json' if questions else 'txt'}"
+    file.write_text(corpus, encoding="utf-8")
+    found = {}
+    for name, content in ((str(file), ""), ("-", corpus)):
+        out = tmp_path / f"small{len(found)}"
+        result = piped(content, "shrink", saved_model, out, "--drop-characters", "--json", "--vocabulary", name)
+        assert result.exit_code == 0, result.output
+        found[name] = json.loads(result.stdout)
+    assert found["-"] == found[str(file)]

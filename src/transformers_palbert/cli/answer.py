@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import PalBertError
-from .answer_stream import answer_stream, best_of
+from .answer_stream import answer_stream, ask, best_of, load_reducer
 from .inputs import read_text, text_file
 from .models import (
     BatchSizeOption,
@@ -28,10 +28,6 @@ from .models import (
 )
 from .output import JsonOption, make_table, show, write_json
 from .reduce import DprPassageOption, DprQuestionOption, IgModelOption, SbertModelOption
-
-if TYPE_CHECKING:
-    from ..qa.answering import Reader
-    from ..text.shortened import Shortened
 
 
 def answer(
@@ -130,11 +126,11 @@ def answer(
         ig_model=ig_model,
     )
     if questions is not None:
-        if question is not None or context is not None or context_file is not None or json or chosen:
-            raise typer.BadParameter(
-                "--questions does not go with --question, --context, --context-file, --reduce or --json"
-            )
-        answer_stream(models, questions, out, rejected, given, top_k=top_k, batch_size=batch_size, device=device)
+        if question is not None or context is not None or context_file is not None or json:
+            raise typer.BadParameter("--questions does not go with --question, --context, --context-file or --json")
+        answer_stream(
+            models, questions, out, rejected, given, chosen, top_k=top_k, batch_size=batch_size, device=device
+        )
         return
     if question is None or out != "-" or rejected is not None:
         raise typer.BadParameter("give --question with a text; or --questions, to which --out and --rejected belong")
@@ -171,23 +167,11 @@ def _ask(
 ) -> list[dict[str, Any]]:
     """Return the ``top_k`` best answers as dicts with ``score``, ``start``, ``end`` and ``answer``."""
     from ..qa.inputs import checked_example
-    from ..reduction.answers import restore_places
 
-    asked = checked_example({"question": question, "context": context})
+    record = {"id": "asked", **checked_example({"question": question, "context": context})}
     readers = [load_reader(model, question, given, device=device) for model in models]
-    text = _text_to_read(question, context, {**reduction, "device": device}, readers[0]) if reduction else None
-    record = {"id": "asked", **asked, "context": context if text is None else text.text}
-    found = [reader.answer([record], batch_size=batch_size) for reader in readers]
-    if text is not None:
-        found = [restore_places(answers, {"asked": text}) for answers in found]
+    found = ask(readers, [record], load_reducer(reduction, readers[0], device), batch_size)
     return best_of(found, ["asked"], top_k)[0]
-
-
-def _text_to_read(question: str, context: str, reduction: Mapping[str, Any], reader: Reader) -> Shortened:
-    """The passages of the text that matter for the question."""
-    from ..reduction.settings import as_reducer
-
-    return as_reducer(reduction, reader.tokenizer).shorten([question], [context])[0]
 
 
 def _table(answers: list[dict[str, Any]]) -> Any:

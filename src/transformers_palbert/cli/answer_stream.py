@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from ..qa.answer_lines import AnsweredBlock, BadLine, QuestionLine
     from ..qa.answering import Reader
     from ..qa.evaluation_decoding import QAPredictions
+    from ..reduction.reducer import Reducer
 
-__all__ = ["answer_stream", "best_of"]
+__all__ = ["answer_stream", "ask", "best_of", "load_reducer"]
 
 _STANDARD = "-"
 _REPORTED = 10  # bad lines that are reported one by one; all of them are set aside
@@ -36,6 +37,7 @@ def answer_stream(
     out: str,
     rejected: Path | None,
     given: Mapping[str, Any],
+    reduction: Mapping[str, Any],
     *,
     top_k: int,
     batch_size: int,
@@ -49,6 +51,7 @@ def answer_stream(
         out: File that lines of answers are appended to; ``-`` for standard output.
         rejected: File for lines that cannot be answered; None for the name of ``out`` with ``.rejected.jsonl``.
         given: Settings that replace those of the models.
+        reduction: How texts are shortened before they are read; empty if they are not.
         top_k: Answers to each question.
         batch_size: Windows that pass through a model at once.
         device: Where to compute; None for the fastest device.
@@ -72,7 +75,8 @@ def answer_stream(
         blocks = question_blocks(source, done, batch_size * BATCHES_AHEAD)
         first, probe = _read_ahead(blocks)
         readers = [load_reader(model, probe, given, device=device) for model in models] if probe else []
-        answer = partial(_best_answers, readers, batch_size=batch_size, top_k=top_k)
+        reducer = load_reducer(reduction, readers[0], device) if readers else None
+        answer = partial(_best_answers, readers, reducer, batch_size=batch_size, top_k=top_k)
         counts: Counter[str] = Counter()
         with _progress(source, "Answering") as advance:
             for block in answer_blocks(chain(first, blocks), answer):
@@ -84,14 +88,40 @@ def answer_stream(
     _summarize(counts, rejected, out)
 
 
+def load_reducer(reduction: Mapping[str, Any], reader: Reader, device: str | None) -> Reducer | None:
+    """What shortens texts for ``reader``, its models loaded; None where nothing is asked for."""
+    from ..reduction.settings import as_reducer
+
+    return as_reducer({**reduction, "device": device}, reader.tokenizer) if reduction else None
+
+
+def ask(
+    readers: Sequence[Reader], records: Sequence[Mapping[str, Any]], reducer: Reducer | None, batch_size: int
+) -> list[QAPredictions]:
+    """What each reader finds; with ``reducer`` in the passages that matter, at the places in the whole texts."""
+    if reducer is None:
+        return [reader.answer(records, batch_size=batch_size) for reader in readers]
+    from ..reduction.answers import restore_places
+
+    texts = reducer.shorten(*([record[name] for record in records] for name in ("question", "context")))
+    shortened = [{**record, "context": text.text} for record, text in zip(records, texts, strict=True)]
+    of = {record["id"]: text for record, text in zip(records, texts, strict=True)}
+    return [restore_places(reader.answer(shortened, batch_size=batch_size), of) for reader in readers]
+
+
 def _best_answers(
-    readers: Sequence[Reader], records: Sequence[Mapping[str, Any]], *, batch_size: int, top_k: int
+    readers: Sequence[Reader],
+    reducer: Reducer | None,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    batch_size: int,
+    top_k: int,
 ) -> list[list[dict[str, Any]]]:
     """The ``top_k`` best answers to each record, as dicts with ``score``, ``start``, ``end`` and ``answer``.
 
     Several readers vote.
     """
-    found = [reader.answer(records, batch_size=batch_size) for reader in readers]
+    found = ask(readers, records, reducer, batch_size)
     return best_of(found, [record["id"] for record in records], top_k)
 
 

@@ -60,9 +60,10 @@ def evaluate(
         Path | None,
         typer.Option(
             "--na-probs",
-            exists=True,
-            dir_okay=False,
-            help="With squad_v2: JSON object, question id to the probability that there is no answer.",
+            parser=text_file,
+            metavar="FILE",
+            help="With squad_v2: JSON object (- for standard input), question id to the probability that there is no"
+            " answer.",
         ),
     ] = None,
     na_prob_thresh: Annotated[

@@ -5,15 +5,27 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 import typer
 
-__all__ = ["STANDARD", "data_file", "data_files", "model_folder", "read_text", "release_inputs", "text_file", "values"]
+__all__ = [
+    "STANDARD",
+    "corpus_file",
+    "data_file",
+    "data_files",
+    "model_folder",
+    "read_text",
+    "release_inputs",
+    "text_file",
+    "values",
+]
 
 STANDARD = "-"
 """The name of standard input."""
@@ -21,6 +33,8 @@ STANDARD = "-"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _DATA_PATTERNS = tuple(f"*{suffix}{packed}" for suffix in _SUFFIXES for packed in ("", ".gz"))
+
+_NOTHING = "- is standard input, and nothing came in; it can be named once."
 
 _temporary = ExitStack()
 
@@ -93,13 +107,25 @@ def text_file(name: str) -> Path:
     return Path(name)
 
 
+def corpus_file(name: str) -> Path:
+    """A file of plain text, or of questions in any form: one that is there, or ``-`` for standard input.
+
+    Raises:
+        typer.BadParameter: if there is no such file.
+    """
+    if name == STANDARD:
+        return _copy_of_standard_input(table=".txt")
+    return text_file(name)
+
+
 def read_text(file: Path) -> str:
     """The text of a file, or of standard input for ``-``, in UTF-8 with or without a byte order mark.
 
     Raises:
         UnicodeDecodeError: if it is no UTF-8.
+        typer.BadParameter: if nothing came in.
     """
-    content = sys.stdin.buffer.read() if str(file) == STANDARD else file.read_bytes()
+    content = _standard_input() if str(file) == STANDARD else file.read_bytes()
     return content.decode("utf-8-sig")  # not as text: line ends count in offsets
 
 
@@ -129,23 +155,39 @@ def _download(name: str, kind: Literal["model", "dataset"], patterns: Iterable[s
         raise typer.BadParameter(f"there is no {what} {name}, and the Hub does not give it: {reason}") from error
 
 
-def _copy_of_standard_input() -> Path:
-    """A file with what comes in, called after its form; it is read once, and several times by those who read files."""
+def _standard_input() -> bytes:
+    """All that comes in.
+
+    Raises:
+        typer.BadParameter: if that is nothing, as when it was read before.
+    """
+    if not (content := sys.stdin.buffer.read()).removeprefix(BOM_UTF8).strip():
+        raise typer.BadParameter(_NOTHING)
+    return content
+
+
+def _copy_of_standard_input(table: str | None = None) -> Path:
+    """A file with what comes in, called after its form; it is read once, and several times by those who read files.
+
+    Args:
+        table: The form of what is no JSON and no Parquet; None for a table, with tabs or with commas.
+    """
     folder = Path(_temporary.enter_context(TemporaryDirectory(prefix="palbert-")))
     file = folder / "standard-input"
     with file.open("wb") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
-    content = file.read_bytes().lstrip(b"\xef\xbb\xbf").strip()
-    if not content:
-        raise typer.BadParameter("- is standard input, and nothing came in; it can be named once.")
-    return file.rename(file.with_suffix(_suffix(content)))
+    with file.open("rb") as lines:
+        said = (line.removeprefix(BOM_UTF8).strip() for line in lines)
+        first, second = [*islice(filter(None, said), 2), b"", b""][:2]
+    if not first:
+        raise typer.BadParameter(_NOTHING)
+    return file.rename(file.with_suffix(_suffix(first, second, table)))
 
 
-def _suffix(content: bytes) -> str:
-    """The form of a file of questions, by how it begins."""
-    if content.startswith(b"PAR1"):
+def _suffix(first: bytes, second: bytes, table: str | None) -> str:
+    """The form of a file of questions, by its first lines; ``table`` where it looks like none in particular."""
+    if first.startswith(b"PAR1"):
         return ".parquet"
-    if not content.startswith((b"{", b"[")):
-        return ".tsv" if b"\t" in content.split(b"\n", 1)[0] else ".csv"
-    first, _, rest = content.partition(b"\n")
-    return ".jsonl" if first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{") else ".json"
+    if not first.startswith((b"{", b"[")):
+        return table or (".tsv" if b"\t" in first else ".csv")
+    return ".jsonl" if first.endswith(b"}") and second.startswith(b"{") else ".json"

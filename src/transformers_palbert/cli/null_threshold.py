@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import ConfigurationError
+from .inputs import data_file
 from .output import make_table, show, write_json
 
 __all__ = ["ThresholdFromOption", "show_fitted", "threshold_parts"]
@@ -20,8 +20,8 @@ ThresholdFromOption = Annotated[
     typer.Option(
         "--null-threshold-from",
         help="With squad_v2 and a --model, or --predictions with --na-probs: choose the threshold for no answer on this"
-        " share of the references' articles, as in 0.5, or on the questions of this file; and score the rest, or all"
-        " references, with it and without.",
+        " share of the references' articles, as in 0.5, or on the questions of this file, - for standard input; and"
+        " score the rest, or all references, with it and without.",
     ),
 ]
 
@@ -35,6 +35,7 @@ def threshold_parts(source: str, records: Records) -> tuple[Records, Records]:
 
     Raises:
         ConfigurationError: if the share is out of range, or the file has questions or articles of the references.
+        typer.BadParameter: if it is neither a number nor a file.
     """
     from ..qa.datasets import load_qa_dataset
     from ..qa.splitting import split_by_article
@@ -43,7 +44,7 @@ def threshold_parts(source: str, records: Records) -> tuple[Records, Records]:
         parts = split_by_article(records, (share, 1 - share))
         development, test = ([records[index] for index in part] for part in parts)
         return development, test
-    development = load_qa_dataset(source).to_list()
+    development = load_qa_dataset(data_file(source)).to_list()
     for name in ("id", "context"):
         if both := {record[name] for record in development} & {record[name] for record in records}:
             raise ConfigurationError(
@@ -76,9 +77,7 @@ def _share(source: str) -> float | None:
     try:
         share = float(source)
     except ValueError:
-        if Path(source).is_file():
-            return None
-        raise ConfigurationError(f"--null-threshold-from {source!r} is neither a share nor a file.") from None
+        return None
     if not 0 < share < 1:
         raise ConfigurationError(f"--null-threshold-from {source} must be between 0 and 1, as in 0.5, or a file.")
     return share

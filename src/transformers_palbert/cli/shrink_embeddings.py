@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from .inputs import corpus_file
 from .output import format_bytes, format_count, show, write_json, written
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ VocabularyOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--vocabulary",
-        exists=True,
-        dir_okay=False,
+        parser=corpus_file,
+        metavar="FILE",
         help="Drop the tokens that never occur in this corpus from embeddings and tokenizer: plain text, also .xz or"
-        " .gz, or questions in any form that the package reads. Give the option several times for several files.",
+        " .gz, or questions in any form that the package reads; - for standard input. Give the option several times for"
+        " several files.",
     ),
 ]
 CharactersOption = Annotated[

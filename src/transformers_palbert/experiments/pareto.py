@@ -51,6 +51,11 @@ def write_results(trials: Sequence[Trial], folder: Path) -> None:
         plot(trials, front, folder / "trials.png")
     except MissingExtraError as error:
         Console().print(f"No plot: {error}")
+    best = " ".join(f"--{name} {value:.3g}" for name, value in front[-1].settings.items())
+    said = (
+        f"Written: {folder / 'trials'}.md, .csv, .png\nNext, a whole training with the best F1: palbert train … {best}"
+    )
+    Console().print(said, highlight=False, soft_wrap=True)
 
 
 def plot(trials: Sequence[Trial], front: Sequence[Trial], file: Path) -> None:

@@ -185,6 +185,4 @@ def write_results(grid: Grid, runs: Sequence[Run], folder: Path, console: Consol
             plot(grid, runs, folder / f"{grid.name}.png")
         except MissingExtraError as error:
             console.print(f"No plot: {error}")
-    console.print(
-        f"\n{table}\nwritten to {folder / grid.name}.jsonl, .md, .csv, .png\n", highlight=False, soft_wrap=True
-    )
+    console.print(f"\n{table}\nWritten: {folder / grid.name}.jsonl, .md, .csv, .png\n", highlight=False, soft_wrap=True)
