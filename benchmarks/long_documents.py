@@ -6,7 +6,8 @@
 A document is the paragraph that a question was asked about, at a random place among those that stand before and after
 it in the data set; it has at least as many characters as the case says. So most of a document of 20,000 characters is
 the article that the paragraph comes from. Every question is answered by `pipeline("question-answering")` in all ways in
-turns, so that a machine that slows down slows down all. What was measured is kept in `--work`; an interrupted run goes
+turns, so that a machine that slows down slows down all. Windows compete over the whole document, but in one way, which
+is that of transformers 4. What was measured is kept in `--work`; an interrupted run goes
 on when the command is repeated.
 """
 
@@ -35,7 +36,11 @@ from transformers_palbert.reduction.settings import as_reducer
 
 NAME = "long_documents"
 EVERYTHING = "everything"
+AS_BEFORE = "everything, each window for itself"
 BETWEEN = "\n\n"
+
+Way = dict[str, Any]
+"""What the pipeline is called with."""
 
 Row = dict[str, Any]
 """What was measured on a question: its id, the characters of the document, and for each way seconds, F1, EM and whether
@@ -77,20 +82,20 @@ def documents(args: argparse.Namespace, length: int, count: int) -> Iterator[Row
         yield {**record, "context": document, "answers": answers}
 
 
-def measure(pipe: Any, record: Row, ways: Mapping[str, Reducer | None], turn: int, batch_size: int) -> Row:
+def measure(pipe: Any, record: Row, ways: Mapping[str, Way], turn: int, batch_size: int) -> Row:
     """Answer one question in all ways, each ``turn`` beginning with another one."""
     names = list(ways)
     row: Row = {"id": record["id"], "characters": len(record["context"])}
     for name in names[turn % len(names) :] + names[: turn % len(names)]:
         gc.collect()
         start = time.perf_counter()
-        found = pipe(question=record["question"], context=record["context"], batch_size=batch_size, reduce=ways[name])
+        found = pipe(question=record["question"], context=record["context"], batch_size=batch_size, **ways[name])
         seconds = time.perf_counter() - start
         scores = compute_metric("squad", {record["id"]: found["answer"]}, [record])
         row[name] = {"seconds": seconds, "f1": scores["f1"], "em": scores["exact_match"]}
-    for name, reducer in ways.items():
-        if reducer is not None:
-            row[name] |= read(reducer, record)
+    for name, way in ways.items():
+        if "reduce" in way:
+            row[name] |= read(way["reduce"], record)
     return row
 
 
@@ -141,6 +146,7 @@ def summary(rows: Sequence[Row], ways: Sequence[str], seed: int) -> list[dict[st
         }
         if way != EVERYTHING:
             entry["f1_minus_everything"] = vars(difference_of(means[f1] - means[0], drawn[:, f1] - drawn[:, 0]))
+        if "characters" in rows[0][way]:
             entry["characters_read"] = sum(row[way]["characters"] for row in rows) / len(rows)
             entry["answers_kept_percent"] = 100 * sum(row[way]["answer_kept"] for row in rows) / len(rows)
         result.append(entry)
@@ -153,13 +159,13 @@ def cases(texts: Sequence[str]) -> dict[int, int]:
     return {int(length): int(count) for length, _, count in pairs}
 
 
-def ways_of(args: argparse.Namespace, tokenizer: Any) -> dict[str, Reducer | None]:
-    """Reading everything, and reading so many tokens."""
+def ways_of(args: argparse.Namespace, tokenizer: Any) -> dict[str, Way]:
+    """Reading everything, in two ways, and reading so many tokens."""
     models = {"sbert_model": args.sbert_model} if args.sbert_model else {}
-    ways: dict[str, Reducer | None] = {EVERYTHING: None}
+    ways: dict[str, Way] = {EVERYTHING: {"normalize_over": "document"}, AS_BEFORE: {"normalize_over": "window"}}
     for budget in args.budgets:
         given = {"scorers": args.scorers, "max_tokens": budget, "neighbours": args.neighbours, **models}
-        ways[f"{budget} tokens"] = as_reducer(given, tokenizer)
+        ways[f"{budget} tokens"] = {"normalize_over": "document", "reduce": as_reducer(given, tokenizer)}
     return ways
 
 

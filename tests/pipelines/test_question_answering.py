@@ -31,6 +31,8 @@ from transformers_palbert.errors import ConfigurationError, DatasetFormatError, 
 from transformers_palbert.pipelines import question_answering
 from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline
 from transformers_palbert.qa import asking
+from transformers_palbert.qa.answering import Reader
+from transformers_palbert.qa.settings import AnsweringSettings
 
 ENGLISH = "My name is Wolfgang and I live in Berlin, where unbelievables live. "
 CHINESE = "我叫王芳，住在北京。二〇一八年出生于上海。"
@@ -105,6 +107,7 @@ def assert_same(results: list[Any], expected: list[list[dict[str, Any]]]) -> Non
         {"top_k": 3, "handle_impossible_answer": True},
         {"top_k": 4, "align_to_words": False, "max_answer_len": 3},
         {"top_k": 2, "align_to_words": True},
+        {"top_k": 3, "normalize_over": "document", "handle_impossible_answer": True},
     ],
     ids=str,
 )
@@ -116,6 +119,35 @@ def test_same_answers_as_the_naive_reference(kind: str, batch_size: int, setting
     ]
     assert len({answers[0]["answer"] for answers in expected}) > 3
     assert_same(pipe(EXAMPLES, batch_size=batch_size, **window, **settings), expected)
+
+
+def test_windows_of_a_document_compete_as_in_evaluations() -> None:
+    """Of one window, nothing changes; of many, the best answer is that of the evaluation decoding."""
+    pipe, window = make()
+    short = {"question": "where?", "context": ENGLISH}
+    assert pipe(short, normalize_over="document") == pipe(short)
+    settings = AnsweringSettings(
+        max_seq_length=window["max_seq_len"],
+        doc_stride=window["doc_stride"],
+        max_question_length=64,
+        max_answer_length=6,
+        n_best_size=1000,
+    )
+    reader = Reader(pipe.model, pipe.tokenizer, settings)
+    examples = [{**example, "id": str(number)} for number, example in enumerate(EXAMPLES)]
+    expected = reader.answer(examples, batch_size=4).nbest
+    asked = {**window, "max_answer_len": 6, "align_to_words": False}
+    differing = 0
+    for example in examples:
+        found = pipe(example, normalize_over="document", **asked)
+        scores: dict[str, float] = {}
+        for entry in expected[example["id"]]:
+            key = entry["text"].lower()
+            scores[key] = scores.get(key, 0.0) + entry["probability"]
+        best = max(scores, key=scores.__getitem__)
+        assert found["answer"].lower() == best
+        differing += found["answer"] != pipe(example, **asked)["answer"]
+    assert differing  # else this shows nothing
 
 
 def test_answers_are_exact_slices_of_the_context() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.references.answers import naive_spans
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.qa.window_decoding import decode_windows, top_spans
+from transformers_palbert.qa.window_decoding import decode_windows, normalized_over_documents, top_spans
 
 TOKENS = 30
 
@@ -39,6 +39,35 @@ def test_same_spans_as_the_naive_reference(top_k: int, max_answer_length: int) -
             probabilities = [span[2] for span in expected[:count]] + [0.0] * (top_k - count)
             assert found.probability[row] == pytest.approx(probabilities, rel=1e-5, abs=1e-9)
             assert found.null[row] == pytest.approx(null, rel=1e-5, abs=1e-9)
+
+
+def test_probabilities_over_documents_add_up_to_those_of_one_softmax() -> None:
+    start, end, where = windows(0)
+    document = np.array([0, 0, 0, 1, 2, 2, 2, 2, 3])
+    found = decode_windows(start, end, **where, top_k=10_000, max_answer_length=TOKENS)
+    whole = normalized_over_documents(found, document)
+    np.testing.assert_array_equal(whole.start, found.start)
+    for number in range(4):
+        inside = []
+        for row in np.flatnonzero(document == number):
+            begin, length, cls = (column[row] for column in where.values())
+            inside += [(row, token) for token in [*range(begin, begin + length), *([cls] if cls >= 0 else [])]]
+        totals = [sum(np.exp(logits[place].astype(float)) for place in inside) for logits in (start, end)]
+        for row in np.flatnonzero(document == number):
+            for first, last, probability in zip(whole.start[row], whole.end[row], whole.probability[row], strict=True):
+                expected = np.exp(start[row, first] + end[row, last]) / totals[0] / totals[1] if first >= 0 else 0
+                assert probability == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_allclose(whole.probability[[3, 8]], found.probability[[3, 8]], rtol=1e-5)  # alone in theirs
+    np.testing.assert_allclose(whole.null[[3, 8]], found.null[[3, 8]], rtol=1e-5)
+
+
+def test_documents_of_nothing_have_no_probability() -> None:
+    nothing = {"context_start": np.zeros(2, int), "context_length": np.zeros(2, int), "cls_index": np.full(2, -1)}
+    zeros = np.zeros((2, 4), np.float32)
+    found = decode_windows(zeros, zeros, **nothing, top_k=2, max_answer_length=2)
+    whole = normalized_over_documents(found, np.array([0, 0]))
+    assert not whole.probability.any()
+    assert not whole.null.any()
 
 
 def test_inputs_stay_as_they_are() -> None:

@@ -124,8 +124,12 @@ def naive_pipeline(
     max_answer_len: int = 15,
     handle_impossible_answer: bool = False,
     align_to_words: bool | str = "auto",
+    normalize_over: str = "window",
 ) -> list[dict[str, Any]]:
-    """One question, one window after the other, as the pipeline of transformers 4 decodes it."""
+    """One question, one window after the other, as the pipeline of transformers 4 decodes it.
+
+    With ``normalize_over="document"``, the softmax is over what all windows hold.
+    """
     context_id = 1 if tokenizer.padding_side == "right" else 0
     batch = tokenizer(
         *((question, context) if context_id else (context, question)),
@@ -134,19 +138,23 @@ def naive_pipeline(
         stride=doc_stride,
         return_overflowing_tokens=True,
     )
-    answers: list[dict[str, Any]] = []
-    nulls = []
-    for window, encoding in enumerate(batch.encodings):
-        inputs = {name: torch.tensor([batch[name][window]]) for name in tokenizer.model_input_names if name in batch}
+    windows = []
+    for number, encoding in enumerate(batch.encodings):
+        inputs = {name: torch.tensor([batch[name][number]]) for name in tokenizer.model_input_names if name in batch}
         with torch.no_grad():
             outputs = model(**inputs, return_dict=True)
         inside = [token for token, sequence in enumerate(encoding.sequence_ids) if sequence == context_id]
         cls = encoding.ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in encoding.ids else -1
-        start, end = outputs.start_logits[0].float().numpy(), outputs.end_logits[0].float().numpy()
-        spans, null = naive_spans(
-            start, end, range(inside[0], inside[-1] + 1) if inside else range(0), cls, max_answer_len
-        )
-        nulls.append(null)
+        logits = outputs.start_logits[0].float().numpy(), outputs.end_logits[0].float().numpy()
+        windows.append((encoding, inside, cls, *logits))
+    shares = _shares(windows) if normalize_over == "document" else [1.0] * len(windows)
+    answers: list[dict[str, Any]] = []
+    nulls = []
+    for (encoding, inside, cls, start, end), share in zip(windows, shares, strict=True):
+        context_tokens = range(inside[0], inside[-1] + 1) if inside else range(0)
+        spans, null = naive_spans(start, end, context_tokens, cls, max_answer_len)
+        spans = [(first, last, score * share) for first, last, score in spans]
+        nulls.append(null * share)
         for first, last, score in spans[: top_k * 2 + 10 if align_to_words else top_k]:
             if align_to_words and encoding.word_ids[first] is not None and encoding.word_ids[last] is not None:
                 begin = min(encoding.offsets[t][0] for t in inside if encoding.word_ids[t] == encoding.word_ids[first])
@@ -170,6 +178,16 @@ def naive_pipeline(
     if handle_impossible_answer:
         answers.append({"score": min(nulls), "start": 0, "end": 0, "answer": ""})
     return sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]
+
+
+def _shares(windows: list[Any]) -> list[float]:
+    """Which share of all probability each window has: that of its starts times that of its ends."""
+    sums = []
+    for _, inside, cls, start, end in windows:
+        tokens = inside + ([cls] if cls >= 0 else [])
+        sums.append([sum(math.exp(float(logits[token])) for token in tokens) for logits in (start, end)])
+    starts, ends = (sum(column) for column in zip(*sums, strict=True))
+    return [start / starts * end / ends for start, end in sums]
 
 
 def _word_at(encoding: Any, context: str, token: int) -> str:

@@ -47,6 +47,7 @@ def assert_same(found: Any, expected: Any) -> None:
         {},
         {"top_k": 3, "handle_impossible_answer": True},
         {"top_k": 4, "align_to_words": False, "max_answer_len": 3},
+        {"top_k": 3, "normalize_over": "document"},
         {"topk": 2, "align_to_words": True, "batch_size": 4},
         {"padding": "max_length", "max_question_len": 3},
     ],

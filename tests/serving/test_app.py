@@ -42,6 +42,7 @@ def test_options_reach_the_model():
     model = FakeModel()
     options = {
         "top_k": 2, "max_answer_len": 7, "handle_impossible_answer": True, "align_to_words": "auto",
+        "normalize_over": "document",
         "max_seq_len": 128, "doc_stride": 16, "max_question_len": 16,
     }  # fmt: skip
     with running(model, max_batch_size=3) as client:
@@ -74,6 +75,7 @@ def test_options_reach_the_model():
         ({"question": "a?", "context": TEXT, "top_k": 10**9}, 422, "top_k: Input should be less"),
         ({"question": "a?", "context": TEXT, "top_k": "3"}, 422, "top_k"),
         ({"question": "a?", "context": TEXT, "align_to_words": "no"}, 422, "align_to_words"),
+        ({"question": "a?", "context": TEXT, "normalize_over": "book"}, 422, "normalize_over"),
         ({"question": "a?", "context": TEXT, "doc_stride": 8}, 422, "need max_seq_len"),
         ({"question": "a?", "context": TEXT, "max_seq_len": 128, "doc_stride": 100}, 422, "hardly advance"),
         ({"question": "a?", "context": TEXT, "max_seq_len": 385}, 422, "allows 384 at most"),

@@ -122,6 +122,10 @@ class QuestionAnsweringPipeline(Pipeline):
                 ``"auto"``, which extends no end of an answer to a word with letters of a script without spaces, such
                 as Chinese: what a SentencePiece tokenizer calls a word there may be a whole clause. Words of other
                 letters, and numbers, are extended to in any context. True extends in all scripts.
+            normalize_over (str): What the probability of an answer is a share of. ``"window"``, the default and as in
+                transformers 4: of the window that it was found in, so that every window of a long text has an answer
+                that looks certain. ``"document"``: of the whole context, whose windows then compete by their logits, as
+                they do in evaluations. For a context of one window both are the same.
             reduce (str | Mapping | Reducer): Read of a long context the passages alone that matter for the question:
                 names of scorers, as in ``"bm25"``, a mapping with further settings, or a
                 :class:`~transformers_palbert.reduction.reducer.Reducer`; see

@@ -19,7 +19,7 @@ from .evaluation_decoding import FloatArray
 from .features import IntArray, Windows, encode_windows
 from .inputs import Example, checked_example
 from .settings import AnsweringSettings
-from .window_decoding import DecodedWindows, decode_windows, require_positive
+from .window_decoding import DecodedWindows, decode_windows, normalized_over_documents, require_positive
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -29,8 +29,9 @@ __all__ = ["Block", "answer_block", "checked_settings", "cut_block", "require_kn
 _PADDINGS = (False, True, "do_not_pad", "longest", "max_length")
 _PREPROCESS = ("padding", "doc_stride", "max_question_len", "max_seq_len")
 _SIZES = ("top_k", "max_answer_len", "max_question_len", "max_seq_len")
-_POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words")
+_POSTPROCESS = ("top_k", "max_answer_len", "handle_impossible_answer", "align_to_words", "normalize_over")
 _ALIGNMENTS = (True, False, "auto")
+_NORMALIZED_OVER = ("window", "document")
 # Letters of scripts that are written without spaces: Thai to Tibetan, Burmese, Khmer, Japanese, Chinese.
 _UNSPACED = re.compile(
     r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -86,6 +87,10 @@ def checked_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         raise ConfigurationError(f"`padding` must be one of {_PADDINGS}, got {given['padding']!r}.")
     if given.get("align_to_words", "auto") not in _ALIGNMENTS:
         raise ConfigurationError(f"`align_to_words` must be one of {_ALIGNMENTS}, got {given['align_to_words']!r}.")
+    if given.get("normalize_over", "window") not in _NORMALIZED_OVER:
+        raise ConfigurationError(
+            f"`normalize_over` must be one of {_NORMALIZED_OVER}, got {given['normalize_over']!r}."
+        )
     require_positive(**{name: given[name] for name in _SIZES if name in given})
     cutting = {name: given[name] for name in _PREPROCESS if name in given}
     return cutting, {name: given[name] for name in _POSTPROCESS if name in given}
@@ -154,6 +159,7 @@ def answer_block(
     max_answer_len: int | None = None,
     handle_impossible_answer: bool | None = None,
     align_to_words: bool | str = "auto",
+    normalize_over: str = "window",
 ) -> list[Any]:
     """Answers to all examples of a block.
 
@@ -168,6 +174,8 @@ def answer_block(
         max_answer_len: Longest answer, in tokens; 15 by default.
         handle_impossible_answer: Whether ``""`` may be the answer; False by default.
         align_to_words: Whether answers are extended to whole words; ``"auto"`` not in scripts without spaces.
+        normalize_over: What probabilities are shares of: the ``"window"`` that an answer was found in, or the whole
+            ``"document"``.
 
     Returns:
         For each example a dictionary with ``score``, ``start``, ``end`` and ``answer``, or a list of them. The places
@@ -181,6 +189,8 @@ def answer_block(
     shortened = any(len(text.pieces) > 1 for text in block.texts)
     candidates = top_k * 2 + 10 if align_to_words or shortened else top_k
     decoded = _decoded(block.windows, logits, candidates, max_answer_len)
+    if normalize_over == "document":
+        decoded = normalized_over_documents(decoded, block.windows.example)
     bounds = np.searchsorted(block.windows.example, np.arange(len(block.texts) + 1)).tolist()
     context_id = 1 if tokenizer.padding_side == "right" else 0
     results = []
@@ -268,4 +278,5 @@ def _decoded(
         end=np.concatenate([part.end for part in parts])[order],
         probability=np.concatenate([part.probability for part in parts])[order],
         null=np.concatenate([part.null for part in parts])[order],
+        log_norm=np.concatenate([part.log_norm for part in parts])[order],
     )

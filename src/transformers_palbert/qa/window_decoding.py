@@ -9,7 +9,7 @@ Pure numpy functions over batches of windows; no Python loop runs over tokens. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 
-__all__ = ["DecodedWindows", "decode_windows", "require_positive", "top_spans"]
+__all__ = ["DecodedWindows", "decode_windows", "normalized_over_documents", "require_positive", "top_spans"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
@@ -32,12 +32,14 @@ class DecodedWindows:
         end: Last token of the span, likewise.
         probability: Probability of the start times that of the end, 0 to 1, float32, shape ``(windows, top_k)``.
         null: Probability of ``[CLS]`` as start times that as end, 0 without such a token, shape ``(windows,)``.
+        log_norm: Logarithms of the denominators of the two softmaxes, of starts and of ends, shape ``(windows, 2)``.
     """
 
     start: IntArray
     end: IntArray
     probability: FloatArray
     null: FloatArray
+    log_norm: FloatArray
 
 
 def decode_windows(
@@ -88,7 +90,8 @@ def decode_windows(
     start, start_cls, start_norm = split(start_logits)
     end, end_cls, end_norm = split(end_logits)
     first, last, score = top_spans(start, end, top_k=top_k, max_answer_length=max_answer_length)
-    norm = start_norm + end_norm
+    log_norm = np.stack([start_norm, end_norm], axis=1)
+    norm = log_norm.sum(axis=1)
     if np.isnan(norm).any():
         raise ConfigurationError(
             "The logits of a window hold NaN, so that no answer can be ranked. The model diverged in training, or"
@@ -99,7 +102,28 @@ def decode_windows(
         probability = np.where(missing, 0, np.exp(score - norm[:, None]))
         null = np.where(cls_index < 0, 0, np.exp(start_cls + end_cls - norm))
     begin = context_start[:, None]
-    return DecodedWindows(np.where(missing, -1, first + begin), np.where(missing, -1, last + begin), probability, null)
+    places = np.where(missing, -1, first + begin), np.where(missing, -1, last + begin)
+    return DecodedWindows(*places, probability, null, log_norm)
+
+
+def normalized_over_documents(decoded: DecodedWindows, document: IntArray) -> DecodedWindows:
+    """The same spans, with probabilities that compare the windows of a document with each other.
+
+    A softmax over one window gives away all of its probability there, also where the answer is in another window. Here
+    it is taken over the context tokens and ``[CLS]`` of all windows of a document: the probability of a span is
+    ``exp(start logit + end logit) / (Σ exp(start logits) · Σ exp(end logits))``, with sums over the document (shared
+    normalization, Clark and Gardner 2018, arXiv 1710.10723, section 3). A document of one window keeps its
+    probabilities.
+
+    Args:
+        decoded: Spans of windows.
+        document: Number of the document that each window belongs to, from 0, shape ``(windows,)``.
+    """
+    whole = np.full((int(document.max(initial=-1)) + 1, 2), -np.inf, dtype=decoded.log_norm.dtype)
+    np.logaddexp.at(whole, document, decoded.log_norm)
+    with np.errstate(invalid="ignore"):  # a window of nothing in a document of nothing
+        share = np.nan_to_num(np.exp((decoded.log_norm - whole[document]).sum(axis=1)))
+    return replace(decoded, probability=decoded.probability * share[:, None], null=decoded.null * share)
 
 
 def top_spans(

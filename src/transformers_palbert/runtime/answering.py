@@ -51,7 +51,8 @@ class QuestionAnswerer:
             **kwargs: ``question`` and ``context``, and the settings of
                 :meth:`~transformers_palbert.QuestionAnsweringPipeline.__call__`: ``top_k``, ``doc_stride``,
                 ``max_answer_len``, ``max_seq_len``, ``max_question_len``, ``handle_impossible_answer``,
-                ``align_to_words`` and ``padding``, with the same defaults. ``reduce`` is the pipeline's alone.
+                ``align_to_words``, ``normalize_over`` and ``padding``, with the same defaults. ``reduce`` is the
+                pipeline's alone.
 
         Returns:
             A dict with ``score``, ``start``, ``end`` and ``answer``; a list of them where ``top_k`` gives several. For

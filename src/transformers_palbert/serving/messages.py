@@ -20,6 +20,7 @@ _OPTIONS = (
     "max_answer_len",
     "handle_impossible_answer",
     "align_to_words",
+    "normalize_over",
     "max_seq_len",
     "doc_stride",
     "max_question_len",
@@ -54,6 +55,11 @@ class AnswerRequest(BaseModel):
     )
     align_to_words: bool | Literal["auto"] | None = Field(
         None, description='Whether answers are extended to whole words; by default "auto", not in Chinese and Japanese.'
+    )
+    normalize_over: Literal["window", "document"] | None = Field(
+        None,
+        description='What scores are shares of: the "window" that an answer was found in, by default; or the whole'
+        ' "document", whose windows then compete, which finds answers in long texts better.',
     )
     max_seq_len: int | None = Field(None, ge=16, description=f"Tokens of a window; {_SAVED}, else 384.")
     doc_stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; needs max_seq_len.")

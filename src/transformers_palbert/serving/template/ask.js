@@ -54,6 +54,7 @@
     const top = Number(byId("top").value);
     try {
       const body = { question, context, top_k: top, handle_impossible_answer: byId("impossible").checked };
+      body.normalize_over = "document";
       show(question, context, await post(body, mine.signal));
     } catch (error) {
       if (running !== mine) return; // a newer question is under way
