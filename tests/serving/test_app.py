@@ -9,6 +9,7 @@ import pytest
 from tests.serving.helpers import TEXT, FakeModel, eventually, raw_request, running
 from transformers_palbert.errors import ConfigurationError, MissingExtraError
 from transformers_palbert.serving import app as app_module
+from transformers_palbert.serving.batching import Batcher
 from transformers_palbert.serving.limits import Limits
 
 SECRET = "Sesame-4711"
@@ -144,6 +145,15 @@ def test_a_full_batch_does_not_wait():
         model.calls.clear()
         assert [one.status() for one in client.asking("a?", "b?")] == [200, 200]
     assert len(model.calls) == 1
+
+
+def test_the_question_that_waited_longest_takes_along_those_of_its_length():
+    batcher = Batcher(FakeModel(), Limits(max_batch_size=2, max_wait_ms=0))  # its thread is not started
+    contexts = ["x" * 50, "x" * 300, "x" * 48, "x" * 310, "x" * 52, "x" * 7]
+    batcher.submit([{"question": "a?", "context": context} for context in contexts], ())
+    batches = [[len(one.example["context"]) for one in batcher._next_batch()] for _ in range(3)]
+    assert batches == [[50, 48], [300, 310], [52, 7]]
+    assert batcher.waiting == 0
 
 
 def test_a_request_larger_than_a_batch_is_answered_in_several():

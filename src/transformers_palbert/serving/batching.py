@@ -1,7 +1,8 @@
 """Questions of many clients, answered in batches by one thread that owns the model.
 
 The first question of a batch waits a few milliseconds for others with the same options. While the model computes,
-questions gather by themselves, so that a busy server never waits.
+questions gather by themselves, so that a busy server never waits. Of more than a batch holds, the one that has waited
+longest takes along those that are about as long, as windows of a batch are padded to the longest of them.
 """
 
 from __future__ import annotations
@@ -74,6 +75,11 @@ class Asked:
     options: Options
     answer: Future[list[dict[str, Any]]] = field(default_factory=Future)
     since: float = field(default_factory=monotonic)
+
+    @property
+    def length(self) -> int:
+        """Characters to read."""
+        return sum(map(len, self.example.values()))
 
 
 class Batcher:
@@ -166,7 +172,8 @@ class Batcher:
                     self._changed.wait()
                     continue
                 first = self._waiting[0]
-                batch = [one for one in self._waiting if one.options == first.options][: self.limits.max_batch_size]
+                alike = [one for one in self._waiting if one.options == first.options]
+                batch = _nearest(first, alike, self.limits.max_batch_size)
                 left = first.since + self.limits.max_wait_ms / 1000 - monotonic()
                 if len(batch) == self.limits.max_batch_size or left <= 0 or self._stopping:
                     taken = set(batch)
@@ -210,6 +217,11 @@ class Batcher:
         if self.watcher is not None:
             self.watcher.batch_answered(len(batch), seconds)
         return answers
+
+
+def _nearest(first: Asked, others: Sequence[Asked], count: int) -> list[Asked]:
+    """``count`` of ``others``, those that are nearest to ``first`` in length; of equals, those that came first."""
+    return sorted(others, key=lambda one: (one is not first, abs(one.length - first.length)))[:count]
 
 
 def log_failure(what: str, error: BaseException) -> None:
