@@ -112,7 +112,8 @@ def main() -> None:
         "timed": {"batch_size": args.batch_size, "length": args.length},
         "runs": rows,
     }
-    write_result(NAME, without_local_paths(result, {args.work: "outputs/applications", args.data: "cmrc2018"}))
+    local = {args.work: "outputs/applications", args.data: "cmrc2018", args.model: "outputs/cmrc2018/dense"}
+    write_result(NAME, without_local_paths(result, local))
 
 
 if __name__ == "__main__":

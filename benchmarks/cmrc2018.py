@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def main() -> None:
     trials, runner = all_trials([grid]), new_runner(work, args.jobs)
     names = [name for name, trial in trials.items() if not trial.labels or args.only is None or name in args.only]
     runs = run_benchmark([trials[name] for name in names], runner, NAME, grid.metrics)
+    if len(names) < len(trials):
+        sys.exit("A part of the runs is finished: results are written where all are.")
     result = {
         "benchmark": "CMRC 2018, from scratch, F1 against density",
         **describe_run(args.seed),

@@ -22,6 +22,7 @@ from shrink import score
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from transformers_palbert import StorageConfig
+from transformers_palbert.experiments.settings import content_key
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.speed.latency import fastest_seconds
 from transformers_palbert.storage.folders import compress_folder
@@ -58,7 +59,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     folders: dict[tuple[str, str], Path] = {}
     for name, folder in args.model:
-        stem = name.replace(" ", "_")
+        stem = f"{name.replace(' ', '_')}_{content_key(folder)[:8]}"
         folders |= {(name, "as saved"): folder, (name, "packed int8"): packed(folder, args.work / f"{stem}_packed")}
     rows: list[dict[str, Any]] = [{"model": name, "stored": stored} for name, stored in folders]
     models = [AutoModelForQuestionAnswering.from_pretrained(folder) for folder in folders.values()]
@@ -67,7 +68,7 @@ def main() -> None:
             row[f"milliseconds_{batch_size}"] = 1000 * seconds
     questions = load_qa_dataset(args.dev)
     for row, folder in zip(rows, folders.values(), strict=True):
-        file = args.work / f"{row['model']}_{row['stored']}.json".replace(" ", "_")
+        file = args.work / f"{row['model']}_{row['stored']}_{content_key(folder)[:8]}.json".replace(" ", "_")
         row |= once(file, partial(score, folder, AutoTokenizer.from_pretrained(folder), questions))
     result: dict[str, Any] = {
         "benchmark": "pruned in different ways, stored in different ways; SQuAD 1.1 dev",

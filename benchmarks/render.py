@@ -177,7 +177,8 @@ def squad2(result: Result) -> str:
         for run in result["runs"]
     ]
     names = [f"{name}{after}" for after in ("", ", chosen threshold") for name in _SQUAD2.values()]
-    return table(("model", "measured speed", *names, "threshold"), rows)
+    scored = f"Scored on {result['held_out_questions']:,} questions that did not choose the threshold:"
+    return f"{scored}\n\n{table(('model', 'measured speed', *names, 'threshold'), rows)}"
 
 
 _SQUAD2 = {"f1": "F1", "hasans_f1": "HasAns F1", "noans_f1": "NoAns F1"}
@@ -218,17 +219,22 @@ def long_documents(result: Result) -> str:
     rows = [
         [
             f"{case['characters']:,.0f}",
+            f"{case['questions']:,}",
             way["way"],
             f"{way['f1']['value']:.1f} / {way['em']['value']:.1f}",
-            f"{way['f1_minus_everything']['value']:+.1f}" if "f1_minus_everything" in way else "—",
+            _difference(way["f1_minus_everything"]) if "f1_minus_everything" in way else "—",
             f"{way['questions_per_second']:.2f}",
             f"{way['times_as_fast']:.1f}×",
         ]
         for case in result["cases"]
         for way in case["ways"]
     ]
-    header = ("characters", "read", "F1 / EM", "F1 against everything", "questions/s", "speed")
+    header = ("characters", "questions", "read", "F1 / EM", "F1 against everything", "questions/s", "speed")
     return table(header, rows)
+
+
+def _difference(found: Result) -> str:
+    return f"{found['value']:+.1f} ({found['low']:+.1f} to {found['high']:+.1f})"
 
 
 def reduced_readers(result: Result) -> str:

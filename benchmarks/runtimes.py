@@ -287,10 +287,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     cases = make_cases(args, failed)
     peers = make_peers(args, file, failed) if args.peers else {}
     names: dict[str, Case | None] = {label(case): case for case in cases} | dict.fromkeys(peers)
-    settings = {"dev": args.dev.name, "of": len(questions), "seed": args.seed, "threads": args.threads, **how(args)}
+    settings = {"dev": args.dev.name, "of": len(questions), "seed": args.seed, **how(args)}
     seconds, broken = kept(
         args.work / ("shape" if args.shape else "model") / "speed.json",
-        {**settings, "folders": {name: case and case.folder for name, case in names.items()},
+        {**settings, "threads": args.threads, "folders": {name: case and case.folder for name, case in names.items()},
          "questions": args.questions, "rounds": args.rounds, "batch_sizes": args.batch_sizes},
         lambda: (measure_speed(args, cases, peers, file, failed), dict(failed)),
     )  # fmt: skip

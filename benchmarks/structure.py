@@ -131,7 +131,7 @@ def make_start(args: argparse.Namespace, means: str, speedup: float) -> Path:
 def load_grid(args: argparse.Namespace) -> Grid:
     """All runs, with the models' folders filled in, whether these are made yet or not."""
     options = {"train_file": args.train.resolve(), "validation_file": args.dev.resolve()}
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, dict[str, Any]] = {"whole 1.0": {"model_name_or_path": str(args.model)}}
     for speedup in args.speedups:
         for means in MEANS:
             start = args.work / "starts" / f"{means}_{speedup}"

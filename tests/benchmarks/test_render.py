@@ -79,12 +79,12 @@ def test_answers_kept_stand_in_a_row_for_each_way_and_a_table_for_each_part(rend
 
 def test_long_documents_are_compared_with_reading_everything(render: ModuleType) -> None:
     scores = {"f1": {"value": 70.0}, "em": {"value": 60.0}, "questions_per_second": 2.0, "times_as_fast": 1.0}
-    shorter = {**scores, "times_as_fast": 4.2, "f1_minus_everything": {"value": -0.5}}
+    shorter = {**scores, "times_as_fast": 4.2, "f1_minus_everything": {"value": -0.5, "low": -1.2, "high": 0.2}}
     ways = [{"way": "everything", **scores}, {"way": "512 tokens", **shorter}]
-    rows = render.long_documents({"cases": [{"characters": 20312.4, "ways": ways}]}).splitlines()[2:]
+    rows = render.long_documents({"cases": [{"characters": 20312.4, "questions": 1000, "ways": ways}]}).splitlines()[2:]
     assert rows == [
-        "| 20,312 | everything | 70.0 / 60.0 | — | 2.00 | 1.0× |",
-        "| 20,312 | 512 tokens | 70.0 / 60.0 | -0.5 | 2.00 | 4.2× |",
+        "| 20,312 | 1,000 | everything | 70.0 / 60.0 | — | 2.00 | 1.0× |",
+        "| 20,312 | 1,000 | 512 tokens | 70.0 / 60.0 | -0.5 (-1.2 to +0.2) | 2.00 | 4.2× |",
     ]
 
 
