@@ -7,8 +7,8 @@ A document is the paragraph that a question was asked about, at a random place a
 it in the data set; it has at least as many characters as the case says. So most of a document of 20,000 characters is
 the article that the paragraph comes from. Every question is answered by `pipeline("question-answering")` in all ways in
 turns, so that a machine that slows down slows down all. Windows compete over the whole document, but in one way, which
-is that of transformers 4. What was measured is kept in `--work`; an interrupted run goes
-on when the command is repeated.
+is that of transformers 4. What was measured is kept in `--work`; an interrupted run goes on when the command is
+repeated.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..errors import PalBertError
+from .inputs import STANDARD
 from .models import PROBED, load_reader
 from .output import format_count, printable, warn, written
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_stream", "ask", "best_of", "load_reducer"]
 
-_STANDARD = "-"
 _REPORTED = 10  # bad lines that are reported one by one; all of them are set aside
 
 
@@ -63,13 +63,13 @@ def answer_stream(
     from ..qa.answer_lines import answer_blocks, answered_ids, question_blocks
     from ..qa.batches import BATCHES_AHEAD
 
-    if rejected is None and out != _STANDARD:
+    if rejected is None and out != STANDARD:
         rejected = Path(out).with_suffix(".rejected.jsonl")
     _require_different(questions, out, rejected)
     with ExitStack() as opened:
-        source = sys.stdin.buffer if questions == _STANDARD else opened.enter_context(Path(questions).open("rb"))
-        done = answered_ids(Path(out)) if out != _STANDARD and Path(out).exists() else Counter()
-        sink = sys.stdout.buffer if out == _STANDARD else opened.enter_context(Path(out).open("ab"))
+        source = sys.stdin.buffer if questions == STANDARD else opened.enter_context(Path(questions).open("rb"))
+        done = answered_ids(Path(out)) if out != STANDARD and Path(out).exists() else Counter()
+        sink = sys.stdout.buffer if out == STANDARD else opened.enter_context(Path(out).open("ab"))
         aside = _Rejects(rejected)
         opened.callback(aside.close)
         blocks = question_blocks(source, done, batch_size * BATCHES_AHEAD)
@@ -187,10 +187,10 @@ class _Rejects:
 
 
 def _require_different(questions: str, out: str, rejected: Path | None) -> None:
-    files = [Path(name).resolve() for name in (questions, out, rejected) if name not in (_STANDARD, None)]
+    files = [Path(name).resolve() for name in (questions, out, rejected) if name not in (STANDARD, None)]
     if len(set(files)) < len(files):
         raise typer.BadParameter("--questions, --out and --rejected must be different files")
-    for file in files[questions != _STANDARD :]:
+    for file in files[questions != STANDARD :]:
         if not file.parent.is_dir():
             raise typer.BadParameter(f"{file.parent} is not a folder")
 
@@ -213,5 +213,5 @@ def _summarize(counts: Counter[str], rejected: Path | None, out: str) -> None:
         parts.append(f"{format_count(counts['skipped'])} were there already")
     if counts["bad"]:
         parts.append(f"{format_count(counts['bad'])} lines set aside in {rejected}")
-    lines = [printable(", ".join(parts)), *([] if out == _STANDARD else [written(out)])]
+    lines = [printable(", ".join(parts)), *([] if out == STANDARD else [written(out)])]
     Console(stderr=True, highlight=False, markup=False).print("\n".join(lines), soft_wrap=True)

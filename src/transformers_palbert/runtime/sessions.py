@@ -96,7 +96,7 @@ class _OpenVinoSession:
     ) -> None:
         settings = {"PERFORMANCE_HINT": "LATENCY"}
         # Where the processor can, OpenVINO computes in bfloat16 by itself what is not in int8. A float32 model would
-        # give other answers than asked for; beside the rounding of an int8 model it is not to be seen in scores.
+        # give other answers than asked for; an int8 model has been rounded further than that already.
         if bfloat16 or description.precision == "float32":
             settings["INFERENCE_PRECISION_HINT"] = "bf16" if bfloat16 else "f32"
         if threads is not None:

@@ -59,7 +59,7 @@ class AnswerRequest(BaseModel):
     normalize_over: Literal["window", "document"] | None = Field(
         None,
         description='What scores are shares of: the "window" that an answer was found in, by default; or the whole'
-        ' "document", whose windows then compete, which finds answers in long texts better.',
+        ' "document", whose windows then compete.',
     )
     max_seq_len: int | None = Field(None, ge=16, description=f"Tokens of a window; {_SAVED}, else 384.")
     doc_stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; needs max_seq_len.")

@@ -53,8 +53,9 @@
     const question = byId("question").value;
     const top = Number(byId("top").value);
     try {
-      const body = { question, context, top_k: top, handle_impossible_answer: byId("impossible").checked };
-      body.normalize_over = "document";
+      const impossible = byId("impossible").checked;
+      const options = { top_k: top, handle_impossible_answer: impossible, normalize_over: "document" };
+      const body = { question, context, ...options };
       show(question, context, await post(body, mine.signal));
     } catch (error) {
       if (running !== mine) return; // a newer question is under way
