@@ -134,6 +134,16 @@ def test_models_answer_and_vote(palbert, saved_model, answerable, tmp_path):
         assert json.loads(result.stdout) == compute_metric("cmrc2018", expected, records)
 
 
+def test_the_next_command_shows_what_the_score_hides(palbert, saved_model, answerable):
+    arguments = ["evaluate", "-m", "cmrc2018", "--device", "cpu"]
+    shown = palbert(*arguments, "-r", answerable, "--model", saved_model).stdout
+    assert shown.splitlines()[-1] == f"Next: palbert report {saved_model} --data {answerable}"
+    three = [part for _ in range(3) for part in ("--model", saved_model)]
+    piped = [str(word) for word in (*arguments, "-r", "-", *three)]
+    shown = CliRunner().invoke(app, piped, input=answerable.read_bytes()).stdout
+    assert shown.splitlines()[-1] == f"Next: palbert compare {' '.join([str(saved_model)] * 3)} --data -"
+
+
 def test_predictions_or_models_and_not_both(palbert, write, references, saved_model):
     for options in ([], ["-p", write("p.json", PREDICTIONS), "--model", saved_model]):
         result = palbert("evaluate", "-r", references, "-m", "squad_v2", *options)

@@ -53,6 +53,20 @@ def test_the_table_names_the_machine_and_what_failed(palbert, saved_model, measu
 
 
 @pytest.mark.usefixtures("measured")
+def test_the_next_command_goes_on_with_the_fastest(palbert, saved_model, monkeypatch) -> None:
+    """PyTorch's is served as it is, another runtime's is exported first."""
+    shown = palbert("latency", saved_model, *TORCH).stdout
+    assert f"Next: palbert serve {saved_model}" in shown.splitlines()
+
+    folder = saved_model  # nothing is exported here
+    monkeypatch.setattr("transformers_palbert.cli.latency._folder", lambda *_: str(folder))
+    shown = palbert("latency", saved_model, "--runtime", "onnx").stdout
+    assert f"Next: palbert export {saved_model} OUT --format onnx --int8" in shown.splitlines()
+    shown = palbert("latency", saved_model, "--runtime", "onnx", "--json").stdout
+    assert "Next:" not in shown
+
+
+@pytest.mark.usefixtures("measured")
 def test_the_plot_is_drawn(palbert, saved_model, tmp_path) -> None:
     pytest.importorskip("matplotlib")
     result = palbert("latency", saved_model, *TORCH, "--plot", tmp_path / "medians.png")

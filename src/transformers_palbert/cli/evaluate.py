@@ -11,11 +11,11 @@ import typer
 
 from ..errors import ConfigurationError, DatasetFormatError
 from ..json_text import parse_json
-from .inputs import data_file, read_text, text_file
+from .inputs import as_typed, data_file, read_text, text_file
 from .models import BatchSizeOption, DeviceOption, answer_all
 from .natural_questions import natural_scores
 from .null_threshold import ThresholdFromOption, show_fitted, threshold_parts
-from .output import JsonOption, make_table, show, write_json, written
+from .output import JsonOption, following, make_table, show, write_json, written
 
 Metric = Literal["cmrc2018", "squad", "squad_v2", "palbert_qa", "natural_questions"]
 
@@ -138,8 +138,17 @@ def evaluate(
     if predictions_csv is not None:
         _write_csv(predictions_csv, texts, dataset["id"], escape_formulas)
     _show_scores(metric, scores, json)
-    if predictions_csv is not None and not json:
-        show(written(predictions_csv))
+    if not json:
+        show(
+            *([written(predictions_csv)] if predictions_csv is not None else []),
+            *([following(_next(models, references))] if models else []),
+        )
+
+
+def _next(models: Sequence[str], references: Path) -> str:
+    """The command that shows what a score hides: a page of one model or two, a table of more."""
+    command = "report" if len(models) <= 2 else "compare"
+    return f"palbert {command} {' '.join(models)} --data {as_typed(references)}"
 
 
 def _show_scores(metric: str, scores: dict[str, float], json: bool) -> None:

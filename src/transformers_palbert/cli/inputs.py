@@ -17,6 +17,7 @@ import typer
 
 __all__ = [
     "STANDARD",
+    "as_typed",
     "corpus_file",
     "data_file",
     "data_files",
@@ -33,6 +34,9 @@ STANDARD = "-"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _DATA_PATTERNS = tuple(f"*{suffix}{packed}" for suffix in _SUFFIXES for packed in ("", ".gz"))
+
+_COPY = "standard-input"
+"""The name, without its ending, of the file that standard input is copied to."""
 
 _NOTHING = "- is standard input, and nothing came in; it can be named once."
 
@@ -173,7 +177,7 @@ def _copy_of_standard_input(table: str | None = None) -> Path:
         table: The form of what is no JSON and no Parquet; None for a table, with tabs or with commas.
     """
     folder = Path(_temporary.enter_context(TemporaryDirectory(prefix="palbert-")))
-    file = folder / "standard-input"
+    file = folder / _COPY
     with file.open("wb") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
     with file.open("rb") as lines:
@@ -182,6 +186,11 @@ def _copy_of_standard_input(table: str | None = None) -> Path:
     if not first:
         raise typer.BadParameter(_NOTHING)
     return file.rename(file.with_suffix(_suffix(first, second, table)))
+
+
+def as_typed(file: Path) -> str:
+    """How a command line names a file of questions: ``-`` where it came from standard input."""
+    return STANDARD if file.stem == _COPY else str(file)
 
 
 def _suffix(first: bytes, second: bytes, table: str | None) -> str:

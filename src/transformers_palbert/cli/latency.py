@@ -14,7 +14,7 @@ import typer
 from ..errors import ConfigurationError, require
 from .inputs import values
 from .models import load_model, watch
-from .output import JsonOption, format_bytes, make_table, show, write_json, written
+from .output import JsonOption, following, format_bytes, make_table, show, write_json, written
 
 if TYPE_CHECKING:
     from ..analysis.latency import LatencyTable, Timing
@@ -85,7 +85,7 @@ def latency(
     if json:
         write_json(result.to_dict())
     else:
-        show(*_tables(result), *([written(plot)] if plot is not None else []))
+        show(*_tables(result), *([written(plot)] if plot is not None else []), *_next(result))
 
 
 def _cases(
@@ -141,6 +141,19 @@ def _tables(result: LatencyTable) -> list[Any]:
     head = ["model", "threads", "batch", "tokens", "p50", "p95", "questions/s", "memory"]
     parts: list[Any] = [make_table(head, [_row(timing) for timing in result.timings]), "", _conditions(result)]
     return parts + [f"{case.model}, {case.runtime}, {case.precision}: {error}" for case, error in result.failed.items()]
+
+
+def _next(result: LatencyTable) -> list[str]:
+    """The command that goes on with what answers most questions in a second; none where nothing could run."""
+    from ..runtime.description import DESCRIPTION_FILE
+
+    if not result.timings:
+        return []
+    best = max(result.timings, key=lambda timing: timing.questions_per_second).case
+    if best.runtime in ("torch", "compiled") or (Path(best.model) / DESCRIPTION_FILE).is_file():
+        return [following(f"palbert serve {best.model}")]
+    int8 = " --int8" if best.precision == "int8" else ""
+    return [following(f"palbert export {best.model} OUT --format {best.runtime}{int8}")]
 
 
 def _row(timing: Timing) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ __all__ = [
     "FittedTable",
     "JsonOption",
     "fail",
+    "following",
     "format_bytes",
     "format_count",
     "make_table",
@@ -68,7 +69,16 @@ def written(place: str | Path, *commands: str) -> str:
     path = Path(place)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     line = f"Written: {printable(str(place))} ({format_bytes(sum(file.stat().st_size for file in files))})."
-    return "\n".join([line, *(f"Next: {printable(command)}" for command in commands)])
+    return "\n".join([line, *([following(*commands)] if commands else [])])
+
+
+def following(*commands: str) -> str:
+    """Lines that say what to type next.
+
+    Args:
+        commands: Command lines that go on with what a command has found.
+    """
+    return "\n".join(f"Next: {printable(command)}" for command in commands)
 
 
 def fail(error: Exception, options: Mapping[str, str] | None = None) -> typer.Exit:
