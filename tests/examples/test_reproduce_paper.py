@@ -136,6 +136,16 @@ def test_weights_at_hand_are_folders_or_cached() -> None:
     assert weights_at_hand("folder")
 
 
+def test_weights_that_are_missing_are_asked_for_once_and_named(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("transformers_palbert.experiments.reproduction.weights_at_hand", asked.append)
+    assert script.main(["table7", "table8", "--dry-run"]) == 0
+    (name,) = asked
+    assert f"{name} cannot be loaded: where an experiment allows it" in capsys.readouterr().out
+
+
 def every_run(trial: Trial) -> list[Trial]:
     return [*(every_run(trial.start) if trial.start else []), trial]
 

@@ -22,8 +22,9 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -63,8 +64,9 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
         return 0
     names = list(titles()) if args.tables == ["all"] else args.tables
     results = args.results or args.work / args.scale
+    at_hand = _weights_asked_once(console)
     grids = [
-        load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, weights_at_hand)
+        load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, at_hand)
         for name in names
         if name not in FIGURES
     ]
@@ -162,6 +164,22 @@ def weights_at_hand(name: str) -> bool:
         return cached_file(name, "config.json") is not None
     except OSError:
         return False
+
+
+def _weights_asked_once(console: Console) -> Callable[[str], bool]:
+    """:func:`weights_at_hand` for several grids: without a network every question waits, and what it means is said."""
+
+    @cache
+    def at_hand(name: str) -> bool:
+        if not (found := weights_at_hand(name)):
+            console.print(
+                f"{name} cannot be loaded: where an experiment allows it, its shape is trained from scratch.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return found
+
+    return at_hand
 
 
 def show_plan(grids: Sequence[Grid], runner: Runner, console: Console) -> None:
