@@ -58,6 +58,12 @@ def test_an_axis_wins_over_an_override() -> None:
     ]
 
 
+def test_overrides_that_change_what_the_file_says_are_told() -> None:
+    file = write("g.yaml", settings={"a": 1, "b": 2}, axes={"c": [1]})
+    assert load_grid(file, overrides={"a": 5, "b": 2, "new": 3}).changed == {"a": 5}
+    assert load_grid(file).changed == {}
+
+
 class TestStart:
     STEPS = ({"cloze": 1, "train_file": "own"}, {"dense": 1})
 

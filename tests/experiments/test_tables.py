@@ -117,6 +117,8 @@ def test_the_caption_says_what_must_be_known() -> None:
         " Measured on 1 of 2 cores of CPU, transformers 5, torch 2: `python x g`."
     )
     assert "A note. Seed 1. Measured" in caption(grid(), RUNS[:1])
+    other = replace(grid(), changed={"max_train_samples": 200, "bf16": False})
+    assert "A note. Changed by --set: bf16=False, max_train_samples=200. Seed 1." in caption(other, RUNS[:1])
 
 
 def test_points_keep_their_order() -> None:

@@ -76,7 +76,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid at one scale; the module's docstring explains the fields."""
+    """A grid at one scale; the module's docstring explains the fields.
+
+    ``changed`` has the settings of the file that overrides gave another value.
+    """
 
     name: str
     title: str
@@ -93,6 +96,7 @@ class Grid:
     folder: str | None = None
     paper: dict[str, Any] = field(default_factory=dict)
     digits: dict[str, int] = field(default_factory=dict)
+    changed: Settings = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
         """All runs of the grid: every combination of labels, each with every seed."""
@@ -156,7 +160,8 @@ def load_grid(
         ConfigurationError: if the file cannot be read, has unknown keys, no axis, or lacks the scale.
     """
     spec = _at_scale(_read(file), scale, file)
-    spec["settings"] = {**spec.get("settings", {}), **(overrides or {})}
+    own, overrides = spec.get("settings", {}), overrides or {}
+    spec["settings"] = {**own, **overrides}
     if "without_weights" in spec and (missing := {name for name in _models(spec) if not weights_at_hand(name)}):
         spec = _merge(_without_models(spec, missing), spec["without_weights"])
     if not spec.get("axes"):
@@ -177,6 +182,7 @@ def load_grid(
         folder=spec.get("folder"),
         paper=spec.get("paper", {}),
         digits=spec.get("digits", {}),
+        changed={name: value for name, value in overrides.items() if name in own and own[name] != value},
     )
     _require_axes(grid, file)
     _require_folders(grid, file)

@@ -154,7 +154,14 @@ def caption(grid: Grid, runs: Sequence[Run]) -> str:
     spread = "Mean ± standard deviation over seeds" if len(seeds) > 1 else "Seed"
     memory = " — : out of memory." if any(run.status is Status.OUT_OF_MEMORY for run in runs) else ""
     numbers = f"{spread} {', '.join(map(str, seeds))}.{memory}"
-    return " ".join(part for part in (f"{grid.title}.", grid.caption.strip(), numbers, _place(runs)) if part)
+    parts = (f"{grid.title}.", grid.caption.strip(), _changed(grid), numbers, _place(runs))
+    return " ".join(part for part in parts if part)
+
+
+def _changed(grid: Grid) -> str:
+    """What the command line set to something else than the grid, and so than its caption says."""
+    values = ", ".join(f"{name}={value}" for name, value in sorted(grid.changed.items()))
+    return f"Changed by --set: {values}." if values else ""
 
 
 def _place(runs: Sequence[Run]) -> str:
