@@ -5,17 +5,22 @@
         --model "structured=outputs/structure/shrunk_2.0_teacher_500_steps"
 
 The first model is the one that the others are compared with. Each is scored in float32 on all questions, once as its
-folder holds it and once packed with int8 values and entropy coding, loaded from that file again. All are timed in
-turns. What is finished is kept in `--work` and skipped when the command is repeated.
+folder holds it and once packed with int8 values and entropy coding, loaded from that file again. The first is also
+saved in the ways that need nothing of this package: in float16, and in torchao's int8, with activations rounded while
+it computes (`pip install torchao`; without it, the result says so). All are timed in turns. What is finished is kept in
+`--work` and skipped when the command is repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from machine import describe_run, write_result
 from runs import once, without_local_paths
 from shrink import score
@@ -31,11 +36,62 @@ NAME = "end_to_end"
 PACKED = StorageConfig("int8", entropy=True)
 
 
-def packed(folder: Path, target: Path) -> Path:
-    """A packed copy of a model, made once."""
-    if not target.is_dir():
-        compress_folder(folder, target, PACKED)
-    return target
+def packed(folder: Path, target: Path) -> None:
+    """A packed copy of a model."""
+    compress_folder(folder, target, PACKED)
+
+
+def halved(folder: Path, target: Path) -> None:
+    """A copy in float16, as transformers saves it."""
+    AutoModelForQuestionAnswering.from_pretrained(folder, dtype=torch.float16).save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+
+
+def with_torchao(folder: Path, target: Path) -> None:
+    """A copy whose Linears torchao holds in int8, with activations that are rounded while it computes."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig
+    from transformers import TorchAoConfig
+
+    rounded = TorchAoConfig(Int8DynamicActivationInt8WeightConfig())
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, quantization_config=rounded, dtype=torch.float32)
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+
+
+COPIES: dict[str, Callable[[Path, Path], None]] = {"packed int8": packed}
+"""How every model is stored beside what its folder holds."""
+
+PEERS: dict[str, Callable[[Path, Path], None]] = {"float16": halved, "int8 of torchao": with_torchao}
+"""How the first is stored as well."""
+
+
+def stored(args: argparse.Namespace, failed: Mapping[str, str]) -> dict[tuple[str, str], Path]:
+    """Name and way -> folder; copies are made once."""
+    folders = {}
+    for number, (name, folder) in enumerate(args.model):
+        folders[name, "as saved"] = folder
+        for way, store in (COPIES | PEERS if number == 0 else COPIES).items():
+            target = args.work / f"{name} {content_key(folder)[:8]} {way}".replace(" ", "_")
+            if way in failed:
+                continue
+            if not target.is_dir():
+                store(folder, target)
+            folders[name, way] = target
+    return folders
+
+
+def measure(args: argparse.Namespace, folders: Mapping[tuple[str, str], Path]) -> list[dict[str, Any]]:
+    """Milliseconds of all models, in turns, and the scores of each."""
+    rows: list[dict[str, Any]] = [{"model": name, "stored": way} for name, way in folders]
+    models = [AutoModelForQuestionAnswering.from_pretrained(path, dtype=torch.float32) for path in folders.values()]
+    for batch_size in args.batch_sizes:
+        for row, seconds in zip(rows, fastest_seconds(models, batch_size, args.length), strict=True):
+            row[f"milliseconds_{batch_size}"] = 1000 * seconds
+    questions = load_qa_dataset(args.dev)
+    for row, folder in zip(rows, folders.values(), strict=True):
+        file = args.work / f"{row['model']}_{row['stored']}_{content_key(folder)[:8]}.json".replace(" ", "_")
+        row |= once(file, partial(score, folder, AutoTokenizer.from_pretrained(folder), questions))
+    return rows
 
 
 def named(text: str) -> tuple[str, Path]:
@@ -57,24 +113,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    folders: dict[tuple[str, str], Path] = {}
-    for name, folder in args.model:
-        stem = f"{name.replace(' ', '_')}_{content_key(folder)[:8]}"
-        folders |= {(name, "as saved"): folder, (name, "packed int8"): packed(folder, args.work / f"{stem}_packed")}
-    rows: list[dict[str, Any]] = [{"model": name, "stored": stored} for name, stored in folders]
-    models = [AutoModelForQuestionAnswering.from_pretrained(folder) for folder in folders.values()]
-    for batch_size in args.batch_sizes:
-        for row, seconds in zip(rows, fastest_seconds(models, batch_size, args.length), strict=True):
-            row[f"milliseconds_{batch_size}"] = 1000 * seconds
-    questions = load_qa_dataset(args.dev)
-    for row, folder in zip(rows, folders.values(), strict=True):
-        file = args.work / f"{row['model']}_{row['stored']}_{content_key(folder)[:8]}.json".replace(" ", "_")
-        row |= once(file, partial(score, folder, AutoTokenizer.from_pretrained(folder), questions))
+    failed = {} if find_spec("torchao") else {"int8 of torchao": "torchao is not installed"}
+    rows = measure(args, stored(args, failed))
     result: dict[str, Any] = {
         "benchmark": "pruned in different ways, stored in different ways; SQuAD 1.1 dev",
         **describe_run(args.seed),
         "length": args.length,
         "runs": rows,
+        "failed": failed,
     }
     local = {args.work: "outputs/end_to_end", args.dev.parent: "english"}
     write_result(NAME, without_local_paths(result, local))

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from machine import describe_run, write_result
 from runs import once
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -35,8 +36,8 @@ EXAMPLES = 384
 
 
 def score(folder: Path, tokenizer: Any, questions: Any) -> dict[str, Any]:
-    """F1, exact match and sizes of a saved model."""
-    model = AutoModelForQuestionAnswering.from_pretrained(folder)
+    """F1, exact match and sizes of a saved model, which computes in float32."""
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
     sizes = {path: [size.heads, size.units] for path, size in layer_sizes(model).items()}
     reader = Reader(prepare_model(model), tokenizer, SETTINGS)
     answers = reader.answer(questions.to_list(), batch_size=32)
