@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +40,16 @@ def test_costs_of_a_model(kind: str) -> None:
             assert found.losses[0] == 0
             assert (np.diff(found.losses) >= 0).all()
             assert found.losses[-1] > 0
+
+
+@pytest.mark.parametrize("estimate", [removal_costs, application_costs])
+def test_the_learning_rates_of_the_layers_do_not_count(estimate: Callable[..., Any]) -> None:
+    plain, decayed = (tiny_model("palbert", layer_lr_decay=decay) for decay in (1.0, 0.5))
+    one, other = (estimate(model, batches()) for model in (plain, decayed))
+    assert decayed.config.layer_lr_decay == 0.5
+    for place in one:
+        for left, right in zip(one[place], other[place], strict=True):
+            np.testing.assert_allclose(left.losses, right.losses, rtol=1e-3, atol=1e-9)
 
 
 def test_padding_does_not_count() -> None:

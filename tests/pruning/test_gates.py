@@ -24,7 +24,9 @@ from transformers_palbert.pruning import (
     prepare_pruning,
 )
 from transformers_palbert.pruning.convert import score_parameters
+from transformers_palbert.pruning.finishing import finish_pruning
 from transformers_palbert.pruning.removal import remove_units
+from transformers_palbert.pruning.selection import Selection
 
 GRANULARITIES = ("head", "ffn_unit")
 FIELDS = {"head": ("application_heads", 2), "ffn_unit": ("application_units", 32)}
@@ -288,3 +290,38 @@ def test_the_card_says_how_far_units_were_pruned(applications: str, tmp_path: Pa
     loaded = AutoModelForQuestionAnswering.from_pretrained(tmp_path)
     loaded.save_pretrained(tmp_path / "again")
     assert loaded.config.pruning["density"] == 0.25
+
+
+@pytest.mark.parametrize("applications", ["each", "shared"])
+def test_what_a_gate_receives_does_not_depend_on_the_learning_rates_of_the_layers(applications: str) -> None:
+    """They say how fast weights learn, not what a unit is worth."""
+    received = []
+    for decay in (1.0, 0.5):
+        config = PruningConfig(0.5, method="movement", granularity="ffn_unit", applications=applications)
+        model = prepare_pruning(tiny_model("palbert", layer_lr_decay=decay), config).eval()
+        model(**qa_batch()).loss.backward()
+        (scores,) = score_parameters(model)
+        received.append(scores.grad)
+    assert received[0] is not None
+    assert received[0].norm() > 0
+    torch.testing.assert_close(received[0], received[1], rtol=1e-5, atol=1e-9)
+
+
+def test_gates_of_layers_that_are_applied_once_end_as_smaller_layers() -> None:
+    config = PruningConfig(0.5, method="movement", granularity="ffn_unit", applications="each")
+    model = prepare_pruning(tiny_model("palbert", num_hidden_groups=3), config).eval()
+    for scores in score_parameters(model):
+        torch.nn.init.normal_(scores.data)
+    selection = Selection(model, config)
+    selection.apply(0.5)
+    expected = model(**qa_batch()).start_logits
+    finish_pruning(selection, 0.5)
+    assert [size.units for size in layer_sizes(model).values()] == [16, 16, 16]  # type: ignore[arg-type]
+    torch.testing.assert_close(model(**qa_batch()).start_logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_units_of_layers_that_are_applied_unequally_often_do_not_compete_for_a_share() -> None:
+    """A unit of a layer that is applied twice is half of its weights, so a share of the units is no share of these."""
+    config = PruningConfig(0.5, granularity="ffn_unit", applications="each", scope="global")
+    with pytest.raises(PruningError, match="have different sizes here"):
+        prepare_pruning(tiny_model("palbert", num_hidden_groups=2), config)

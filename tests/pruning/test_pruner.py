@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,22 @@ class TestLoop:
         assert_same(again.finish().state_dict(), pruner.finish().state_dict())
         with pytest.raises(PruningError, match="total_steps=10 there and 11 here"):
             Pruner(*prepared(config), config, STEPS + 1).load_state_dict(place)
+
+    def test_the_state_of_the_model_may_be_loaded_first(self) -> None:
+        config = PruningConfig(0.7)
+        whole, optimizer = prepared(config)
+        pruner = Pruner(whole, optimizer, config, STEPS)
+        loop(whole, optimizer, 1, 4)
+        states, place = [copy.deepcopy(part.state_dict()) for part in (whole, optimizer)], pruner.state_dict()
+        loop(whole, optimizer, 5, STEPS)
+
+        resumed, other = prepared(config)
+        for part, state in zip((resumed, other), states, strict=True):
+            part.load_state_dict(state)
+        again = Pruner(resumed, other, config, STEPS)
+        again.load_state_dict(place)
+        loop(resumed, other, 5, STEPS)
+        assert_same(again.finish().state_dict(), pruner.finish().state_dict())
 
     @pytest.mark.parametrize("granularity", ["head", "ffn_unit"])
     def test_units_are_cut_out(self, granularity: str, tmp_path: Path) -> None:

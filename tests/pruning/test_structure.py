@@ -407,6 +407,8 @@ class TestFailsLoudly:
     def test_zeros_that_stay(self) -> None:
         with pytest.raises(ConfigurationError, match=r"save_sparse=False leaves heads and units .* target_speedup=2"):
             MovementPruningCallback(target_speedup=2.0, granularity="structure", save_sparse=False)
+        with pytest.raises(ConfigurationError, match=r"save_sparse=False leaves heads and units .* target_flops=0.5"):
+            MovementPruningCallback(target_flops=0.5, granularity="structure", save_sparse=False)
 
     @pytest.mark.parametrize("settings", [{"target_sparsity": 0.999}, {"target_flops": 0.001}])
     def test_a_target_that_leaves_nothing(self, settings: dict[str, float]) -> None:

@@ -391,18 +391,22 @@ class TestPrecision:
         assert_same(*states)
         assert counts[0] == counts[1]
 
-    @pytest.mark.parametrize("clipped", [True, False])
+    @pytest.mark.parametrize("max_grad_norm", [1e9, 0.0])
+    @pytest.mark.parametrize("unscaled", [True, False])
     @pytest.mark.parametrize("method", ["movement", "sensitivity", "fisher", "hard_concrete"])
     def test_a_step_that_the_scaler_skips_leaves_weights_and_scores_alone(
-        self, method: str, clipped: bool, tmp_path: Path
+        self, method: str, unscaled: bool, max_grad_norm: float, tmp_path: Path
     ) -> None:
-        """And what the scores receive does not depend on the scale, whether gradients are clipped or not."""
+        """And what the scores receive does not depend on the scale, whether the Trainer has divided by it or not.
+
+        It does before it measures the norm of the gradients, which it does without clipping as well.
+        """
         states = []
         for scale in (4.0, 1.0):
             units = {"granularity": "structure"} if method == "hard_concrete" else {}
             callback = MovementPruningCallback(0.7, method=method, **units)
             trainer = make_trainer(
-                tmp_path, callback=callback, max_steps=10, weight_decay=0.1, max_grad_norm=1e9 if clipped else 0.0
+                tmp_path, callback=callback, max_steps=10, weight_decay=0.1, max_grad_norm=max_grad_norm
             )
             model = trainer.model
             scaler = torch.amp.GradScaler("cpu", init_scale=scale)
@@ -417,8 +421,8 @@ class TestPrecision:
                 if step == 4:
                     next(iter(masked_layers(model).values())).weight.grad[0, 0] = float("inf")
                 before = raw_state(model)
-                if clipped:
-                    scaler.unscale_(optimizer.optimizer)  # as Trainer does before it clips
+                if unscaled:
+                    scaler.unscale_(optimizer.optimizer)
                 callback.on_pre_optimizer_step(trainer.args, trainer.state, trainer.control, **events)
                 scaled = scaler.get_scale()
                 optimizer.step()

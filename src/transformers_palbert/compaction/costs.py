@@ -169,7 +169,7 @@ def _statistics(model: nn.Module, batches: Iterable[Mapping[str, Tensor]], *, ea
     times = [applied.count(layer_path(model, layer)) if each else 1 for layer in layers] * 2
     found = {linear: _empty(linear, count) for (linear, _), count in zip(blocks, times, strict=True)}
     seen = 0
-    with evaluating(model), _frozen(model):
+    with evaluating(model), _frozen(model), _unscaled(model.config):
         for batch in batches:
             seen += _watch(model, batch, blocks, found)
     if seen == 0:
@@ -248,3 +248,19 @@ def _frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def _unscaled(config: Any) -> Iterator[None]:
+    """Inside the block every application of PAL-BERT's layers has its own gradient, as without ``layer_lr_decay``.
+
+    That scale says how fast weights learn at a depth; what a removal costs does not depend on it.
+    """
+    decay = getattr(config, "layer_lr_decay", None)
+    try:
+        if decay is not None:
+            config.layer_lr_decay = 1.0
+        yield
+    finally:
+        if decay is not None:
+            config.layer_lr_decay = decay

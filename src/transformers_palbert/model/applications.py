@@ -121,11 +121,19 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-def run_application(layer: nn.Module, application: int) -> None:
-    """Tell the Linears of ``layer`` which of its applications comes now; those that do not differ do not listen."""
+def run_application(layer: nn.Module, application: int, gradient_scale: float = 1.0) -> None:
+    """Tell the Linears of ``layer`` which of its applications comes now; those that do not care do not listen.
+
+    Args:
+        layer: A layer that is applied several times.
+        application: Which of them, from 0.
+        gradient_scale: What the weights' gradient is multiplied by in it.
+    """
     for module in layer.modules():
         if hasattr(module, "application"):
             module.application = application  # type: ignore[assignment] # modules hold more than tensors
+        if hasattr(module, "gradient_scale"):
+            module.gradient_scale = gradient_scale  # type: ignore[assignment]
 
 
 def require_whole_applications(model: nn.Module) -> None:

@@ -91,8 +91,8 @@ class PalBertLayer(GradientCheckpointingLayer, AlbertLayer):
         applied inside the layer so that every reader of the output, be it the next layer, the question-answering head
         or a loss on the hidden states, reaches the weights through it, once.
         """
-        run_application(self, kwargs.pop("application", 0))
         gradient_scale = kwargs.get("gradient_scale", 1.0)  # stays there: the attention below takes it out
+        run_application(self, kwargs.pop("application", 0), gradient_scale)
         hidden_states = scale_gradient(hidden_states, 1.0 / gradient_scale)
         hidden_states = super().forward(hidden_states, attention_mask, **kwargs)
         return scale_gradient(hidden_states, gradient_scale)

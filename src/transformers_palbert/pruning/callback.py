@@ -146,7 +146,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             "change_on_resume": change_on_resume,
         }
         self.storage = StorageConfig() if save_sparse is True else save_sparse or None
-        if self.storage is None and self.config.target_speedup is not None:
+        counted = self.config.target_flops is not None and self.config.applications == "shared"
+        if self.storage is None and (counted or self.config.target_speedup is not None):
             raise ConfigurationError(
                 f"save_sparse=False leaves heads and units in the model as zeros, and {self.config.target} needs them"
                 " cut out: leave save_sparse out."
@@ -272,8 +273,8 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         scaler = getattr(optimizer, "scaler", None)
         if scaler is not None:
             self._scale = scaler.get_scale()
-            if not (self.config.score.by_optimizer or args.max_grad_norm > 0):
-                scaler.unscale_(optimizer.optimizer)  # where gradients are clipped, Trainer has done it
+            if not self.config.score.by_optimizer:
+                _unscale(scaler, optimizer.optimizer)
         self._scores.before(optimizer, state.global_step)
 
     def on_optimizer_step(
@@ -405,6 +406,15 @@ def _stored(state: TrainerState) -> dict[str, Any]:
 
 def _last_good_file(args: TrainingArguments) -> Path:
     return Path(str(args.output_dir)) / LAST_GOOD_FILE
+
+
+def _unscale(scaler: Any, optimizer: Any) -> None:
+    """Divide the gradients by the scale of the loss, unless the Trainer has, which does so to measure their norm."""
+    try:
+        scaler.unscale_(optimizer)
+    except RuntimeError as error:
+        if "already been called" not in str(error):
+            raise
 
 
 def _put_first(callback: PalBertCallback, event: FrameType | None) -> None:

@@ -61,10 +61,11 @@ class PruningConfig:
         score_start: Where movement scores start: ``"zero"``, or the ``"rank"`` or ``"magnitude"`` of the weights. Only
             for ``method="movement"``, as are the next two.
         score_update: How movement scores accumulate: by the ``"optimizer"``, or plainly, as a ``"sum"``.
-        score_learning_rate: The learning rate of the scores, at its peak; it follows the schedule of the model's. It
-            matters for movement scores that do not start at zero, where None means ``1 / optimizer steps of the run``:
-            a score whose gradient always points the same way then crosses the range of the ranks within one run; and
-            for ``method="hard_concrete"``, whose log-odds have ``40 / optimizer steps`` likewise.
+        score_learning_rate: The learning rate of the scores, at its peak; it follows the schedule of the model's, but
+            with ``score_update="sum"`` it is the same in every step. It matters for movement scores that do not start
+            at zero, where None means ``1 / optimizer steps of the run``: a score whose gradient always points the same
+            way then crosses the range of the ranks within one run; and for ``method="hard_concrete"``, whose log-odds
+            have ``40 / optimizer steps`` likewise.
         sensitivity_decay: β₁ of ``method="sensitivity"``, in [0, 1): how long a sensitivity is remembered.
         uncertainty_decay: β₂ of ``method="sensitivity"``, in [0, 1); None leaves the uncertainty out.
         fisher_decay: β of ``method="fisher"``, in [0, 1): how long a squared gradient is remembered.

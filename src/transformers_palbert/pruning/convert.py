@@ -153,12 +153,12 @@ def _start_forward(module: nn.Module, args: object) -> None:  # noqa: ARG001 (th
 
 
 def _require_equal_units(sets: list[Units], config: PruningConfig) -> None:
-    sizes = sorted({units.weights for units in sets})
+    sizes = sorted({units.kept_weights(1) for units in sets})
     if config.scope == "global" and len(sizes) > 1 and not config.is_budgeted:
         raise PruningError(
             f"scope='global' compares units with each other, and those of granularity={config.granularity!r} have"
-            f" different sizes here ({', '.join(map(str, sizes))} weights): keeping a share of them would keep another"
-            " share of the weights. Use scope='matrix', or targets=[…] of one shape."
+            f" different sizes here ({', '.join(f'{size:g}' for size in sizes)} weights): keeping a share of them would"
+            " keep another share of the weights. Use scope='matrix', or targets=[…] of one shape."
         )
 
 

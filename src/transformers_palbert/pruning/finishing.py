@@ -18,7 +18,7 @@ from ..speed.latency import fastest_seconds
 from .budget import by_first_process, counted_inputs
 from .config import PruningConfig
 from .convert import bake_masks, dense_copy
-from .gates import has_gates
+from .gates import has_gates, has_own_gates
 from .removal import remove_units
 from .selection import Selection
 
@@ -81,7 +81,7 @@ def finish_pruning(selection: Selection, density: float, *, cut: bool = True) ->
     model, config = selection.model, selection.config
     _require_finite(selection)
     kept = selection.kept() if selection.has(density) else selection.apply(density)
-    gated = has_gates(model) and config.applications == "shared"
+    gated = has_gates(model) and not has_own_gates(model)  # those of layers that are applied once are as good as shared
     cut = cut and isinstance(model, PreTrainedModel)
     dense = dense_copy(model) if cut and config.target_speedup is not None else None
     bake_masks(model)

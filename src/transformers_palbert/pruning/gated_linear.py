@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..model.layers import scale_gradient
 from .hard_concrete import sample_gates
 from .maskable import MaskableLinear
 from .masks import mask_weight
@@ -35,6 +36,8 @@ class GatedLinear(MaskableLinear):
 
     Attributes:
         application: Which application is running, set by the layer before each.
+        gradient_scale: What the layer multiplies the gradient of its weights by there. It says how fast weights learn,
+            and nothing of what a unit is worth, so it is undone for the gates.
         scores: ``[applications, gates]``, float32, a Parameter whose gradient is ``∂L/∂z ⊙ 1``; or None.
         mask: ``z``, ``[applications, gates]``, float32. Where gates are drawn in training, what is kept of them so far.
     """
@@ -44,6 +47,7 @@ class GatedLinear(MaskableLinear):
     ) -> None:
         super().__init__(linear, torch.ones(applications, gates, device=linear.weight.device), state)
         self.application = 0
+        self.gradient_scale = 1.0
         self._noise: Tensor | None = None
 
     @property
@@ -52,7 +56,8 @@ class GatedLinear(MaskableLinear):
         return self.mask.size(0) > 1
 
     def forward(self, input: Tensor) -> Tensor:
-        row = self.built()[self.application if self.differs else 0].to(input.dtype)
+        row = scale_gradient(self.built()[self.application if self.differs else 0], 1.0 / self.gradient_scale)
+        row = row.to(input.dtype)
         return functional.linear(input * self._of_inputs(row), self.weight, self.bias)
 
     def set_noise(self, noise: Tensor | None) -> None:

@@ -73,8 +73,9 @@ class Pruner:
         warn_of_one_rate(model, optimizer)
         self.model, self.config, self.total_steps = model, config, total_steps
         self.step, self.density = 0, 1.0
-        self._loaded = False  # masks that nobody has looked at yet
         self._select({})
+        layers = self._selection.layers.values()
+        self._loaded = not all(bool(layer.mask.all()) for layer in layers)  # masks that nobody has looked at yet
         stepping = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper has no hooks of its own
         self._hooks = [
             stepping.register_step_pre_hook(self._before_step),
@@ -105,7 +106,7 @@ class Pruner:
 
     def _update(self) -> None:
         self.density = self.config.density_at(self.step, self.total_steps)
-        if self.config.updates_at(self.step, self.total_steps):
+        if self.config.updates_at(self.step, self.total_steps) and not self._loaded:
             self._kept = self._selection.apply(self.density)
         self._scores.draw(self.step)
         self._write_state()

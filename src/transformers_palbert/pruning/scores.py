@@ -8,7 +8,8 @@ method             order   score of a weight                      use it
 ``magnitude``      zeroth  ``|W|``                                where half of the weights or more are kept: it learns
                                                                   nothing and needs no memory
 ``movement``       first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``     to reproduce the papers, in runs of tens of thousands
-                                                                  of steps; from ``S₀ = |W|``, in shorter ones
+                                                                  of steps; from ``S₀ = |W|``, in shorter ones;
+                                                                  ``η`` is constant where the scores are summed plainly
 ``fisher``         second  moving mean of ``½ · (W · ∂L/∂W)²``    for heads and feed-forward units that compete by what
                                                                   their removal costs the loss
 ``hard_concrete``  --      log-odds of gates that are drawn in    for heads and feed-forward units, in runs long enough
