@@ -60,6 +60,15 @@ def logged(run: Any) -> list[dict[str, float]]:
     ]
 
 
+def test_a_teacher_whose_embeddings_are_padded() -> None:
+    """Its tokenizer is the student's, and that is what is compared."""
+    padded = tiny_model("bert", seed=1, vocab_size=len(WORDS) + 8, max_position_embeddings=64)
+    padded.save_pretrained("teacher")
+    run = prepare(command("--teacher_name_or_path", "teacher", "--max_steps", "1"))
+    train(run)
+    assert len(logged(run)[0]) > 1  # the loss, and its parts
+
+
 def test_every_part_of_a_teacher() -> None:
     run = prepare(
         command(

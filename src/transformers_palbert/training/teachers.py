@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -21,14 +21,21 @@ from .distillation import TeacherLogitsCollator, cache_teacher, require_same_tok
 from .distillation.settings import DistillationConfig
 from .setup import load_tokenizer
 
-__all__ = ["load_teacher", "teach"]
+__all__ = ["Teacher", "load_teacher", "teach"]
 
 logger = logging.getLogger(__name__)
 
 
+class Teacher(NamedTuple):
+    """A teacher, and the tokenizers of student and teacher where both have one: they mean the same tokens."""
+
+    model: PreTrainedModel
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase] | None
+
+
 def teach(
     student: PreTrainedModel,
-    teacher: PreTrainedModel | None,
+    teacher: Teacher | None,
     options: DistillationArguments,
     features: dict[str, Dataset],
     collate: Any,
@@ -50,27 +57,27 @@ def teach(
     if teacher is None:
         return collate
     if options.teacher_cache is None:
-        with_teacher(student, teacher, **options.settings)
+        with_teacher(student, teacher.model, tokenizers=teacher.tokenizers, **options.settings)
         return collate
     with_teacher(student, None, **options.settings)
     if "train" not in features:
         return collate
     with args.main_process_first(desc="asking the teacher"):
-        teacher.to(args.device)  # type: ignore[arg-type] # a device is what it takes
+        teacher.model.to(args.device)  # type: ignore[arg-type] # a device is what it takes
         features["train"] = cache_teacher(
             features["train"],
-            teacher,
+            teacher.model,
             collate,
             folder=options.teacher_cache,
             batch_size=args.per_device_train_batch_size,
         )
-    teacher.to(torch.device("cpu"))  # type: ignore[arg-type] # likewise; it leaves the memory of the GPU at once
+    teacher.model.to(torch.device("cpu"))  # type: ignore[arg-type] # likewise; it leaves the memory of the GPU at once
     return TeacherLogitsCollator(collate)
 
 
 def load_teacher(
     options: DistillationArguments, of_model: ModelArguments, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedModel | None:
+) -> Teacher | None:
     """The teacher of the options, if they name one.
 
     Args:
@@ -95,9 +102,9 @@ def load_teacher(
             " the vocabularies are compared.",
             source,
         )
-    else:
-        require_same_tokens(tokenizer, own)
-    return teacher
+        return Teacher(teacher, None)
+    require_same_tokens(tokenizer, own)
+    return Teacher(teacher, (tokenizer, own))
 
 
 def _tokenizer_of(source: str, of_model: ModelArguments, teacher: PreTrainedModel) -> PreTrainedTokenizerBase | None:

@@ -463,7 +463,10 @@ def test_ids_must_mean_the_same_tokens() -> None:
     words[7], words[8] = words[8], words[7]
     swapped = type(own)(vocab={word: number for number, word in enumerate(words)})
     student, teacher = tiny_model(), tiny_model(seed=1)
+    with pytest.raises(ConfigurationError, match="its own teacher"):
+        with_teacher(student, student, tokenizers=(own, own))
     with pytest.raises(ConfigurationError, match="2 ids do not mean the same token"):
         with_teacher(student, teacher, tokenizers=(own, swapped))
     other.add_tokens(["more"])
-    with_teacher(student, teacher, tokenizers=(own, other))
+    padded = tiny_model(seed=1, vocab_size=student.config.vocab_size + 8)
+    with_teacher(student, padded, tokenizers=(own, other))

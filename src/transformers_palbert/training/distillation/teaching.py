@@ -70,8 +70,8 @@ def with_teacher(
         attention_loss: ``"mse"`` or ``"kl"``.
         layer_map: Which layers are compared, as pairs of the student's and the teacher's, see
             :mod:`~.layer_maps`; None maps every layer of the student, spread evenly over the teacher's.
-        tokenizers: The student's and the teacher's, to make sure that ids mean the same tokens to both. Without them,
-            the sizes of the vocabularies are compared.
+        tokenizers: The student's and the teacher's, to make sure that ids mean the same tokens to both; the teacher may
+            know more. Without them, the sizes of the vocabularies are compared.
 
     Returns:
         ``model`` itself.
@@ -88,10 +88,12 @@ def with_teacher(
         raise ConfigurationError("This model has a teacher already; call without_teacher(model) first.")
     if teacher is None:
         _require_logits_alone(config)
-    else:
-        _require_same_vocabulary(model, teacher)
+    if teacher is model:
+        raise ConfigurationError("A model cannot be its own teacher; load it a second time.")
     if tokenizers is not None:
         require_same_tokens(*tokenizers)
+    elif teacher is not None:
+        _require_same_vocabulary(model, teacher)
     _teach(model, Lesson(model, teacher, config))
     if teacher is not None:
         teacher.eval().requires_grad_(False)
@@ -140,11 +142,10 @@ def _require_logits_alone(config: DistillationConfig) -> None:
 
 
 def _require_same_vocabulary(model: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    if teacher is model:
-        raise ConfigurationError("A model cannot be its own teacher; load it a second time.")
     sizes = model.config.vocab_size, teacher.config.vocab_size
     if sizes[0] != sizes[1]:
         raise ConfigurationError(
             f"The student reads a vocabulary of {sizes[0]} tokens and the teacher one of {sizes[1]}: they must read"
-            " the same windows, so both need the same tokenizer."
+            " the same windows, so both need the same tokenizer. If they have, and only the embeddings differ in length,"
+            " pass tokenizers=(student's, teacher's), which are compared token by token."
         )
