@@ -146,6 +146,6 @@ def _require_same_vocabulary(model: PreTrainedModel, teacher: PreTrainedModel) -
     if sizes[0] != sizes[1]:
         raise ConfigurationError(
             f"The student reads a vocabulary of {sizes[0]} tokens and the teacher one of {sizes[1]}: they must read"
-            " the same windows, so both need the same tokenizer. If they have, and only the embeddings differ in length,"
+            " the same windows, so both need the same tokenizer. If they have it, and only embeddings are padded,"
             " pass tokenizers=(student's, teacher's), which are compared token by token."
         )
