@@ -54,7 +54,7 @@ from .memory_limit import limit_memory
 from .null_threshold import require_threshold_options, threshold_scores
 from .option_parser import naming_options, parse_arguments
 from .pushing import require_push
-from .run_arguments import RunArguments, further_scores
+from .run_arguments import RunArguments, further_scores, require_scorable
 from .setup import (
     answering_settings,
     load_baseline,
@@ -183,6 +183,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     with args.main_process_first(desc="reading questions"):
         questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
     require_threshold_options(data, args, questions.get("validation"))
+    for part in questions.keys() & {"validation", "test"}:
+        require_scorable(part, questions[part], data.metric_name, arguments.run.metrics)
     features = {
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
