@@ -161,16 +161,18 @@ def _read_json_lines(path: Path) -> Records:
 
 def _read_csv(path: Path, delimiter: str) -> Records:
     # newline="" keeps line endings inside quoted contexts as they are, and so the offsets.
-    with _opened(path) as raw, io.TextIOWrapper(_Counted(raw), encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as raw:
+        counted: Any = _Counted(raw)  # all that a buffer must be, but that it has no name
+        file = io.TextIOWrapper(counted, encoding="utf-8-sig", newline="")
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        while (row := _next_row(reader, path, file.buffer)) is not None:
+        while (row := _next_row(reader, path, counted)) is not None:
             place = f"line {reader.line_num}"
             yield place, _csv_record(row, f"{path.name}: {place}")
     if reader.line_num == 0:
         raise DatasetFormatError(f"{path}: the file is empty")
 
 
-def _next_row(reader: csv.DictReader[str], path: Path, file: Any) -> dict[Any, Any] | None:
+def _next_row(reader: csv.DictReader[str], path: Path, file: _Counted) -> dict[Any, Any] | None:
     previous = csv.field_size_limit(sys.maxsize)  # contexts may be longer than the default of 131,072
     try:
         return next(reader, None)
