@@ -395,6 +395,50 @@ class TestMaxMetricDrop:
         assert pruning_callback(resumed).guard.baseline == 80
         assert_same(resumed.model.state_dict(), whole.model.state_dict())
 
+    @pytest.mark.parametrize(("step", "last"), [(2, 6), (5, 6), (6, 7)])
+    def test_a_finished_run_that_is_started_again_ends_in_the_same_state(
+        self, step: int, last: int, tmp_path: Path
+    ) -> None:
+        """Where it stopped it takes a step, and what is evaluated behind that is not looked at."""
+        whole, _ = guarded(tmp_path, self.VALUES, save_strategy="steps", save_steps=1)
+        whole.train()
+        again, _ = guarded(tmp_path, self.VALUES, save_strategy="steps", save_steps=1)
+        again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert again.state.global_step == last
+        assert_same(again.model.state_dict(), whole.model.state_dict())
+        assert again.model.config.pruning == whole.model.config.pruning
+
+    def test_a_finished_run_that_came_to_its_end_can_be_started_again(self, tmp_path: Path) -> None:
+        """The last checkpoint was written before the last evaluation, which comes with the end of the epoch."""
+        options = {"save_strategy": "steps", "save_steps": 5, "eval_strategy": "epoch", "max_steps": -1, "rows": 8}
+        values = dict.fromkeys(range(11), 80.0)
+        whole, _ = guarded(tmp_path, values, **options, num_train_epochs=5)
+        whole.train()
+        again, _ = guarded(tmp_path, values, **options, num_train_epochs=5)
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
+        assert_same(again.model.state_dict(), whole.model.state_dict())
+        assert_exact(again, 0.3)
+
+    def test_a_finished_run_goes_on_where_more_is_allowed(self, tmp_path: Path) -> None:
+        first, _ = guarded(tmp_path, self.VALUES, save_strategy="steps", save_steps=1)
+        first.train()
+        again, _ = guarded(tmp_path, self.VALUES, settings={"max_metric_drop": 6.0})
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+        assert again.state.global_step == 10
+        assert_exact(again, 0.3)
+
+    def test_a_checkpoint_elsewhere_knows_the_baseline_and_that_it_is_good(self, tmp_path: Path) -> None:
+        options = {"save_strategy": "steps", "save_steps": 1}
+        whole, _ = guarded(tmp_path / "first", self.VALUES, **options)
+        whole.train()
+        other, _ = guarded(tmp_path / "other", self.VALUES)
+        other.train(resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-5"))
+        assert pruning_callback(other).guard.baseline == 80
+        assert_same(other.model.state_dict(), whole.model.state_dict())
+        late, _ = guarded(tmp_path / "late", self.VALUES)
+        with pytest.raises(PruningError, match=r"is that of step 5, and _pruning_last_good.safetensors is not in the"):
+            late.train(resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-6"))
+
     def test_a_finished_run_leaves_no_dense_copy_behind(self, tmp_path: Path) -> None:
         trainer, _ = guarded(tmp_path, self.VALUES)
         trainer.train()

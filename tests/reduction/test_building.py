@@ -114,6 +114,18 @@ def test_a_run_that_died_while_writing_can_be_repeated(monkeypatch: pytest.Monke
     assert len(read("D3.json")) == len(RECORDS)
 
 
+def test_a_plan_that_made_nothing_yet_may_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the name of a scorer's model was mistyped."""
+    with monkeypatch.context() as patch:
+        patch.setitem(settings.SCORERS, "bm25", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(Plan(BM25, [Threshold(0.5)]))
+    assert run(Plan(BM25, LIMITS))["datasets"]
+    (OUT / "manifest.json").write_text('{"plan": {"source": ""}}')
+    with pytest.raises(ConfigurationError, match="holds data sets that were made with other settings"):
+        run(Plan(BM25, [Threshold(0.5)]))
+
+
 def test_nothing_else_is_overwritten() -> None:
     OUT.mkdir()
     (OUT / "mine.txt").write_text("mine")
@@ -137,6 +149,8 @@ def test_plans_that_cannot_be() -> None:
         Plan(BM25, [])
     with pytest.raises(ConfigurationError, match="either given or fitted"):
         Plan(ReductionSettings(weights={"bm25": 1}), LIMITS, fit=10)
+    with pytest.raises(ConfigurationError, match="not for 'rrf', which looks at ranks"):
+        Plan(ReductionSettings(fusion="rrf"), LIMITS, fit=10)
 
 
 @pytest.mark.usefixtures("places")

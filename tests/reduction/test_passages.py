@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.references.small_tokenizers import byte_level, wordpiece
-from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.errors import ConfigurationError, DatasetFormatError
 from transformers_palbert.reduction.passages import Cutting, TokenStarts, tokenizer_starts, word_starts
 
 ENGLISH = "Mr. Smith lives in Berlin. He was born in 1950.\n\nHeadline without a stop\n\nHe paid 3.5 dollars."
@@ -135,3 +135,12 @@ def test_truncation_of_a_tokenizer_has_no_part_in_counting() -> None:
     assert tokenizer.backend_tokenizer.truncation is not None
     tokenizer.add_tokens(["wolf", "gang"])
     assert tokenizer_starts(tokenizer)("wolfgang").tolist() == [0, 4]
+
+
+@pytest.mark.parametrize(("question", "context"), [("ab\ud83d", "c"), ("c", "ab\ud83d")])
+def test_half_of_a_surrogate_pair_is_named(question: str, context: str) -> None:
+    kind = "question" if question != "c" else "context"
+    message = rf"^{kind} 'ab\\ud83d': unpaired surrogate '\\ud83d' at character 2$"
+    for starts in (word_starts, tokenizer_starts(wordpiece())):
+        with pytest.raises(DatasetFormatError, match=message):
+            Cutting(starts=starts).cut(["?", question], ["one", context])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from transformers import TrainingArguments
 
 from transformers_palbert import PalBertConfig, StorageConfig
-from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning
 from transformers_palbert.pruning import PruningConfig
 from transformers_palbert.training.arguments import (
     DataArguments,
@@ -143,7 +144,16 @@ def test_a_checkpoint_is_not_initialised_anew() -> None:
 
 class TestPruningArguments:
     def test_nothing_is_pruned_unless_asked(self) -> None:
-        assert PruningArguments().callback() is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert PruningArguments().callback() is None
+            assert PruningArguments(save_sparse=False, export_stock="stock").callback() is None
+
+    def test_what_has_no_effect_without_a_target_is_named(self) -> None:
+        options = {"pruning_method": "magnitude", "max_metric_drop": 2.0, "stop_on_collapse": True}
+        message = "^--pruning_method, --max_metric_drop, --stop_on_collapse: without effect.* Give --target_sparsity"
+        with pytest.warns(NoEffectWarning, match=message):
+            assert PruningArguments(**options).callback() is None
 
     def test_options_become_the_config(self) -> None:
         arguments = PruningArguments(

@@ -52,6 +52,34 @@ def test_a_typing_error_in_a_recipe(tmp_path) -> None:
         parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("metric: squad1", r"^--metric: invalid choice: 'squad1' \(choose from .*Did you mean squad"),
+        ("pruning_method: magnitud", r"^--pruning_method: invalid choice: .*Did you mean magnitude\?"),
+        ("eval_strategy: no", r"^--eval_strategy: invalid choice: 'False' \(choose from 'no', "),
+        ("metric: [squad]", r"^--metric: invalid choice: "),
+        ("learning_rate: true", r"^--learning_rate: invalid float value: 'True'"),
+        ("max_steps: 1.5", r"^--max_steps: invalid int value: '1.5'"),
+        ("do_train: 3", "^--do_train: Truthy value expected: got 3"),
+    ],
+)
+def test_a_recipe_may_say_what_a_command_line_may(tmp_path, line: str, message: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"output_dir: out\n{line}\n")
+    with pytest.raises(ConfigurationError, match=message):
+        parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+
+
+def test_values_of_a_recipe_are_of_their_options_types(tmp_path) -> None:
+    lines = ["output_dir: out", "metric: null", "qa_layers: 5", "num_train_epochs: 3", "use_cpu: true"]
+    lines += ["save_sparse: false", "eval_strategy: 'no'", "lr_scheduler_kwargs: {a: 1}", "report_to: none"]
+    (tmp_path / "recipe.yaml").write_text("\n".join(lines))
+    model, data, pruning, training, _ = parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+    assert (model.qa_layers, data.metric, pruning.save_sparse) == ("5", None, False)
+    assert (training.num_train_epochs, training.use_cpu, training.eval_strategy.value) == (3.0, True, "no")
+    assert training.lr_scheduler_kwargs == {"a": 1}
+
+
 def test_hyphens_are_as_good_as_underscores() -> None:
     model, data, pruning, training, _ = parse(
         "--max-seq-length=64", "--target-sparsity", "0.5", "--no-save-sparse", "--model-name-or-path", "a-b_c"

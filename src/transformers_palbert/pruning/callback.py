@@ -173,16 +173,26 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._losses = LossWatch(total_steps=1)
         self._scores: ScoreStep
         self._scale = 0.0  # of the loss, before the optimizer's step
-        self._collapsed = self._finished = False
+        self._collapsed = self._finished = self._fell = False
 
     def state(self) -> dict[str, Any]:
         """What ``trainer_state.json`` keeps of this callback, so that a run that goes on can compare."""
-        own = {"costs": self.costs, "multiplier": self.multiplier}
+        own = {"costs": self.costs, "multiplier": self.multiplier, "guarded": self.guarded}
         attributes = {
             "total_steps": self.total_steps,
             **{key: value for key, value in own.items() if value is not None},
         }
         return {"args": {**self.config.to_dict(), **self._given}, "attributes": attributes}
+
+    @property
+    def guarded(self) -> dict[str, Any] | None:
+        """What ``max_metric_drop`` knows of the run, as a checkpoint keeps it."""
+        return None if self.guard is None else self.guard.known()
+
+    @guarded.setter
+    def guarded(self, known: Mapping[str, Any] | None) -> None:
+        if self.guard is not None and known is not None:
+            self.guard.know(known)
 
     # -- preparing ---------------------------------------------------------------------------------------------------
 
@@ -233,10 +243,14 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self.total_steps = state.max_steps
         stored = _stored(state).get(type(self).__name__) if state.global_step > 0 else None
         changed = self._changed_on_resume(stored) if state.global_step > 0 else False
-        self._start(model, args, state, {} if changed or stored is None else stored["attributes"])
-        _stored(state)[type(self).__name__] = self.state()
+        attributes = {} if stored is None else stored["attributes"]
+        self._start(model, args, state, {} if changed else attributes)
         if self.guard is not None:
+            self.guarded = attributes.get("guarded")
             self.guard.start(model, _last_good_file(args), state.global_step, state.is_world_process_zero)
+            # a run that has stopped stops again; Trainer takes a step before it looks
+            self._fell = control.should_training_stop = self.guard.fell_too_far
+        _stored(state)[type(self).__name__] = self.state()
         self._losses = LossWatch.of(state.log_history, state.max_steps)
         warn_of_short_run(self.config, state.max_steps)
         if self.guard is None:  # which ends with a state that was evaluated
@@ -347,7 +361,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             control.should_training_stop = True
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.guard is None or self._finished or not is_prepared(kwargs["model"]):
+        if self.guard is None or self._finished or self._fell or not is_prepared(kwargs["model"]):
             return
         if self.total_steps == 0:
             self.guard.hears_before(kwargs["metrics"])

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -28,7 +29,8 @@ class MetricGuard:
     """Compares each evaluation with the dense baseline and keeps the last good state.
 
     A state is good when ``baseline - metric <= max_drop`` (``metric - baseline`` for a loss). The good state is held in
-    memory and, when a file is given, on disk, so that a resumed run still has it.
+    memory and, when a file is given, on disk, so that a resumed run still has it; what is known beside it is for the
+    run's checkpoints, see :meth:`known`.
 
     Args:
         max_drop: Allowed loss of the metric against the dense baseline, in the metric's own unit, at least 0.
@@ -52,10 +54,33 @@ class MetricGuard:
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
         self.step: int | None = None
         self.density = 1.0
+        self.value: float | None = None  # of the metric, when it was last compared
+        self._recalled: Mapping[str, Any] = {}  # what the checkpoint says that the run goes on from
         self._state: dict[str, Tensor] = {}
         self._before: Mapping[str, float] = {}  # metrics of an evaluation before the run
         self._heard, self._unheard = False, set[str]()  # the watched metric in this run, others since the last step
         self._warned = False
+
+    def known(self) -> dict[str, Any] | None:
+        """What a run that goes on from here must know beside the last good state, as plain values; None if nothing."""
+        if self.baseline is None:
+            return None
+        facts = {"step": self.step, "density": self.density, "value": self.value}
+        return {"metric": self.metric, "baseline": self.baseline, **facts}
+
+    def know(self, facts: Mapping[str, Any]) -> None:
+        """Take what :meth:`known` said in a run that goes on; nothing of another metric."""
+        if facts["metric"] == self.metric:
+            self.baseline = facts["baseline"] if self.baseline is None else self.baseline
+            self.value, self._recalled = facts["value"], facts
+
+    @property
+    def fell_too_far(self) -> bool:
+        """Whether the last evaluation was not good: the run has stopped, or is about to."""
+        return self.baseline is not None and self.value is not None and not self._is_within(self.value, self.baseline)
+
+    def _is_within(self, value: float, baseline: float) -> bool:
+        return (baseline - value if self.greater_is_better else value - baseline) <= self.max_drop
 
     def hears_before(self, metrics: Mapping[str, float]) -> None:
         """Take an evaluation before the run as that of the dense model, if the watched metric is a number in it."""
@@ -109,8 +134,8 @@ class MetricGuard:
                 raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
         self._warn_if_idle(self.baseline)
-        drop = self.baseline - value if self.greater_is_better else value - self.baseline
-        return drop <= self.max_drop
+        self.value = value
+        return not self.fell_too_far
 
     def _warn_if_idle(self, baseline: float) -> None:
         """Once, where the metric could fall to zero and would still be good enough."""
@@ -143,6 +168,8 @@ class MetricGuard:
         self._heard, self._unheard = False, set()
         if step > 0:
             self.recall(file, step)
+            if self.step is None and self._recalled.get("step") == step:  # the checkpoint itself is the last good state
+                self.remember(model, step, self._recalled["density"], file if owns_file else None)
             return
         if owns_file:
             file.unlink(missing_ok=True)
@@ -150,8 +177,12 @@ class MetricGuard:
             self.remember(model, 0, 1.0, file if owns_file else None)
 
     def finish(self, file: Path, owns_file: bool = True) -> None:
-        """End a run: nothing goes back to ``file`` any more, and it is as large as the dense model."""
-        if owns_file:
+        """End a run: ``file``, which is as large as the dense model, stays where a run may go on from beyond its state.
+
+        That is from a checkpoint beside it: a finished run that is started again goes on from its last one.
+        """
+        steps = [int(path.name.rpartition("-")[2]) for path in file.parent.glob("checkpoint-*[0-9]")]
+        if owns_file and (self.step is None or max(steps, default=-1) < self.step):
             file.unlink(missing_ok=True)
 
     def recall(self, file: Path, step: int) -> None:
@@ -198,8 +229,22 @@ class MetricGuard:
             PruningError: if no evaluation was ever good enough.
         """
         if self.step is None:
-            raise PruningError(
-                f"No evaluation came within max_metric_drop={self.max_drop} of the dense {self.metric}={self.baseline},"
-                " so there is no state to go back to. Allow more, prune later (warmup=…) or evaluate more often."
-            )
+            raise PruningError(self._why_nothing_is_good())
         model.load_state_dict(self._state, strict=False)
+
+    def _why_nothing_is_good(self) -> str:
+        if self.baseline is None:
+            return (
+                f"max_metric_drop needs the dense model's {self.metric}, which is not known where this run went on."
+                " Give dense_metric=…, or start anew in another output_dir."
+            )
+        if self._recalled.get("step") is not None:
+            return (
+                f"The last state within max_metric_drop={self.max_drop} is that of step {self._recalled['step']}, and"
+                f" {LAST_GOOD_FILE} is not in the output folder, where it was kept. Put it back, go on from an earlier"
+                " checkpoint, or start anew in another output_dir."
+            )
+        return (
+            f"No evaluation came within max_metric_drop={self.max_drop} of the dense {self.metric}={self.baseline}, so"
+            " there is no state to go back to. Allow more, prune later (warmup=…) or evaluate more often."
+        )

@@ -86,33 +86,49 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise DatasetFormatError(f"{path}: damaged, or no gzip file: {error}") from error
 
 
+class _Counted(io.BufferedIOBase):
+    """Bytes that are counted as they are read, so that a message can say where in the file one of them is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.head, self.size, self.line_feeds = b"", 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = self._file.read(-1 if size is None else size)
+        self.head = self.head or piece[:2]
+        self.size, self.line_feeds = self.size + len(piece), self.line_feeds + piece.count(b"\n")
+        return piece
+
+    read1 = read
+
+
 def _text(path: Path) -> Iterator[str]:
     """The text of a file in pieces, without a byte order mark."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    with _opened(path) as file:
+    with _opened(path) as raw:
+        file = _Counted(raw)
         try:
             while piece := file.read(_PIECE):
-                yield decoder.decode(piece)
+                if text := decoder.decode(piece):  # readers take an empty piece for the end
+                    yield text
             yield decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
-            raise _wrong_encoding(path) from error
+            raise _wrong_encoding(path, file, error) from error
 
 
-def _wrong_encoding(path: Path) -> DatasetFormatError:
-    """Where a file is not UTF-8, and what to do about it."""
-    with _opened(path) as file:
-        content = file.read()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+def _wrong_encoding(path: Path, file: _Counted, error: UnicodeDecodeError) -> DatasetFormatError:
+    """Where a file is not UTF-8, and what to do about it; the bytes that the decoder had end where ``file`` is."""
+    if file.head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return DatasetFormatError(f"{path}: the file is UTF-16; save it as UTF-8")
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return DatasetFormatError(
-            f"{path}: not UTF-8 (byte 0x{content[error.start]:02x} at offset {error.start}, line {line});"
-            " save it as UTF-8, for example with: iconv -f GB18030 -t UTF-8"
-        )
-    return DatasetFormatError(f"{path}: the file changed while it was read")
+    rest = error.object[error.start :]
+    line = file.line_feeds - rest.count(b"\n") + 1
+    return DatasetFormatError(
+        f"{path}: not UTF-8 (byte 0x{rest[0]:02x} at offset {file.size - len(rest)}, line {line});"
+        " save it as UTF-8, for example with: iconv -f GB18030 -t UTF-8"
+    )
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -145,23 +161,25 @@ def _read_json_lines(path: Path) -> Records:
 
 def _read_csv(path: Path, delimiter: str) -> Records:
     # newline="" keeps line endings inside quoted contexts as they are, and so the offsets.
-    with _opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+    with _opened(path) as raw:
+        counted: Any = _Counted(raw)  # all that a buffer must be, but that it has no name
+        file = io.TextIOWrapper(counted, encoding="utf-8-sig", newline="")
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        while (row := _next_row(reader, path)) is not None:
+        while (row := _next_row(reader, path, counted)) is not None:
             place = f"line {reader.line_num}"
             yield place, _csv_record(row, f"{path.name}: {place}")
     if reader.line_num == 0:
         raise DatasetFormatError(f"{path}: the file is empty")
 
 
-def _next_row(reader: csv.DictReader[str], path: Path) -> dict[Any, Any] | None:
+def _next_row(reader: csv.DictReader[str], path: Path, file: _Counted) -> dict[Any, Any] | None:
     previous = csv.field_size_limit(sys.maxsize)  # contexts may be longer than the default of 131,072
     try:
         return next(reader, None)
     except csv.Error as error:
         raise DatasetFormatError(f"{path}: not valid CSV near line {reader.line_num}: {error}") from error
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(path) from error
+        raise _wrong_encoding(path, file, error) from error
     finally:
         csv.field_size_limit(previous)
 

@@ -20,7 +20,7 @@ from ..json_text import parse_json
 from ..qa.record_cache import whole_file
 from ..qa.squad_files import SquadFile, squad_file
 from ..text.shortened import join_passages
-from .fusion import Fusion, fit_weights
+from .fusion import Fusion, fit_weights, require_scale
 from .limits import Limit, choose
 from .passages import Passages, describe_tokens
 from .records import Tally, answer_spans, holds_answer, move_answers, passages_of_spans
@@ -51,6 +51,10 @@ class Plan:
             the settings.
         tokenizer: Counts the tokens; None: they are words.
         source: What the data set is called.
+
+    Raises:
+        ConfigurationError: if nothing says how much is kept, or weights are to be fitted that are given, or that the
+            fusion has no scale for.
     """
 
     settings: ReductionSettings
@@ -65,6 +69,8 @@ class Plan:
             raise ConfigurationError("No limit says how much is to be kept: give thresholds, or numbers of tokens.")
         if self.fit and self.settings.weights:
             raise ConfigurationError("Weights are either given or fitted, not both.")
+        if self.fit:
+            require_scale(self.settings.fusion)
 
     def describe(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -178,7 +184,7 @@ def build(
         watch: Shows how far it is.
 
     Raises:
-        ConfigurationError: if ``out`` holds what another plan has built, or weights cannot be fitted.
+        ConfigurationError: if ``out`` holds data sets that another plan has built, or weights cannot be fitted.
         MissingExtraError: if a scorer's library is not installed.
     """
     _require_same(out, plan)
@@ -216,10 +222,15 @@ def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:
 
 
 def _require_same(out: Path, plan: Plan) -> None:
-    """Raise where a folder holds something else than an unfinished or earlier result of the same plan."""
+    """Raise where a folder holds something else than a result of the same plan, finished or not, or a mere plan."""
     file = out / MANIFEST
     if file.is_file():
-        known, asked = _plan_in(file), json.loads(json.dumps(plan.describe()))
+        content = _read_manifest(file)
+        known, asked = content.get("plan"), json.loads(json.dumps(plan.describe()))
+        if not isinstance(known, dict):
+            known = {}
+        elif len(content) == 1 and not any(out.glob("D*.json")):
+            return  # a run that ended before it made anything
         if other := [name for name in asked if name not in known or known[name] != asked[name]]:
             raise ConfigurationError(
                 f"{out} holds data sets that were made with other settings ({', '.join(other)}); name another folder."
@@ -228,14 +239,13 @@ def _require_same(out: Path, plan: Plan) -> None:
         raise ConfigurationError(f"{out} exists and is not empty; name a new folder to write to.")
 
 
-def _plan_in(manifest: Path) -> dict[str, Any]:
-    """What a folder was made with; nothing where that is not to be read."""
+def _read_manifest(file: Path) -> dict[str, Any]:
+    """What a manifest says; nothing where that is not to be read."""
     try:
-        content = parse_json(manifest.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    plan = content.get("plan") if isinstance(content, dict) else None
-    return plan if isinstance(plan, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _fusion(scored: ScoredDataset, plan: Plan) -> Fusion:

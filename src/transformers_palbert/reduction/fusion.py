@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..errors import ConfigurationError
 
-__all__ = ["METHODS", "Fusion", "fit_weights", "min_max", "ranks", "z_scores"]
+__all__ = ["METHODS", "Fusion", "fit_weights", "min_max", "ranks", "require_scale", "z_scores"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -56,6 +56,15 @@ def ranks(scores: FloatArray) -> FloatArray:
     """Rank of every score, the highest has 1; equal scores share the mean of their ranks."""
     falling = np.sort(-scores)
     return (np.searchsorted(falling, -scores, "left") + np.searchsorted(falling, -scores, "right") + 1) / 2
+
+
+_SCALES = {"min-max": min_max, "z": z_scores}
+
+
+def require_scale(method: str) -> None:
+    """Raise unless ``method`` puts scores on a scale, which weights can be fitted for."""
+    if method not in _SCALES:
+        raise ConfigurationError(f"Weights can be fitted for min-max and z, not for {method!r}, which looks at ranks.")
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Fusion:
                 f"The scorer {broken[0]} gave scores that are no finite numbers, so they say nothing about passages. A"
                 " model in half precision may do so: take float32, or check its weights."
             )
-        scale = {"min-max": min_max, "z": z_scores, "rrf": _reciprocal_ranks}[self.method]
+        scale = {**_SCALES, "rrf": _reciprocal_ranks}[self.method]
         parts = [weight * scale(scores[name]) for name, weight in weights.items()]
         return min_max(np.sum(parts, axis=0))
 
@@ -131,9 +140,8 @@ def fit_weights(
     Raises:
         ConfigurationError: if no passage, or every passage, holds an answer, or the method has no scale.
     """
-    scale = {"min-max": min_max, "z": z_scores}.get(method)
-    if scale is None:
-        raise ConfigurationError(f"Weights can be fitted for min-max and z, not for {method!r}, which looks at ranks.")
+    require_scale(method)
+    scale = _SCALES[method]
     names = list(scores[0]) if scores else []
     holds = np.concatenate(labels).astype(np.float64) if labels else np.zeros(0)
     if not 0 < holds.sum() < len(holds):

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
+from ..qa.raw_questions import encodable
 from ..text.sentences import sentence_starts
 
 __all__ = ["Cutting", "Passages", "TokenStarts", "describe_tokens", "token_starts", "tokenizer_starts", "word_starts"]
@@ -141,7 +142,14 @@ class Cutting:
             raise ConfigurationError(f"longest={self.longest} must be 1 token at least.")
 
     def cut(self, questions: Sequence[str], contexts: Sequence[str]) -> list[Passages]:
-        """Cut the context of each question; equal contexts are cut once."""
+        """Cut the context of each question; equal contexts are cut once.
+
+        Raises:
+            DatasetFormatError: if a text holds half of a surrogate pair, which no tokenizer takes.
+        """
+        for kind, texts in (("question", questions), ("context", contexts)):
+            for text in dict.fromkeys(texts):
+                encodable(text, f"{kind} {text!r:.100}")
         cuts = {context: self._cut(context) for context in dict.fromkeys(contexts)}
         return [
             Passages(question, context, *cuts[context]) for question, context in zip(questions, contexts, strict=True)

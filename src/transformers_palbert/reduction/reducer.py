@@ -77,6 +77,7 @@ class Reducer:
 
         Raises:
             ConfigurationError: if there are more questions than contexts, or fewer.
+            DatasetFormatError: if a text holds half of a surrogate pair.
         """
         if len(questions) != len(contexts):
             raise ConfigurationError(

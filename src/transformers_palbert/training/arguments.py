@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, NoEffectWarning
 from ..model.configuration_palbert import QA_LAYER_POOLINGS
 from ..pruning import MovementPruningCallback, PruningConfig
 from ..pruning.config import APPLICATIONS, SCOPES
@@ -346,9 +347,13 @@ class PruningArguments:
 
         Raises:
             ConfigurationError: if a value is not allowed, or has no effect.
+
+        Warns:
+            NoEffectWarning: if something is said of the pruning, and there is no target.
         """
         storage = self.storage
         if not self.prunes:
+            self._warn_of_no_target()
             return None
         config = PruningConfig(
             target_sparsity=self.target_sparsity,
@@ -382,3 +387,15 @@ class PruningArguments:
             save_sparse=storage or False,
             change_on_resume=self.change_on_resume,
         )
+
+    def _warn_of_no_target(self) -> None:
+        """Name the options that say how to prune; those of storage are refused, and a stock model is saved anyway."""
+        given = [option.name for option in fields(self) if getattr(self, option.name) != option.default]
+        idle = [f"--{name}" for name in given if not name.startswith(("save_", "sparse_", "export_"))]
+        if idle:
+            warnings.warn(
+                f"{', '.join(idle)}: without effect, since nothing is pruned. Give --target_sparsity, --target_flops or"
+                " --target_speedup as well.",
+                NoEffectWarning,
+                stacklevel=3,
+            )

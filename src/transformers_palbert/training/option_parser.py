@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -111,8 +111,25 @@ def parse_arguments(
             )
         for action in parser.options:
             action.required = action.required and action.dest not in recipe
-        parser.set_defaults(**recipe)
+        parser.set_defaults(**_as_typed(parser, recipe))
     return _instances(parser, rest, types, known)
+
+
+def _as_typed(parser: _Parser, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe as a command line has them: texts, which argparse converts by the option's type.
+
+    What no command line can say stays as it is: null, lists, mappings, and true and false for an option of another
+    kind. Choices are compared here, since argparse passes over those of defaults.
+    """
+    values = dict(recipe)
+    for action in parser.options:
+        value = recipe.get(action.dest)
+        if isinstance(value, int | float) and not (isinstance(value, bool) and action.type is str):
+            values[action.dest] = str(value)
+        if action.choices is not None and value is not None and str(value) not in map(str, action.choices):
+            known = ", ".join(map(repr, action.choices))
+            parser.error(f"argument {action.option_strings[0]}: invalid choice: '{value}' (choose from {known})")
+    return values
 
 
 def _underscored(word: str) -> str:
@@ -183,5 +200,4 @@ def _read_recipe(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{file} must hold a mapping from option to value, not {type(values).__name__}.")
-    # YAML reads 2e-5 (no dot) as a string; argparse converts string defaults by the option's type
-    return values
+    return values  # YAML reads 2e-5 (no dot) as a string, see _as_typed

@@ -45,16 +45,15 @@ from transformers import (
 
 from ..errors import ConfigurationError
 from ..export.stock import export_stock, require_stock
-from ..hub.card import PalBertCard
-from ..hub.examples import example_in
 from ..qa.submission import write_predictions_csv
 from .arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments
 from .baseline_arguments import BaselineArguments
+from .described_data import describe_data
 from .memory_limit import limit_memory
 from .null_threshold import require_threshold_options, threshold_scores
 from .option_parser import naming_options, parse_arguments
 from .pushing import require_push
-from .run_arguments import RunArguments, further_scores
+from .run_arguments import RunArguments, further_scores, require_scorable
 from .setup import (
     answering_settings,
     load_baseline,
@@ -183,6 +182,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     with args.main_process_first(desc="reading questions"):
         questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
     require_threshold_options(data, args, questions.get("validation"))
+    for part in questions.keys() & {"validation", "test"}:
+        require_scorable(part, questions[part], data.metric_name, arguments.run.metrics)
     features = {
         part: make_features(dataset, tokenizer, data, args, training=part == "train")
         for part, dataset in questions.items()
@@ -204,7 +205,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
         callbacks=[callback] if callback else None,
         push_logs=arguments.run.push_logs,
     )
-    _describe_data(trainer.model_card, data, questions)
+    describe_data(trainer.model_card, data, questions)
     return QuestionAnsweringRun(arguments, model, tokenizer, trainer, questions, features)
 
 
@@ -233,19 +234,6 @@ def _parts(args: TrainingArguments) -> list[str]:
     evaluates = args.do_eval or args.eval_strategy != "no" or args.eval_on_start
     wanted = {"train": args.do_train, "validation": evaluates, "test": args.do_predict}
     return [part for part, needed in wanted.items() if needed]
-
-
-def _describe_data(card: PalBertCard, data: DataArguments, questions: dict[str, Dataset]) -> None:
-    """Tell the model card what the Trainer cannot know: where the questions come from."""
-    card.example = example_in(" ".join(next(iter(questions.values()))[:5]["question"]))
-    files = {"training_data": ("train", data.train_file), "evaluation_data": ("validation", data.validation_file)}
-    for field, (part, file) in files.items():
-        if part in questions:
-            source = Path(file).name if file else f"{data.dataset_name}, {part}"
-            setattr(card, field, f"{source}, {len(questions[part]):,} questions")
-    if data.dataset_name and data.validation_file is None and data.max_eval_samples is None:
-        card.datasets, card.dataset_config = [data.dataset_name], data.dataset_config_name
-        card.dataset_split = "validation"
 
 
 def train(run: QuestionAnsweringRun) -> dict[str, float]:

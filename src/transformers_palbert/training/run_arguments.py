@@ -1,4 +1,7 @@
-"""Arguments that only `palbert train` has: what else is measured and pushed, and how much memory the run may take."""
+"""Arguments that only `palbert train` has: what else is measured and pushed, and how much memory the run may take.
+
+What is measured is checked here as well, before anything is trained.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DatasetFormatError
 from ..qa.metrics import METRICS, compute_metric
 
-__all__ = ["RunArguments", "further_scores"]
+__all__ = ["RunArguments", "further_scores", "require_scorable"]
 
 
 @dataclass
@@ -68,3 +71,28 @@ def further_scores(
         for metric in metrics
         for figure, value in compute_metric(metric, predictions, questions).items()
     }
+
+
+def require_scorable(part: str, questions: Any, metric: str, further: Iterable[str]) -> None:
+    """Find out before the training whether a question without an answer is one that a metric cannot score.
+
+    Args:
+        part: validation or test; test questions are not scored where none of them has an answer.
+        questions: The questions of that part (SQuAD schema).
+        metric: The main metric.
+        further: The further ones.
+
+    Raises:
+        ConfigurationError: naming the question and the option that helps.
+    """
+    answered = [bool(answers["text"]) for answers in questions["answers"]]
+    if all(answered) or (part == "test" and not any(answered)):
+        return
+    record = questions[answered.index(False)]
+    cures = {name: f"Leave {name} out of --further_metrics." for name in further}
+    cures[metric] = "Give --version_2_with_negative, without another --metric."
+    for name, cure in cures.items():
+        try:
+            compute_metric(name, {record["id"]: ""}, [record])
+        except DatasetFormatError as error:
+            raise ConfigurationError(f"The {part} questions cannot be scored by {name}: {error} {cure}") from error

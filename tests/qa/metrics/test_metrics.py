@@ -156,6 +156,27 @@ def test_surplus_predictions_are_ignored_with_a_warning_or_refused() -> None:
         compute_metric("squad", {}, references, strict=True)
 
 
+@pytest.mark.parametrize(("asked", "answered"), [(" q1", " q1"), (" q1", "q1"), ("q1", "q1 "), ("q1", "q1")])
+def test_blanks_around_ids_do_not_count_on_either_side(asked: str, answered: str) -> None:
+    references = references_of([(asked, ["x"])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, figure in (("squad", "f1"), ("squad_v2", "f1"), ("cmrc2018", "F1")):
+            assert compute_metric(name, {answered: "x"}, references, strict=True)[figure] == 100.0
+        found = compute_metric("squad_v2", {answered: "x"}, references, no_answer_probabilities={answered: 0.25})
+        assert found["best_f1"] == 100.0
+        given = [{"id": answered, "prediction_text": "x", "no_answer_probability": 0.25}]
+        assert compute_metric("squad_v2", given, references) == found
+
+
+def test_ids_that_differ_in_blanks_alone_are_refused() -> None:
+    references = references_of([("q1", ["x"])])
+    with pytest.raises(DatasetFormatError, match="predictions: id ' q1' occurs twice, but for the blanks"):
+        compute_metric("squad", {"q1": "x", " q1": "y"}, references)
+    with pytest.raises(DatasetFormatError, match=r"references\[1\].id: ' q1' occurs twice"):
+        compute_metric("squad", {"q1": "x"}, references_of([("q1", ["x"]), (" q1", ["x"])]))
+
+
 def test_no_warning_where_all_is_well() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError, NoEffectWarning
 from .cmrc_scoring import score_cmrc2018
-from .inputs import no_answer_probabilities_by_id, pair_questions
+from .inputs import no_answer_probabilities_by_id, pair_questions, rename_ids
 from .overlap_scoring import score_palbert_qa
 from .squad_scoring import score_squad, score_squad_v2
 
@@ -99,6 +99,8 @@ def compute_metric(
             NoEffectWarning,
             stacklevel=2,
         )
+    if no_answer_probabilities is not None:
+        no_answer_probabilities = rename_ids(no_answer_probabilities, questions)
     return score_squad_v2(questions, no_answer_probabilities, no_answer_threshold)
 
 

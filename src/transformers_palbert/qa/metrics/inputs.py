@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import DatasetFormatError
 
-__all__ = ["ScoredQuestion", "no_answer_probabilities_by_id", "pair_questions", "predictions_by_id"]
+__all__ = ["ScoredQuestion", "no_answer_probabilities_by_id", "pair_questions", "predictions_by_id", "rename_ids"]
 
 _SHOWN = 3  # how many ids a message lists
 
@@ -19,7 +19,7 @@ class ScoredQuestion:
     """One reference question beside what was predicted for it.
 
     Attributes:
-        id: the question's id.
+        id: the question's id, as the references have it.
         answers: the reference answers' texts, in the order of the data set; empty if it has no answer.
         prediction: the predicted text, or None where the predictions lack this id.
     """
@@ -34,6 +34,9 @@ def pair_questions(
 ) -> list[ScoredQuestion]:
     """Pair every reference with its prediction, in the references' order.
 
+    Blanks around ids do not count on either side: official CMRC scoring strips the ids as well, and no known data set
+    has ids that differ in blanks alone.
+
     Args:
         predictions: ``{id: text}``, or a list of ``{"id": ..., "prediction_text": ...}``. A text of None counts as
             missing.
@@ -46,14 +49,21 @@ def pair_questions(
         DatasetFormatError: if an input has the wrong form, an id occurs twice, there is no reference at all, or
             ``strict`` is set and the ids differ.
     """
-    texts = predictions_by_id(predictions)
+    texts = _without_blanks(predictions_by_id(predictions))
     answers = _answers_by_id(references)
-    missing = [key for key in answers if texts.get(key) is None]
-    extra = [key for key in texts if key not in answers]
+    known = {key.strip() for key in answers}
+    missing = [key for key in answers if texts.get(key.strip()) is None]
+    extra = [key for key in texts if key not in known]
     if gaps or strict:
         _complain(missing, "references have no prediction and score 0", strict)
     _complain(extra, "predictions belong to no reference and are ignored", strict)
-    return [ScoredQuestion(key, value, texts.get(key)) for key, value in answers.items()]
+    return [ScoredQuestion(key, value, texts.get(key.strip())) for key, value in answers.items()]
+
+
+def rename_ids(values: Mapping[str, float], questions: Iterable[ScoredQuestion]) -> dict[str, float]:
+    """``values`` by the ids that ``questions`` have, which may differ from theirs in the blanks around them."""
+    own = {question.id.strip(): question.id for question in questions}
+    return {own.get(str(key).strip(), str(key)): value for key, value in values.items()}
 
 
 def predictions_by_id(predictions: Any) -> dict[str, str | None]:
@@ -78,6 +88,15 @@ def predictions_by_id(predictions: Any) -> dict[str, str | None]:
     return texts
 
 
+def _without_blanks(texts: Mapping[str, str | None]) -> dict[str, str | None]:
+    stripped: dict[str, str | None] = {}
+    for key, text in texts.items():
+        if key.strip() in stripped:
+            raise DatasetFormatError(f"predictions: id {key!r} occurs twice, but for the blanks around it")
+        stripped[key.strip()] = text
+    return stripped
+
+
 def no_answer_probabilities_by_id(predictions: Any) -> dict[str, float] | None:
     """Read ``no_answer_probability`` from a list of predictions; None if the predictions carry none."""
     if isinstance(predictions, Mapping):
@@ -95,11 +114,12 @@ def _answers_by_id(references: Any) -> dict[str, tuple[str, ...]]:
     if hasattr(references, "select_columns"):  # a Dataset: do not decode the contexts
         references = references.select_columns(["id", "answers"])
     answers: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
     for index, record in enumerate(_iterate(references, "references")):
-        # Official CMRC scoring strips the ids as well; no known data set has ids that differ in blanks alone.
-        key = str(_field(record, "id", "references", index)).strip()
-        if key in answers:
+        key = str(_field(record, "id", "references", index))
+        if key.strip() in seen:
             raise DatasetFormatError(f"references[{index}].id: {key!r} occurs twice")
+        seen.add(key.strip())
         answers[key] = _texts(_field(record, "answers", "references", index), index)
     if not answers:
         raise DatasetFormatError("references: there is no question to score")
