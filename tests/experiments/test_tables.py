@@ -118,7 +118,7 @@ def test_the_caption_says_what_must_be_known() -> None:
     )
     assert "A note. Seed 1. Measured" in caption(grid(), RUNS[:1])
     other = replace(grid(), changed={"max_train_samples": 200, "bf16": False})
-    assert "A note. Changed by --set: bf16=False, max_train_samples=200. Seed 1." in caption(other, RUNS[:1])
+    assert "A note. Changed on the command line: bf16=False, max_train_samples=200. Seed 1." in caption(other, RUNS[:1])
 
 
 def test_points_keep_their_order() -> None:

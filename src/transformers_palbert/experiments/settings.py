@@ -19,7 +19,7 @@ import yaml
 from ..errors import ConfigurationError
 from ..model.pruning_state import TARGETS
 
-__all__ = ["Settings", "content_key", "load_settings", "parse_overrides", "settings_key", "to_arguments"]
+__all__ = ["Settings", "canonical", "content_key", "load_settings", "parse_overrides", "settings_key", "to_arguments"]
 
 Settings = dict[str, Any]
 
@@ -89,7 +89,7 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     their content, pruning options only where something is pruned.
     """
     counted = {
-        option: _canonical(option, value)
+        option: canonical(option, value)
         for option, value in settings.items()
         if value is not None and option not in WITHOUT_EFFECT and not option.startswith("log")
     }
@@ -99,7 +99,8 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _canonical(option: str, value: Any) -> Any:
+def canonical(option: str, value: Any) -> Any:
+    """What a value counts as: a number by its value, a file or folder by what it holds."""
     if isinstance(value, str) and NAMES_A_PATH.search(option) and Path(value).exists():
         return content_key(Path(value))
     if isinstance(value, str) and NUMBER.fullmatch(value):  # YAML 1.1 takes 2e-5 for text; a label may be "0.90"
