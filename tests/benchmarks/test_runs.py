@@ -106,6 +106,15 @@ def test_what_failed_is_shown_and_there_is_no_result(script: Load, capsys: pytes
     assert Path("work/one/calls.txt").read_text().split() == ["new"]
 
 
+def test_what_was_killed_is_tried_again(script: Load) -> None:
+    runs, runner = script("runs"), Runner([str(STUB)], Path("work"))
+    trials = [Trial({"a": "1"}, {"trouble": "killed"}, folder="one")]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match=r"no result without one \(out of memory\)"):
+            runs.run_benchmark(trials, runner, "stub", {"F1": "eval_f1"})
+    assert Path("work/one/calls.txt").read_text().split() == ["new", "new"]
+
+
 def test_a_checkpoint_that_is_given_takes_the_place_of_the_runs_before(script: Load) -> None:
     grid = script("runs").load_benchmark("cmrc2018_pruning", FILES, seed=1, start=Path("mine"))
     assert {trial.settings["model_name_or_path"] for trial in grid.trials()} == {"mine"}

@@ -8,7 +8,8 @@
 
 An experiment is a grid of this package; the path of one of your own does as well. Every run is a process of
 `palbert train`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
-interrupted. A run that does not fit into memory is "—" in the table; one that fails otherwise is reported at the end.
+interrupted. A run that does not fit into memory is "—" in the table, and tried again by the next call unless a
+memory_limit_gb made it fail; one that fails otherwise is reported at the end.
 Each experiment leaves NAME.jsonl (a line per run), NAME.md, NAME.csv and NAME.png.
 
 More than one GPU:
@@ -21,7 +22,6 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -36,7 +36,7 @@ from .grid import Grid, load_grid, scales_of
 from .outcome import Run, Status, write_runs
 from .plots import plot
 from .progress import chain_of, describe, end_in_order, run_with_progress, show_failures
-from .runner import TRAIN, Runner
+from .runner import PYTHON, TRAIN, Runner
 from .settings import load_settings, parse_overrides
 from .tables import caption, csv_table, markdown_table
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
     grids = [
         load_grid(file, args.scale or default_scale(file), overrides, args.seeds, args.start, at_hand) for file in files
     ]
-    launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
+    launcher = shlex.split(args.launcher) if args.launcher else PYTHON
     runner = Runner((str(args.script),) if args.script else TRAIN, args.work / "runs", args.jobs, launcher)
     if args.dry_run:
         show_plan(grids, runner, console)
