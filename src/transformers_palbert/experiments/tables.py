@@ -173,5 +173,6 @@ def _place(runs: Sequence[Run]) -> str:
 
 def _describe(run: Run) -> str:
     hardware, versions = run.machine["hardware"], run.machine["versions"]
-    device = hardware["gpu"] or f"{hardware['torch_threads']} of {hardware['cores']} cores of {hardware['processor']}"
+    gpu = None if run.on_cpu else hardware["gpu"]
+    device = gpu or f"{hardware['torch_threads']} of {hardware['cores']} cores of {hardware['processor']}"
     return f"{device}, transformers {versions['transformers']}, torch {versions['torch']}"
