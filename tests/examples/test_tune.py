@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from torch import nn
+from transformers import DistilBertConfig
 
 from tests.examples.test_run_qa import SHAPE, options
 from tests.references.scripts import ROOT, load_script
@@ -22,6 +24,8 @@ from transformers_palbert.experiments.pareto import Trial, pareto_front
 from transformers_palbert.experiments.tuning import SPACE as DEFAULT
 from transformers_palbert.experiments.tuning import Space, TuningTrainer, parse, search
 from transformers_palbert.pruning import MovementPruningCallback
+from transformers_palbert.training.arguments import ModelArguments
+from transformers_palbert.training.setup import load_config, load_tokenizer
 
 optuna = pytest.importorskip("optuna")
 SPACE = {
@@ -180,6 +184,14 @@ class TestOptions:
         monkeypatch.setattr(tuning, "dropout_fields", lambda _: [])
         with pytest.raises(ConfigurationError, match="palbert has no dropout that is known here"):
             search(parse(arguments(files, "out")), {"dropout": [0.1]})
+
+    def test_dropout_is_set_by_whatever_name_an_architecture_has_for_it(self, files: dict[str, str]) -> None:
+        DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=16).save_pretrained("config")
+        options = ModelArguments(config_name="config", tokenizer_name=files["vocab"])
+        tokenizer = load_tokenizer(options, load_config(options))
+        model: Any = tuning.new_model(options, tokenizer, {"dropout": 0.25})
+        assert {part.p for part in model.modules() if isinstance(part, nn.Dropout)} == {0.25}
+        assert tuning.new_model(options, tokenizer, {}).config.dropout == DistilBertConfig().dropout
 
     def test_a_space_is_looked_at_before_the_first_trial(self, files: dict[str, str]) -> None:
         with pytest.raises(ConfigurationError, match="names learning_rat, which cannot be searched"):

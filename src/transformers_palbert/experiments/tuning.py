@@ -106,6 +106,18 @@ class TuneCommandLine(NamedTuple):
     run: RunArguments
 
 
+_TYPES = (
+    ModelArguments,
+    BaselineArguments,
+    DataArguments,
+    PruningArguments,
+    DistillationArguments,
+    TuneArguments,
+    TrainingArguments,
+    RunArguments,
+)
+
+
 class TuningTrainer(QuestionAnsweringTrainer):
     """Starts every trial with a new model and a new pruning callback, and measures the file as well."""
 
@@ -224,9 +236,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: if an argument is not allowed.
     """
-    types = (ModelArguments, BaselineArguments, DataArguments, PruningArguments, DistillationArguments, TuneArguments)
-    types += (TrainingArguments, RunArguments)
-    return TuneCommandLine(*parse_arguments(types, argv, description=description, prog=prog))
+    return TuneCommandLine(*parse_arguments(_TYPES, argv, description=description, prog=prog))
 
 
 def search(arguments: TuneCommandLine, space: Space) -> list[Trial]:
