@@ -19,7 +19,7 @@ from rich.console import Console
 from transformers_palbert.experiments.grid import Grid, Trial, load_grid
 from transformers_palbert.experiments.outcome import Run, Status
 from transformers_palbert.experiments.progress import chain_of, end_in_order, run_with_progress, show_failures
-from transformers_palbert.experiments.run_folder import describe_training, logged, write_record
+from transformers_palbert.experiments.run_folder import describe_training, logged
 from transformers_palbert.experiments.runner import TRAIN, Runner
 
 __all__ = [
@@ -92,9 +92,6 @@ def run_benchmark(trials: Sequence[Trial], runner: Runner, title: str, metrics: 
         sys.exit("Interrupted: call it again to go on.")
     found = {str(trial.folder): run for trial, run in zip(trials, runs, strict=True)}
     show_failures(runs, trials, runner, console)
-    for trial in trials:
-        if (run := found[str(trial.folder)]).status is Status.OUT_OF_MEMORY:  # or killed: another call tries it again
-            write_record(runner.folder(trial), replace(run, status=Status.INTERRUPTED))
     if missing := [f"{name} ({run.status})" for name, run in found.items() if run.status is not Status.DONE]:
         sys.exit(f"There is no result without {', '.join(missing)}: call it again to go on.")
     return found

@@ -2,8 +2,8 @@
 
     python examples/tune.py small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
 
-A space maps an option of `palbert train`, or dropout, to a list of choices or to {low, high, log}. With --space
-file.yaml it is read from a file, and `palbert tune --help` says the rest.
+A space maps an option of the Trainer, layer_lr_decay, dropout or a target of pruning to a list of choices or to
+{low, high, log}. With --space file.yaml it is read from a file, and `palbert tune --help` says the rest.
 """
 
 from __future__ import annotations

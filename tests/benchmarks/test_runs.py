@@ -50,7 +50,8 @@ def leave_results(folder: Path, part: str = "eval", **metrics: float) -> None:
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_options_of_every_run_are_those_of_the_training_script(script: Load, name: str) -> None:
     runs = script("runs")
-    grid = runs.load_benchmark(name, {"train_file": "train.json", "validation_file": "dev.json"}, seed=7)
+    files = {option: file for option, file in FILES.items() if (name, option) != ("reduced_readers", "train_file")}
+    grid = runs.load_benchmark(name, files, seed=7)  # the readers' axes say what each learns from
     trials = runs.all_trials([grid])
     assert None not in trials
     for trial in trials.values():
@@ -103,6 +104,15 @@ def test_what_failed_is_shown_and_there_is_no_result(script: Load, capsys: pytes
         runs.run_benchmark(trials, runner, "stub", {"F1": "eval_f1"})
     assert "learning_rate is wrong" in capsys.readouterr().out
     assert Path("work/one/calls.txt").read_text().split() == ["new"]
+
+
+def test_what_was_killed_is_tried_again(script: Load) -> None:
+    runs, runner = script("runs"), Runner([str(STUB)], Path("work"))
+    trials = [Trial({"a": "1"}, {"trouble": "killed"}, folder="one")]
+    for _ in range(2):
+        with pytest.raises(SystemExit, match=r"no result without one \(out of memory\)"):
+            runs.run_benchmark(trials, runner, "stub", {"F1": "eval_f1"})
+    assert Path("work/one/calls.txt").read_text().split() == ["new", "new"]
 
 
 def test_a_checkpoint_that_is_given_takes_the_place_of_the_runs_before(script: Load) -> None:

@@ -22,6 +22,7 @@ from transformers_palbert.experiments.settings import to_arguments
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments
 from transformers_palbert.training.baseline_arguments import BaselineArguments
 from transformers_palbert.training.option_parser import parse_arguments
+from transformers_palbert.training.question_answering import learn_in_order
 from transformers_palbert.training.run_arguments import RunArguments
 
 STUB = ROOT / "tests" / "references" / "stub_script.py"
@@ -70,6 +71,18 @@ def test_a_grid_leaves_records_tables_and_a_plot_and_runs_once(script: ModuleTyp
     assert run(script, grid, "--scale", "small", "--set", "b=1", "--results", "here") == 0
     assert starts() == 9  # changed settings
     assert "Little." in Path("here/mine.md").read_text()
+
+
+def test_a_grid_without_scales_is_run_as_it_is(script: ModuleType) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({"axes": {"a": [1]}, "scales": {"small": {"settings": {"a": 2}}}}))
+    assert run(script, "mine.yaml") == 0
+    assert [run.settings["a"] for run in read_runs(Path("outputs/experiments/results/mine.jsonl"))] == [1]
+
+
+def test_a_changed_start_is_in_the_caption(script: ModuleType) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({"axes": {"a": [1]}, "start": [{"b": 1}]}))
+    assert run(script, "mine.yaml", "--start", "mine", "--set", "c=2") == 0
+    assert "Changed on the command line: c=2, start=mine." in Path("outputs/experiments/results/mine.md").read_text()
 
 
 def test_memory_and_failures_do_not_stop_a_grid(
@@ -163,11 +176,17 @@ def test_the_options_of_every_run_are_those_of_the_training_script(name: str, sc
         for run in {run.key: run for trial in grid.trials() for run in every_run(trial)}.values():
             start = {} if run.start is None else {"model_name_or_path": "start"}
             device = {"fp16": False, "use_cpu": True, "output_dir": "out"}
-            model, baseline, data, _, args, _ = parse_arguments(TYPES, to_arguments(run.settings | start | device))
+            model, baseline, data, pruning, args, _ = parse_arguments(
+                TYPES, to_arguments(run.settings | start | device)
+            )
             assert data.dataset_name == ("rajpurkar/squad" if english else "hfl/cmrc2018")
             assert args.do_train
             assert model.model_name_or_path or baseline.model_type or model.lookup_initialization
             assert args.do_eval or data.cloze_questions
+            if data.curriculum_stages:
+                learn_in_order(args)
+            assert (pruning.callback() is not None) is pruning.prunes
+            assert run.start is None or model.qa_layer_pooling != "concat"  # whose head is wider than that of the start
     assert set(grid.names) <= {axis for at in (None, "paper", "small") for axis in load_grid(file, at).axes}
 
 

@@ -13,14 +13,21 @@ from typing import Any
 
 import pytest
 import yaml
+from torch import nn
+from transformers import DistilBertConfig
 
 from tests.examples.test_run_qa import SHAPE, options
 from tests.references.scripts import ROOT, load_script
-from transformers_palbert.errors import ConfigurationError
+from transformers_palbert.errors import ConfigurationError, NoEffectWarning
+from transformers_palbert.experiments import tuning
 from transformers_palbert.experiments.pareto import Trial, pareto_front
-from transformers_palbert.experiments.tuning import TuningTrainer
+from transformers_palbert.experiments.tuning import SPACE as DEFAULT
+from transformers_palbert.experiments.tuning import Space, TuningTrainer, parse, search
+from transformers_palbert.pruning import MovementPruningCallback
+from transformers_palbert.training.arguments import ModelArguments
+from transformers_palbert.training.setup import load_config, load_tokenizer
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 SPACE = {
     "learning_rate": {"low": "1e-4", "high": "1e-2", "log": True},
     "per_device_train_batch_size": [4, 8],
@@ -89,6 +96,106 @@ def test_each_trial_has_its_own_model_and_callback(
     wanted = [tuple(float(row[name]) for name in names) for row in rows("out")]
     for found, expected in zip(seen, wanted, strict=True):
         assert found == pytest.approx(expected, abs=1e-3)
+
+
+def callbacks(trainer: TuningTrainer) -> list[MovementPruningCallback]:
+    return [one for one in trainer.callback_handler.callbacks if isinstance(one, MovementPruningCallback)]
+
+
+def made_trainer(files: dict[str, str], space: Space, **more: Any) -> TuningTrainer:
+    return tuning.make_trainer(parse(arguments(files, "out", **more)), space)
+
+
+class TestTargets:
+    def test_one_that_is_not_searched_is_pruned_to(self, files: dict[str, str]) -> None:
+        given = {"target_flops": 0.5, "pruning_granularity": "structure"}
+        trainer = made_trainer(files, {"learning_rate": [1e-3]}, **given)
+        trainer.call_model_init(optuna.trial.FixedTrial({"learning_rate": 1e-3}))
+        assert [one.config.target_flops for one in callbacks(trainer)] == [0.5]
+
+    def test_each_trial_is_pruned_to_its_own_and_to_none_where_it_has_none(self, files: dict[str, str]) -> None:
+        trainer = made_trainer(files, {"target_sparsity": [0.5, None]})
+        for target in (0.5, None):
+            trainer.call_model_init(optuna.trial.FixedTrial({"target_sparsity": target}))
+            assert [one.config.target_sparsity for one in callbacks(trainer)] == [target] * (target is not None)
+
+    def test_two_are_refused_before_the_first_trial(self, files: dict[str, str]) -> None:
+        given = parse(arguments(files, "out", target_speedup=2, pruning_granularity="structure"))
+        with pytest.raises(ConfigurationError, match="together have target_sparsity and target_speedup"):
+            search(given, DEFAULT)
+
+
+class TestData:
+    def test_contexts_are_shortened_as_in_a_training(
+        self, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[tuple[Any, ...]] = []
+        load = tuning.load_questions
+        monkeypatch.setattr(tuning, "load_questions", lambda *given: seen.append(given[1:]) or load(*given))
+        trainer = made_trainer(files, {"max_steps": [1]}, reduce="lead", reduce_curriculum="8,all", seed=7)
+        assert seen == [(part, trainer.processing_class, 7) for part in ("train", "validation")]
+        assert trainer.args.train_sampling_strategy == "sequential"
+
+    def test_another_order_than_that_of_a_curriculum_is_refused(self, files: dict[str, str]) -> None:
+        given = parse(arguments(files, "out", reduce="lead", reduce_curriculum="8,all"))
+        with pytest.raises(ConfigurationError, match="sets the order of the questions"):
+            search(given, {"train_sampling_strategy": ["random", "group_by_length"]})
+
+
+class TestStudies:
+    def name(self, files: dict[str, str], space: Space, **more: Any) -> str:
+        return tuning._study_name(parse(arguments(files, "out", **more)), space)
+
+    @pytest.mark.parametrize("given", [{}, {"target_flops": 0.5}])
+    def test_pruning_options_count_where_something_is_pruned(self, files: dict[str, str], given: dict) -> None:
+        space: Space = {"max_steps": [1]} if given else {"target_sparsity": [0.5, 0.7]}
+        ways = ("structure", "head") if given else ("element", "row")
+        assert len({self.name(files, space, pruning_granularity=way, **given) for way in ways}) == 2
+        dense = {self.name(files, {"max_steps": [1]}, pruning_granularity=way) for way in ways}
+        assert len(dense) == 1
+
+    def test_the_value_given_for_what_is_searched_does_not_count(self, files: dict[str, str]) -> None:
+        space = {"learning_rate": [1e-3, 1e-4], "target_sparsity": [0.5]}
+        same = [{}, {"learning_rate": 0.5}, {"target_sparsity": 0.7}]
+        assert len({self.name(files, space, **given) for given in same}) == 1
+        assert self.name(files, space) != self.name(files, {**space, "target_sparsity": [0.7]})
+        assert self.name(files, space) != self.name(files, space, weight_decay=0.5)
+
+
+class TestOptions:
+    @pytest.mark.parametrize("option", ["model_type", "teacher_name_or_path"])
+    def test_what_a_search_cannot_do_is_refused(self, files: dict[str, str], option: str) -> None:
+        given = parse(arguments(files, "out", **{option: "bilstm"}))
+        with pytest.raises(ConfigurationError, match=f"--{option} bilstm is not for a search"):
+            search(given, {"max_steps": [1]})
+
+    def test_what_has_no_effect_is_told(self, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tuning, "search_with_optuna", lambda *_: [])
+        given = parse(arguments(files, "out", further_metrics="palbert_qa", predictions_csv="a.csv"))
+        with pytest.warns(NoEffectWarning, match=r"--predictions_csv, --further_metrics: without effect"):
+            assert search(given, {"max_steps": [1]}) == []
+
+    def test_the_recipe_of_the_paper_is_taken(self) -> None:
+        assert parse(["paper_cmrc2018.yaml", "--trials", "3", "--fp16", "false"]).run.metrics == ["palbert_qa"]
+
+    def test_dropout_is_refused_where_a_model_has_none(
+        self, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tuning, "dropout_fields", lambda _: [])
+        with pytest.raises(ConfigurationError, match="palbert has no dropout that is known here"):
+            search(parse(arguments(files, "out")), {"dropout": [0.1]})
+
+    def test_dropout_is_set_by_whatever_name_an_architecture_has_for_it(self, files: dict[str, str]) -> None:
+        DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=16).save_pretrained("config")
+        options = ModelArguments(config_name="config", tokenizer_name=files["vocab"])
+        tokenizer = load_tokenizer(options, load_config(options))
+        model: Any = tuning.new_model(options, tokenizer, {"dropout": 0.25})
+        assert {part.p for part in model.modules() if isinstance(part, nn.Dropout)} == {0.25}
+        assert tuning.new_model(options, tokenizer, {}).config.dropout == DistilBertConfig().dropout
+
+    def test_a_space_is_looked_at_before_the_first_trial(self, files: dict[str, str]) -> None:
+        with pytest.raises(ConfigurationError, match="names learning_rat, which cannot be searched"):
+            search(parse(arguments(files, "out")), {"learning_rat": [1]})
 
 
 def test_the_front_is_what_no_other_beats() -> None:

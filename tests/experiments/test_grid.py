@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.experiments.grid import Grid, Trial, load_grid
+from transformers_palbert.experiments.grid import Grid, Trial, load_grid, scales_of
 from transformers_palbert.experiments.reproduction import GRIDS
 from transformers_palbert.qa.metrics import compute_metric
 
@@ -52,16 +52,75 @@ def test_recipes_bases_and_scales_are_merged() -> None:
     assert settings(whole) == [{"fp16": False, "z": 1, "a": a, "b": 1, "seed": 5} for a in (1, 2)]
 
 
-def test_an_axis_wins_over_an_override() -> None:
-    assert settings(load_grid(write("g.yaml", axes={"a": [1]}), overrides={"a": 5, "b": 6})) == [
-        {"a": 1, "b": 6, "seed": 42}
-    ]
+class TestOverrides:
+    PRECISION = {"fp32": {}, "bf16": {"bf16": True}}  # noqa: RUF012
+
+    def test_they_win_over_the_options_of_labels(self) -> None:
+        write("r.yaml", learning_rate=0.5, use_cpu=True)
+        axes = {"model": {"one": {"recipe": "r.yaml"}, "two": {"recipe": "r.yaml", "z": 1}}}
+        grid = load_grid(write("g.yaml", axes=axes), overrides={"use_cpu": None, "new": 6})
+        assert settings(grid) == [
+            {"learning_rate": 0.5, "use_cpu": None, "new": 6, "seed": 42, **more} for more in ({}, {"z": 1})
+        ]
+
+    @pytest.mark.parametrize(
+        ("axes", "overrides", "axis"),
+        [
+            ({"a": [1, 2]}, {"a": 5}, "a"),
+            ({"b": [1], "precision": PRECISION}, {"bf16": True, "c": 1}, "precision"),
+            ({"precision": PRECISION}, {"bf16": None}, "precision"),
+            ({"s": {"dense": {"target": None}, "half": {"target": 0.5}}}, {"target": "0.7"}, "s"),
+        ],
+    )
+    def test_what_an_axis_varies_cannot_be_set(self, axes: dict, overrides: dict, axis: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"in all runs would undo what the axis {axis} varies"):
+            load_grid(write("g.yaml", axes=axes), overrides=overrides)
+
+    def test_nor_that_of_a_list_with_one_value(self) -> None:
+        with pytest.raises(ConfigurationError, match="a=5 in all runs would undo what the axis a varies"):
+            load_grid(write("g.yaml", axes={"a": [1]}), overrides={"a": 5})
+
+    def test_points_that_are_equal_in_the_file_may_be(self) -> None:
+        axes = {"s": {"dense": {"target": None}, "half": {"target": 0.5}}, "m": {"x": {}, "y": {}}}
+        assert len(settings(load_grid(write("g.yaml", axes=axes), overrides={"z": 1}))) == 4
+
+    def test_seeds_have_an_option_of_their_own(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"seed=7: .*--seeds"):
+            load_grid(write("g.yaml", axes={"a": [1]}), overrides={"seed": 7})
+
+    def test_what_they_change_is_told(self) -> None:
+        Path("a.json").write_text("1")
+        Path("copy.json").write_text("1")
+        own = {"a": 1, "b": 2e-5, "train_file": "a.json", "unused": 1}
+        axes = {"c": {"x": {"d": 1, "unused": 2}, "y": {"d": 2, "unused": 2}}}
+        file = write("g.yaml", settings=own, axes=axes)
+        overrides = {"a": 5, "b": "2e-5", "train_file": "copy.json", "new": 3, "gone": None, "unused": 2}
+        assert load_grid(file, overrides=overrides).changed == {"a": 5, "new": 3}
+        assert load_grid(file).changed == {}
+
+    def test_one_for_some_labels_is_told_as_well(self) -> None:
+        axes = {"c": {"x": {"d": 1, "e": 1}, "y": {"d": 2}}}
+        assert load_grid(write("g.yaml", axes=axes), overrides={"d": 2}).changed == {"d": 2}
+
+    def test_so_is_a_start_where_runs_need_one(self) -> None:
+        file = write("g.yaml", axes={"a": [1]}, start=[{"b": 1}])
+        assert load_grid(file, start="mine").changed == {"start": "mine"}
+        assert load_grid(file, overrides={"model_name_or_path": "m"}, start="mine").changed == {
+            "model_name_or_path": "m"
+        }
+
+    def test_weights_that_are_missing_stay_away(self) -> None:
+        file = write(
+            "g.yaml", axes={"a": [1]}, settings={"model_name_or_path": "there"}, without_weights={"caption": "!"}
+        )
+        grid = load_grid(file, overrides={"model_name_or_path": "gone"}, weights_at_hand=lambda name: name == "there")
+        assert (grid.caption, settings(grid)[0]["model_name_or_path"]) == ("!", None)
 
 
-def test_overrides_that_change_what_the_file_says_are_told() -> None:
-    file = write("g.yaml", settings={"a": 1, "b": 2}, axes={"c": [1]})
-    assert load_grid(file, overrides={"a": 5, "b": 2, "new": 3}).changed == {"a": 5}
-    assert load_grid(file).changed == {}
+def test_scales_are_those_of_the_base_as_well() -> None:
+    write("base.yaml", scales={"small": {}})
+    assert scales_of(write("g.yaml", base="base.yaml", axes={"a": [1]}, scales={"paper": {}})) == ["paper", "small"]
+    assert scales_of(write("h.yaml", axes={"a": [1]})) == []
 
 
 class TestStart:

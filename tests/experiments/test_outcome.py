@@ -60,7 +60,9 @@ class TestRun:
 
     @pytest.mark.parametrize("status", Status)
     def test_only_what_would_come_out_the_same_is_final(self, status: Status) -> None:
-        assert Run("k", status, {}).final is (status in (Status.DONE, Status.OUT_OF_MEMORY))
+        assert Run("k", status, {}).final is (status is Status.DONE)
+        limited = Run("k", status, {"memory_limit_gb": 8})
+        assert limited.final is (status in (Status.DONE, Status.OUT_OF_MEMORY))
 
     @pytest.mark.parametrize("line", ["{", "[]", '{"key": "k"}', '{"key": "k", "status": "lost", "settings": {}}'])
     def test_another_line_is_refused(self, line: str) -> None:

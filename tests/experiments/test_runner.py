@@ -12,7 +12,7 @@ import pytest
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.experiments.grid import Trial
 from transformers_palbert.experiments.outcome import Run, Status, write_runs
-from transformers_palbert.experiments.runner import Runner
+from transformers_palbert.experiments.runner import TRAIN, Runner
 
 STUB = Path(__file__).parents[1] / "references" / "stub_script.py"
 
@@ -34,10 +34,10 @@ def test_a_run_is_recorded(runner: Runner) -> None:
     one = trial(a=1, seed=2, output_dir="elsewhere", nothing=None)
     (record,) = runner.run([one])
     assert (record.status, record.metrics) == (Status.DONE, {"eval_f1": 12.0, "eval_em": 6.0, "file_mb": 2.0})
-    assert (record.key, record.labels, record.settings) == (one.key, {"a": "1"}, {"a": 1, "seed": 2})
+    assert (record.key, record.labels, record.settings) == (runner.key(one), {"a": "1"}, {"a": 1, "seed": 2})
     assert 0.001 < record.peak_memory_gb < 10
     assert set(record.machine) == {"hardware", "versions"}
-    assert shlex.split(record.command) == ["python", str(STUB), "--a=1", "--seed=2", f"--output_dir=runs/{one.key}"]
+    assert shlex.split(record.command) == ["python", str(STUB), "--a=1", "--seed=2", f"--output_dir=runs/{record.key}"]
     assert (runner.folder(one) / "log.txt").read_text().split() == ["done"]
 
 
@@ -54,13 +54,15 @@ def test_what_is_known_is_not_run_again(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["memory", "killed"])
-def test_out_of_memory_is_a_result(runner: Runner, trouble: str) -> None:
-    trials = [trial(a=1, trouble=trouble), trial(a=2)]
-    lost, done = runner.run(trials)
+def test_out_of_memory_is_a_result_and_final_where_a_limit_made_it_so(runner: Runner, trouble: str) -> None:
+    trials = [trial(a=1, trouble=trouble), trial(a=1, trouble=trouble, memory_limit_gb=8), trial(a=2)]
+    lost, limited, done = runner.run(trials)
     assert (lost.status, lost.metrics, done.status) == (Status.OUT_OF_MEMORY, {}, Status.DONE)
     assert "exit code" in lost.reason
+    assert limited.status is Status.OUT_OF_MEMORY
+    assert [runner.is_known(one) for one in trials] == [False, True, True]
     runner.run(trials)
-    assert calls(runner, trials[0]) == ["new"]
+    assert [calls(runner, one) for one in trials] == [["new", "new"], ["new"], ["new"]]
 
 
 def test_a_failure_is_told_and_tried_again(runner: Runner) -> None:
@@ -91,7 +93,7 @@ class TestStart:
         runs = runner.run([trial(start, a=1), trial(start, a=2)], lambda one, _: seen.append(one.key))
         assert [run.metrics["eval_f1"] for run in runs] == [152.0, 162.0]  # 100 for being started from somewhere
         assert seen[:2] == [start.start.key, start.key]
-        assert runs[0].settings["model_name_or_path"] == f"runs/{start.key}"
+        assert runs[0].settings["model_name_or_path"] == f"runs/{runner.key(start)}"
         assert calls(runner, start) == ["new"]
 
     @pytest.mark.parametrize(("trouble", "status"), [("bug", Status.FAILED), ("memory", Status.OUT_OF_MEMORY)])
@@ -198,6 +200,28 @@ class TestNamedFolders:
         (runner.folder(self.ONE) / "seconds.txt").write_text("1000")
         (record,) = runner.run([self.ONE])
         assert record.seconds >= 1000
+
+
+class TestProgram:
+    def test_the_training_command_is_known_by_the_settings_alone(self) -> None:
+        assert Runner(TRAIN, Path("runs")).key(trial(a=1)) == trial(a=1).key
+
+    def test_other_programs_and_launchers_are_other_runs(self, runner: Runner) -> None:
+        Path("mine.py").write_text(STUB.read_text())
+        Path("other.py").write_text(STUB.read_text() + "\n")
+        accelerate = ("accelerate", "launch", "--num_processes", "2")
+        made = [Runner(TRAIN, Path("runs")), runner, Runner(["other.py"], Path("runs"))]
+        made += [Runner(TRAIN, Path("runs"), launcher=accelerate), Runner([str(STUB)], Path("runs"), 1, accelerate)]
+        assert len({one.key(trial(a=1)) for one in made}) == 5
+        assert Runner(["mine.py"], Path("elsewhere"), 3).key(trial(a=1)) == runner.key(trial(a=1))
+        runner.run([trial(a=1)])
+        assert [one.is_known(trial(a=1)) for one in made] == [False, True, False, False, False]
+
+    def test_another_in_a_named_folder_is_refused(self, runner: Runner) -> None:
+        one = Trial({}, {"a": 1}, folder="one")
+        runner.run([one])
+        with pytest.raises(ConfigurationError, match="its program, launcher or start"):
+            Runner(TRAIN, Path("runs")).is_known(one)
 
 
 def test_another_launcher() -> None:

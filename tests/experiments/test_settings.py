@@ -99,6 +99,80 @@ class TestKey:
         Path("b", "config.json").write_text('{"hidden_act": "mish"}')
         assert content_key(Path("a")) != content_key(Path("b"))
 
+    def test_a_folder_of_data_counts_by_every_file(self) -> None:
+        for folder, text in (("a", "1"), ("b", "1"), ("c", "2")):
+            Path(folder, "data").mkdir(parents=True)
+            Path(folder, "data", "train.parquet").write_text(text)
+            Path(folder, ".cache").write_text(folder)
+        one, copy, other = (settings_key({"dataset_name": folder}) for folder in "abc")
+        assert one == copy != other
+        Path("b", "dev.json").write_text("1")
+        assert settings_key({"dataset_name": "b"}) != one
+        Path("b", "dev.json").rename("b/test.json")
+        assert len({settings_key({"dataset_name": name}) for name in ("a", "b", "c", "hub/name")}) == 4
+
+    def test_empty_folders_count_by_their_names(self) -> None:
+        for folder in ("a", "b"):
+            Path(folder).mkdir()
+        for option in ("dataset_name", "model_name_or_path"):
+            assert settings_key({option: "a"}) != settings_key({option: "b"})
+
+    @pytest.mark.parametrize("option", ["reduce_sbert_model", "reduce_ig_model"])
+    def test_a_model_that_shortens_contexts_counts_by_what_it_holds(self, option: str) -> None:
+        for folder, pooling in (("a", "mean"), ("b", "mean"), ("c", "max")):
+            Path(folder, "1_Pooling").mkdir(parents=True)
+            Path(folder, "model.safetensors").write_bytes(b"weights")
+            Path(folder, "1_Pooling", "config.json").write_text(pooling)
+        one, copy, other = (settings_key({option: folder}) for folder in "abc")
+        assert one == copy != other
+
+    def test_when_checkpoints_are_saved_counts_where_the_best_is_loaded(self) -> None:
+        best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 50}
+        assert len({settings_key({**best, "save_steps": steps}) for steps in (50, 100, 200)}) == 3
+        assert len({settings_key({**best, "save_strategy": each}) for each in ("steps", "best")}) == 2
+        without = {**best, "load_best_model_at_end": False}
+        assert len({settings_key({**without, "save_steps": steps}) for steps in (50, 100)}) == 1
+        epochs = {**best, "eval_strategy": "epoch", "save_strategy": "epoch"}
+        assert len({settings_key({**epochs, "save_steps": steps}) for steps in (50, 100)}) == 1
+
+    @pytest.mark.parametrize(
+        ("settings", "key"),
+        [
+            (
+                {"learning_rate": "2e-5", "max_steps": 3, "seed": 42, "output_dir": "x", "logging_steps": 5}
+                | {"pruning_method": "movement", "save_steps": 7},
+                "b12ec33389cb",
+            ),
+            (
+                {"target_sparsity": 0.7, "pruning_method": "magnitude", "fp16": True, "dataset_name": "hfl/cmrc2018"},
+                "1576e42a14f8",
+            ),
+            (
+                {"train_file": "train.json", "model_name_or_path": "model", "teacher_name_or_path": "model", "seed": 1},
+                "1c29ae002022",
+            ),
+            ({"reduce": "sbert", "reduce_sbert_model": "hub/name", "start": "0123456789ab"}, "2b10bc898f23"),
+            (
+                {"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "epoch"}
+                | {"save_steps": 500, "save_total_limit": 1},
+                "c700271a4361",
+            ),
+            (
+                {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 50}
+                | {"save_strategy": "steps", "save_steps": 50},
+                "8113920b6bdc",
+            ),
+        ],
+    )
+    def test_finished_runs_are_known_by_these(self, settings: dict, key: str) -> None:
+        """Their folders are called so: another key would run all of them again."""
+        Path("train.json").write_text('{"data": []}')
+        Path("model/sub").mkdir(parents=True)
+        files = {"config.json": "{}", "model.safetensors": "weights", "vocab.txt": "a", "tokenizer.json": "[]"}
+        for name, text in {**files, "trainer_state.json": "x", "sub/config.json": "y"}.items():
+            Path("model", name).write_text(text)
+        assert settings_key(settings) == key
+
     def test_a_word_that_is_also_a_folder_is_a_word(self) -> None:
         before = settings_key({"metric": "cmrc2018"})
         Path("cmrc2018").mkdir()

@@ -118,7 +118,14 @@ def test_the_caption_says_what_must_be_known() -> None:
     )
     assert "A note. Seed 1. Measured" in caption(grid(), RUNS[:1])
     other = replace(grid(), changed={"max_train_samples": 200, "bf16": False})
-    assert "A note. Changed by --set: bf16=False, max_train_samples=200. Seed 1." in caption(other, RUNS[:1])
+    assert "A note. Changed on the command line: bf16=False, max_train_samples=200. Seed 1." in caption(other, RUNS[:1])
+
+
+def test_a_run_on_the_cpu_is_not_said_to_be_the_gpus() -> None:
+    machine = {**MACHINE, "hardware": {**MACHINE["hardware"], "gpu": "H200"}}
+    runs = [replace(RUNS[0], machine=machine, settings={"seed": 1, "use_cpu": on}) for on in (True, False, "true")]
+    assert ["H200" in caption(grid(), [run]) for run in runs] == [False, True, False]
+    assert "1 of 2 cores of CPU" in caption(grid(), runs[:1])
 
 
 def test_points_keep_their_order() -> None:

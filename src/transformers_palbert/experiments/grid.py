@@ -29,18 +29,19 @@ digest of the run's settings; one with a name is refused if it holds a run with 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
 from ..training.recipe_files import find_recipe
-from .settings import Settings, load_settings, settings_key
+from .settings import Settings, canonical, load_settings, settings_key
 
-__all__ = ["Grid", "Trial", "load_grid"]
+__all__ = ["Grid", "Trial", "load_grid", "scales_of"]
 
 KEYS = {
     "axes", "base", "caption", "columns", "digits", "folder", "metrics", "names", "paper", "plot", "scales", "seeds",
@@ -78,7 +79,8 @@ class Trial:
 class Grid:
     """A grid at one scale; the module's docstring explains the fields.
 
-    ``changed`` has the settings of the file that overrides gave another value.
+    ``changed`` has the options that overrides gave another value than runs would have had, and ``start`` where a
+    checkpoint was given that runs start from.
     """
 
     name: str
@@ -100,17 +102,22 @@ class Grid:
 
     def trials(self) -> list[Trial]:
         """All runs of the grid: every combination of labels, each with every seed."""
-        points = product(*(axis.items() for axis in self.axes.values()))
-        return [self._trial(dict(zip(self.axes, point, strict=True)), seed) for point in points for seed in self.seeds]
+        return [self._trial(labels, settings, seed) for labels, settings in self.points() for seed in self.seeds]
 
-    def _trial(self, point: dict[str, tuple[str, Settings]], seed: int) -> Trial:
-        settings = dict(self.settings)
-        for _, options in point.values():
-            settings |= options
-        settings["seed"] = seed
-        labels = {axis: label for axis, (label, _) in point.items()}
+    def points(self) -> list[tuple[dict[str, str], Settings]]:
+        """Every combination of labels, each with its settings: all but the seed and the start."""
+        points = []
+        for chosen in product(*(axis.items() for axis in self.axes.values())):
+            settings = dict(self.settings)
+            for _, options in chosen:
+                settings |= options
+            points.append(({axis: label for axis, (label, _) in zip(self.axes, chosen, strict=True)}, settings))
+        return points
+
+    def _trial(self, labels: dict[str, str], settings: Settings, seed: int) -> Trial:
+        settings = {**settings, "seed": seed}
         folder = self.folder and self.folder.format(**labels, seed=seed).replace(" ", "_")
-        if settings.get("model_name_or_path") or settings.get("model_type"):  # a word-level reader is made anew
+        if not _needs_start(settings):
             return Trial(labels, settings, folder=folder)
         if isinstance(self.start, str):
             return Trial(labels, settings | {"model_name_or_path": self.start}, folder=folder)
@@ -129,6 +136,11 @@ class Grid:
         for axis in self.axes:
             found = {str(label): value for label, value in found.items()}.get(labels[axis]) if found else None
         return found
+
+
+def _needs_start(settings: Settings) -> bool:
+    """Whether a run with these settings names no model: neither a checkpoint nor a word-level reader, made anew."""
+    return not (settings.get("model_name_or_path") or settings.get("model_type"))
 
 
 def _shared(settings: Settings, step: Settings) -> Settings:
@@ -150,43 +162,124 @@ def load_grid(
     Args:
         file: The YAML file.
         scale: One of its ``scales``; None takes the file without them.
-        overrides: Options that win over those of the file, axes excepted.
+        overrides: Options that win over those of the file, in all runs.
         seeds: Seeds instead of the file's.
         start: A checkpoint to start from, instead of the runs that the file has for that.
         weights_at_hand: Says whether a ``model_name_or_path`` can be loaded. If one cannot, and the grid has
             ``without_weights``, that is merged in, and the option is taken away where it stands.
 
     Raises:
-        ConfigurationError: if the file cannot be read, has unknown keys, no axis, or lacks the scale.
+        ConfigurationError: if the file cannot be read, has unknown keys, no axis, or lacks the scale; or if overrides
+            would undo what an axis varies, or set the seed.
     """
     spec = _at_scale(_read(file), scale, file)
-    own, overrides = spec.get("settings", {}), overrides or {}
-    spec["settings"] = {**own, **overrides}
-    if "without_weights" in spec and (missing := {name for name in _models(spec) if not weights_at_hand(name)}):
-        spec = _merge(_without_models(spec, missing), spec["without_weights"])
+    given = dict(overrides or {})
+    own = _grid(spec, file, scale)
+    grid = _overridden(own, given, file)
+    models = _models({"settings": grid.settings, "axes": grid.axes})
+    if "without_weights" in spec and (missing := {name for name in models if not weights_at_hand(name)}):
+        given = _without_models(given, missing)
+        own = _grid(_merge(_without_models(spec, missing), spec["without_weights"]), file, scale)
+        grid = _overridden(own, given, file)
+    changed = _changed(own, given)
+    if start and any(_needs_start(settings) for _, settings in grid.points()):
+        changed["start"] = start
+    grid = replace(grid, seeds=tuple(seeds or grid.seeds), start=start or grid.start, changed=changed)
+    _require_axes(grid, file)
+    _require_folders(grid, file)
+    return grid
+
+
+def scales_of(file: Path) -> list[str]:
+    """The scales that a grid has.
+
+    Raises:
+        ConfigurationError: if the file cannot be read, or has unknown keys.
+    """
+    return list(_read(file).get("scales", {}))
+
+
+def _grid(spec: Mapping[str, Any], file: Path, scale: str | None) -> Grid:
+    """The grid as the file says it."""
     if not spec.get("axes"):
         raise ConfigurationError(f"{file} has no axes: there is nothing to compare.")
-    grid = Grid(
+    return Grid(
         name=file.stem,
         title=spec.get("title", file.stem),
         scale=scale or "",
         caption=spec.get("caption", ""),
         axes={name: _axis(name, values) for name, values in spec["axes"].items()},
-        seeds=tuple(seeds or spec.get("seeds", [42])),
+        seeds=tuple(spec.get("seeds", [42])),
         metrics={name: metric for name, metric in spec.get("metrics", {"F1": "eval_f1"}).items() if metric},
         names=spec.get("names", {}),
         columns=spec.get("columns"),
         plot=spec.get("plot", next(iter(spec["axes"]))),
-        settings=spec["settings"],
-        start=start or spec.get("start", []),
+        settings=spec.get("settings", {}),
+        start=spec.get("start", []),
         folder=spec.get("folder"),
         paper=spec.get("paper", {}),
         digits=spec.get("digits", {}),
-        changed={name: value for name, value in overrides.items() if name in own and own[name] != value},
     )
-    _require_axes(grid, file)
-    _require_folders(grid, file)
+
+
+def _overridden(own: Grid, overrides: Settings, file: Path) -> Grid:
+    """The grid with ``overrides`` in all of its runs: in the settings, and in the options that labels stand for."""
+    if "seed" in overrides:
+        raise ConfigurationError(f"seed={overrides['seed']}: a grid has its own seeds; --seeds gives it others.")
+    axes = {
+        axis: {
+            label: {**options, **{name: overrides[name] for name in options if name in overrides}}
+            for label, options in labels.items()
+        }
+        for axis, labels in own.axes.items()
+    }
+    grid = replace(own, settings={**own.settings, **overrides}, axes=axes)
+    if any(_is_named_after(axis, own.axes[axis]) for axis in own.axes if axis in overrides) or _merges(own, grid):
+        raise _collision(own, overrides, file)
     return grid
+
+
+def _is_named_after(axis: str, labels: Mapping[str, Settings]) -> bool:
+    """Whether labels say the values of the option that the axis is named after: another would not be what they say."""
+    return any(str(options.get(axis)) == label for label, options in labels.items())
+
+
+def _merges(own: Grid, grid: Grid) -> bool:
+    """Whether points of ``own`` that have different settings have equal ones in ``grid``."""
+    first: dict[str, str] = {}
+    points = zip(own.points(), grid.points(), strict=True)
+    pairs = [(_comparable(before), _comparable(after)) for (_, before), (_, after) in points]
+    return any(first.setdefault(after, before) != before for before, after in pairs)
+
+
+def _comparable(settings: Settings) -> str:
+    """A text that is equal for equal settings."""
+    known = {option: canonical(option, value) for option, value in settings.items() if value is not None}
+    return json.dumps(known, sort_keys=True, ensure_ascii=False)
+
+
+def _collision(grid: Grid, overrides: Settings, file: Path) -> ConfigurationError:
+    """What is wrong with overrides that make points of the grid equal."""
+    varied = {
+        axis: {name for options in labels.values() for name in options if name in overrides}
+        for axis, labels in grid.axes.items()
+    }
+    options = ", ".join(f"{name}={overrides[name]}" for name in sorted(set().union(*varied.values())))
+    axes = " and ".join(axis for axis, names in varied.items() if names)
+    return ConfigurationError(
+        f"{file}: {options} in all runs would undo what the axis {axes} varies. Leave it out, or change the axis in a"
+        " grid file of your own."
+    )
+
+
+def _changed(own: Grid, overrides: Settings) -> Settings:
+    """The overrides that give some run another value than it would have had."""
+    points = [settings for _, settings in own.points()]
+    return {
+        name: value
+        for name, value in overrides.items()
+        if any(canonical(name, settings.get(name)) != canonical(name, value) for settings in points)
+    }
 
 
 def _require_axes(grid: Grid, file: Path) -> None:

@@ -75,8 +75,17 @@ class Run:
 
     @property
     def final(self) -> bool:
-        """Whether running it again would give the same: it is done, or does not fit."""
-        return self.status in (Status.DONE, Status.OUT_OF_MEMORY)
+        """Whether running it again would give the same: it is done, or does not fit into a limit of its own.
+
+        Without such a limit, there may be more memory another time, or something else had it killed.
+        """
+        limited = self.settings.get("memory_limit_gb") is not None
+        return self.status is Status.DONE or (self.status is Status.OUT_OF_MEMORY and limited)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it was told to leave a GPU alone."""
+        return str(self.settings.get("use_cpu")).lower() == "true"
 
     @property
     def seed(self) -> int:

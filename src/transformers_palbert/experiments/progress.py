@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .grid import Trial
-from .outcome import Run
+from .outcome import Run, Status
 from .run_folder import LOG
 from .runner import Runner
 
@@ -63,7 +63,8 @@ def run_with_progress(
 
 def show_failures(runs: Iterable[Run], trials: Iterable[Trial], runner: Runner, console: Console) -> list[Run]:
     """Show why runs failed or where they stopped, and return these; one that did not fit into memory is a result."""
-    failed = [(run, trial) for run, trial in zip(runs, trials, strict=True) if not run.final]
+    results = (Status.DONE, Status.OUT_OF_MEMORY)
+    failed = [(run, trial) for run, trial in zip(runs, trials, strict=True) if run.status not in results]
     for run, trial in failed:
         console.print(f"\n[red]{run.status}[/]: {describe(trial)}\n{run.reason}", highlight=False)
         console.print(f"  whole log: {runner.folder(trial) / LOG}", highlight=False)

@@ -8,7 +8,8 @@
 
 An experiment is a grid of this package; the path of one of your own does as well. Every run is a process of
 `palbert train`, kept by its settings: called again, this runs only what is new or changed, and goes on where it was
-interrupted. A run that does not fit into memory is "—" in the table; one that fails otherwise is reported at the end.
+interrupted. A run that does not fit into memory is "—" in the table, and tried again by the next call unless a
+memory_limit_gb made it fail; one that fails otherwise is reported at the end.
 Each experiment leaves NAME.jsonl (a line per run), NAME.md, NAME.csv and NAME.png.
 
 More than one GPU:
@@ -21,10 +22,9 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -32,17 +32,18 @@ from transformers.utils import cached_file
 
 from ..errors import ConfigurationError, MissingExtraError
 from .figures import FIGURES
-from .grid import Grid, load_grid
+from .grid import Grid, load_grid, scales_of
 from .outcome import Run, Status, write_runs
 from .plots import plot
 from .progress import chain_of, describe, end_in_order, run_with_progress, show_failures
-from .runner import TRAIN, Runner
+from .runner import PYTHON, TRAIN, Runner
 from .settings import load_settings, parse_overrides
 from .tables import caption, csv_table, markdown_table
 
 __all__ = ["GRIDS", "experiment_file", "known_experiments", "main", "weights_at_hand", "write_results"]
 
 GRIDS = Path(__file__).parent / "grids"
+PAPER = "paper"
 
 
 def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "palbert reproduce") -> int:
@@ -63,24 +64,23 @@ def main(argv: Sequence[str], description: str = __doc__ or "", prog: str = "pal
             console.print(f"{name:20} {title}", highlight=False)
         return 0
     names = list(titles()) if args.tables == ["all"] else args.tables
-    results = args.results or args.work / args.scale
-    at_hand = _weights_asked_once(console)
+    at_hand, overrides = _weights_asked_once(console), parse_overrides(args.set)
+    files = [experiment_file(name) for name in names if name not in FIGURES]
     grids = [
-        load_grid(experiment_file(name), args.scale, parse_overrides(args.set), args.seeds, args.start, at_hand)
-        for name in names
-        if name not in FIGURES
+        load_grid(file, args.scale or default_scale(file), overrides, args.seeds, args.start, at_hand) for file in files
     ]
-    launcher = shlex.split(args.launcher) if args.launcher else (sys.executable,)
+    launcher = shlex.split(args.launcher) if args.launcher else PYTHON
     runner = Runner((str(args.script),) if args.script else TRAIN, args.work / "runs", args.jobs, launcher)
     if args.dry_run:
         show_plan(grids, runner, console)
         return 0
     try:
-        failed = run_grids(grids, runner, results, f"{prog} {shlex.join(argv)}", console)
+        failed = run_grids(grids, runner, partial(results_folder, args), f"{prog} {shlex.join(argv)}", console)
     except KeyboardInterrupt:
         console.print("[red]Interrupted[/]: call it again to go on.")
         return 1
-    draw([name for name in names if name in FIGURES], results, console)  # may lack matplotlib, and no run is lost then
+    figures = args.results or args.work / (args.scale or PAPER)
+    draw([name for name in names if name in FIGURES], figures, console)  # may lack matplotlib, and no run is lost then
     return 1 if failed else 0
 
 
@@ -98,8 +98,10 @@ def draw(names: Sequence[str], folder: Path, console: Console) -> None:
         console.print(f"{FIGURES[name][0]}: written to {file}", highlight=False, soft_wrap=True)
 
 
-def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str, console: Console) -> list[Run]:
-    """Run grids, write their results into ``folder``, show what failed, and return that.
+def run_grids(
+    grids: Sequence[Grid], runner: Runner, folder_of: Callable[[Grid], Path], command: str, console: Console
+) -> list[Run]:
+    """Run grids, write the results of each into ``folder_of`` it, show what failed, and return that.
 
     Raises:
         KeyboardInterrupt: if it is interrupted or told to end; what runs is ended in order, and can be resumed.
@@ -110,7 +112,7 @@ def run_grids(grids: Sequence[Grid], runner: Runner, folder: Path, command: str,
         about = {"name": grid.name, "scale": grid.scale, "caption": grid.caption, "command": command}
         trials = grid.trials()
         runs = run_with_progress(trials, runner, console, grid.name, grid.metrics)
-        write_results(grid, [replace(run, grid=about) for run in runs], folder, console)
+        write_results(grid, [replace(run, grid=about) for run in runs], folder_of(grid), console)
         failed += show_failures(runs, trials, runner, console)
     return failed
 
@@ -124,13 +126,16 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
         "tables", nargs="*", metavar="TABLE", help="names of experiments or figures, grid files, or all"
     )
     parser.add_argument("--list", action="store_true", help="list the experiments and figures")
-    parser.add_argument("--scale", default="paper", help="size of the runs: paper, or small (minutes each on one core)")
+    parser.add_argument(
+        "--scale", help="size of the runs: paper (the default where a grid has it), or small (minutes each on one core)"
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="OPTION=VALUE",
-        help="set an option of palbert train in all runs; null takes it away",
+        help="set an option of palbert train in all runs of the table; null takes it away. Runs that these start from"
+        " take data, activation and device from it, and nothing else",
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
     parser.add_argument("--start", help="checkpoint for the runs that would otherwise train one first")
@@ -138,9 +143,21 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     parser.add_argument("--launcher", help='what starts a run instead of python, such as "accelerate launch"')
     parser.add_argument("--dry-run", action="store_true", help="show the commands that would be run, and run none")
     parser.add_argument("--work", type=Path, default=Path("outputs/experiments"), help="folder for models and records")
-    parser.add_argument("--results", type=Path, help="folder for the tables; by default WORK/SCALE")
+    parser.add_argument(
+        "--results", type=Path, help="folder for the tables; by default WORK/SCALE, or WORK/results without scales"
+    )
     parser.add_argument("--script", type=Path, help="a training script of yours, instead of palbert train")
     return parser.parse_args([re.sub(r"^--[a-z_-]+", lambda found: found[0].replace("_", "-"), word) for word in argv])
+
+
+def default_scale(file: Path) -> str | None:
+    """The paper's scale where a grid has it; without, the grid is run as its file says."""
+    return PAPER if PAPER in scales_of(file) else None
+
+
+def results_folder(args: argparse.Namespace, grid: Grid) -> Path:
+    """Where the tables of a grid are written."""
+    return Path(args.results or args.work / (grid.scale or "results"))
 
 
 def known_experiments() -> dict[str, Path]:

@@ -1,12 +1,13 @@
 """Run the trials of a grid in processes of their own, and keep what they gave.
 
 A process ends with its memory, and one that crashes or runs out of memory takes nothing with it. A folder per run,
-called as its grid says or else after the key of its settings, holds model, log and record; so whoever asks for the same
-settings again gets the record, and a run that was interrupted goes on from its last checkpoint.
+called as its grid says or else after its key, holds model, log and record; so whoever asks for the same settings again,
+of the same program, gets the record, and a run that was interrupted goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shlex
@@ -37,7 +38,7 @@ from .run_folder import (
     read_record,
     write_record,
 )
-from .settings import Settings, to_arguments
+from .settings import Settings, content_key, to_arguments
 
 __all__ = ["TRAIN", "Runner"]
 
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 TRAIN = ("-m", "transformers_palbert", "train")
 """What Python is to run for a training: ``palbert train``, in a form that ``accelerate launch`` takes as well."""
+
+PYTHON = (sys.executable,)
+"""What starts a training, unless another launcher is given."""
 
 TAIL = 20_000  # bytes of the log that are looked at
 
@@ -62,16 +66,24 @@ class Runner:
             ``("accelerate", "launch", "--num_processes", "2")``.
     """
 
-    def __init__(
-        self, program: Sequence[str], work: Path, jobs: int = 1, launcher: Sequence[str] = (sys.executable,)
-    ) -> None:
+    def __init__(self, program: Sequence[str], work: Path, jobs: int = 1, launcher: Sequence[str] = PYTHON) -> None:
         self.program, self.work, self.jobs, self.launcher = tuple(program), work, jobs, tuple(launcher)
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
 
+    def key(self, trial: Trial) -> str:
+        """A digest that is equal for runs with the same result: the trial's, where ``palbert train`` is run by Python.
+
+        Another program counts by the content of its files, another launcher by its words.
+        """
+        if (self.program, self.launcher) == (TRAIN, PYTHON):
+            return trial.key
+        program = [content_key(Path(word)) if Path(word).is_file() else word for word in self.program]
+        return hashlib.sha256("\n".join([trial.key, *program, *self.launcher]).encode()).hexdigest()[:12]
+
     def folder(self, trial: Trial) -> Path:
         """The folder that holds the trial's model, log and record."""
-        return self.work / (trial.folder or trial.key)
+        return self.work / (trial.folder or self.key(trial))
 
     def record(self, trial: Trial) -> Run | None:
         """What is known of the trial, if it ran before.
@@ -83,7 +95,7 @@ class Runner:
         """
         folder = self.folder(trial)
         record = read_record(folder)
-        if record is not None and record.key != trial.key:
+        if record is not None and record.key != self.key(trial):
             raise ConfigurationError(
                 f"{folder} holds a run with other settings ({self._differences(record, trial)}). Move it away, or give"
                 " another folder for the runs."
@@ -103,7 +115,7 @@ class Runner:
             for option in options
             if record.settings.get(option) != wanted.get(option)
         ]
-        return "; ".join(changed) or "a file that its settings name has changed, or the run that it starts from"
+        return "; ".join(changed) or "a file that its settings name has changed, or its program, launcher or start"
 
     def is_known(self, trial: Trial) -> bool:
         """True if the trial has been run, so that it is skipped."""
@@ -180,7 +192,7 @@ class Runner:
         record = self.record(start)
         status = Status.INTERRUPTED if record is None else record.status
         reason = f"The run it starts from, {self.folder(start)}: {status}.\n{record.reason if record else ''}"
-        return Run(trial.key, status, trial.settings, reason=reason.strip())
+        return Run(self.key(trial), status, trial.settings, reason=reason.strip())
 
     def _execute(self, trial: Trial, earlier: float) -> Run:
         folder, command = self.folder(trial), self.command(trial)
@@ -202,7 +214,7 @@ class Runner:
     def _record(self, trial: Trial, status: Status, **known: Any) -> Run:
         """The record of a trial: what can be said of it here and now, and what is known."""
         return Run(
-            key=trial.key,
+            key=self.key(trial),
             status=status,
             settings=self._settings(trial),
             command=shlex.join(["python" if part == sys.executable else part for part in self.command(trial)]),

@@ -19,7 +19,7 @@ import yaml
 from ..errors import ConfigurationError
 from ..model.pruning_state import TARGETS
 
-__all__ = ["Settings", "content_key", "load_settings", "parse_overrides", "settings_key", "to_arguments"]
+__all__ = ["Settings", "canonical", "content_key", "load_settings", "parse_overrides", "settings_key", "to_arguments"]
 
 Settings = dict[str, Any]
 
@@ -29,7 +29,12 @@ WITHOUT_EFFECT = frozenset(
 )
 """Options that change nothing in a run's result; neither do those that start with ``log``."""
 
-NAMES_A_PATH = re.compile(r"_file$|_path$|^(config_name|dataset_name|tokenizer_name|user_dictionary|word_vectors)$")
+NAMES_A_PATH = re.compile(
+    r"_file$|_path$|_model$|^(config_name|dataset_name|tokenizer_name|user_dictionary|word_vectors)$"
+)
+COUNTS_AS_A_WHOLE = re.compile(r"_model$|^dataset_name$")
+"""Options whose folder counts by all of its files: data, and encoders of sentences, which have parts in folders."""
+
 WEIGHTS_AND_WORDS = ("config.json", "*.safetensors", "*.bin", "*.txt", "*.model", "tokenizer*.json")
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -86,12 +91,13 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that are equal for settings with the same result.
 
     The seed is a setting like any other. Numbers count by their value (``2e-5`` is ``0.00002``), files and folders by
-    their content, pruning options only where something is pruned.
+    their content, pruning options only where something is pruned, and checkpoints only where they can win.
     """
+    without_effect = WITHOUT_EFFECT - _choosing_the_best(settings)
     counted = {
-        option: _canonical(option, value)
+        option: canonical(option, value)
         for option, value in settings.items()
-        if value is not None and option not in WITHOUT_EFFECT and not option.startswith("log")
+        if value is not None and option not in without_effect and not option.startswith("log")
     }
     if not counted.keys() & set(TARGETS):
         counted = {option: value for option, value in counted.items() if not option.startswith("pruning_")}
@@ -99,21 +105,49 @@ def settings_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _canonical(option: str, value: Any) -> Any:
+def _choosing_the_best(settings: Mapping[str, Any]) -> set[str]:
+    """Options that say which checkpoints compete, where the best is loaded in the end: those that were saved.
+
+    Where they are saved as often as they are evaluated, the options of the evaluations say it already.
+    """
+    if not settings.get("load_best_model_at_end"):
+        return set()
+    pairs = (("save_strategy", "eval_strategy"), ("save_steps", "eval_steps"))
+    other = {save for save, evaluate in pairs if _differ(settings, save, evaluate)}
+    return other if settings.get("save_strategy", "steps") == "steps" else other - {"save_steps"}
+
+
+def _differ(settings: Mapping[str, Any], one: str, other: str) -> bool:
+    return canonical(one, settings.get(one)) != canonical(other, settings.get(other))
+
+
+def canonical(option: str, value: Any) -> Any:
+    """What a value counts as: a number by its value, a file or folder by what it holds."""
     if isinstance(value, str) and NAMES_A_PATH.search(option) and Path(value).exists():
-        return content_key(Path(value))
+        return content_key(Path(value), whole=COUNTS_AS_A_WHOLE.search(option) is not None)
     if isinstance(value, str) and NUMBER.fullmatch(value):  # YAML 1.1 takes 2e-5 for text; a label may be "0.90"
         value = float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def content_key(path: Path) -> str:
-    """A digest of a file, or of the weights, config and vocabulary in a folder, whatever their names are."""
+def content_key(path: Path, whole: bool = False) -> str:
+    """A digest of a file, or of the weights, config and vocabulary in a folder, whatever their names are.
+
+    A folder without any of these counts by all of its files, hidden ones excepted; with ``whole``, every folder does.
+    """
     if path.is_file():
         return _digest(path.resolve(), path.stat().st_mtime_ns)
-    files = sorted({file for pattern in WEIGHTS_AND_WORDS for file in path.glob(pattern)})
-    parts = [f"{file.name} {_digest(file.resolve(), file.stat().st_mtime_ns)}" for file in files]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    known = [] if whole else sorted({file for pattern in WEIGHTS_AND_WORDS for file in path.glob(pattern)})
+    parts = [
+        f"{file.relative_to(path).as_posix()} {_digest(file.resolve(), file.stat().st_mtime_ns)}"
+        for file in known or _files_in(path)
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest() if parts else str(path)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    names = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return [folder / name for name in sorted(names) if not any(part.startswith(".") for part in name.parts)]
 
 
 @cache

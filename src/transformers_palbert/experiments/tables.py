@@ -159,9 +159,9 @@ def caption(grid: Grid, runs: Sequence[Run]) -> str:
 
 
 def _changed(grid: Grid) -> str:
-    """What the command line set to something else than the grid, and so than its caption says."""
+    """What the command line set to something else than the grid, of which its caption speaks."""
     values = ", ".join(f"{name}={value}" for name, value in sorted(grid.changed.items()))
-    return f"Changed by --set: {values}." if values else ""
+    return f"Changed on the command line: {values}." if values else ""
 
 
 def _place(runs: Sequence[Run]) -> str:
@@ -173,5 +173,6 @@ def _place(runs: Sequence[Run]) -> str:
 
 def _describe(run: Run) -> str:
     hardware, versions = run.machine["hardware"], run.machine["versions"]
-    device = hardware["gpu"] or f"{hardware['torch_threads']} of {hardware['cores']} cores of {hardware['processor']}"
+    gpu = None if run.on_cpu else hardware["gpu"]
+    device = gpu or f"{hardware['torch_threads']} of {hardware['cores']} cores of {hardware['processor']}"
     return f"{device}, transformers {versions['transformers']}, torch {versions['torch']}"

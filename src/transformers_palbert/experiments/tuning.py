@@ -2,12 +2,15 @@
 
     palbert tune small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
 
-takes the options of `palbert train` and tries learning rate, ε, batch size, warm-up, dropout and sparsity (or what
---space names) with Optuna. Trials are kept in OUTPUT_DIR/study.db: called again with the same settings, it goes on
-until there are --trials of them. The trials that no other beats in both, F1 and bytes of the packed file, are the
-Pareto front: OUTPUT_DIR/trials.md, trials.csv and trials.png show them.
+takes the options and recipes of `palbert train` and tries learning rate, ε, batch size, warm-up, dropout and sparsity
+(or what --space names) with Optuna. Only word-level readers (--model_type) and teachers (--teacher_name_or_path) are
+refused; options that would have no effect here, such as --further_metrics, are named in a warning. Trials are kept in
+OUTPUT_DIR/study.db: called again with the same settings, it goes on until there are --trials of them. The trials that
+no other beats in both, F1 and bytes of the packed file, are the Pareto front: OUTPUT_DIR/trials.md, trials.csv and
+trials.png show them.
 
-A space is a YAML mapping from option to a list of choices or to {low, high, log}:
+A space is a YAML mapping from an option of the Trainer, layer_lr_decay, dropout or a target of pruning to a list of
+choices or to {low, high, log}:
 
     learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true}
     per_device_train_batch_size: [8, 16]
@@ -20,41 +23,45 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.utils import logging as transformers_logging
 
-from ..errors import ConfigurationError, require
+from ..errors import ConfigurationError, NoEffectWarning, require
+from ..model.pruning_state import TARGETS
 from ..pruning import MovementPruningCallback, prepare_pruning
 from ..sizes import weight_bytes
-from ..training.arguments import DataArguments, ModelArguments, PruningArguments
+from ..training.arguments import DataArguments, DistillationArguments, ModelArguments, PruningArguments
+from ..training.baseline_arguments import BaselineArguments
 from ..training.option_parser import parse_arguments
+from ..training.question_answering import learn_in_order
+from ..training.run_arguments import RunArguments
 from ..training.setup import answering_settings, load_config, load_model, load_questions, load_tokenizer, make_features
 from ..training.trainer import QuestionAnsweringTrainer
 from .pareto import Trial, pareto_front, write_results
-from .settings import load_settings, settings_key
+from .search_space import SPACE, Space, dropout_fields, optuna_space, ray_space, suggest, train_options, typed_space
+from .settings import Settings, load_settings, settings_key
 
 __all__ = ["SPACE", "Space", "TuneArguments", "TuneCommandLine", "TuningTrainer", "main", "parse", "search"]
 
-Space = Mapping[str, Any]
-
-SPACE: Space = {
-    "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
-    "layer_lr_decay": {"low": 0.8, "high": 1.0},
-    "per_device_train_batch_size": [8, 16, 32],
-    "warmup_steps": {"low": 0.0, "high": 0.2},
-    "dropout": {"low": 0.0, "high": 0.2},
-    "target_sparsity": {"low": 0.3, "high": 0.9},
-}
-"""What is searched unless --space names something else."""
-
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob")
-BEYOND_TRAINING_ARGUMENTS = ("dropout", "layer_lr_decay", "target_sparsity")
+WITHOUT_EFFECT = (
+    *("further_metrics", "memory_limit_gb", "push_logs", "predictions_csv", "null_threshold_fraction", "export_stock"),
+    *("do_predict", "push_to_hub", "load_best_model_at_end"),
+)
+"""Options of ``palbert train`` that a search has no use for."""
 
 
 @dataclass
@@ -78,6 +85,8 @@ class TuneArguments:
     def __post_init__(self) -> None:
         if self.backend not in ("optuna", "ray"):
             raise ConfigurationError(f"backend={self.backend!r} must be optuna or ray.")
+        if self.trials < 1:
+            raise ConfigurationError(f"trials={self.trials} must be at least 1.")
 
     def read_space(self) -> Space:
         """What is searched: the file's space, or :data:`SPACE`."""
@@ -88,10 +97,25 @@ class TuneCommandLine(NamedTuple):
     """Everything that the command line says."""
 
     model: ModelArguments
+    baseline: BaselineArguments
     data: DataArguments
     pruning: PruningArguments
+    distillation: DistillationArguments
     tune: TuneArguments
     training: TrainingArguments
+    run: RunArguments
+
+
+_TYPES = (
+    ModelArguments,
+    BaselineArguments,
+    DataArguments,
+    PruningArguments,
+    DistillationArguments,
+    TuneArguments,
+    TrainingArguments,
+    RunArguments,
+)
 
 
 class TuningTrainer(QuestionAnsweringTrainer):
@@ -102,20 +126,20 @@ class TuningTrainer(QuestionAnsweringTrainer):
         super().__init__(*args, **kwargs)
 
     def call_model_init(self, trial: Any = None) -> PreTrainedModel:
-        """A model with the trial's dropout and ε, made ready for the trial's sparsity."""
+        """A model with the trial's dropout and ε, made ready for the trial's target."""
         values = {} if trial is None else suggest(trial, self.space)
         model = self.model_init(values)
-        sparsity = values.get("target_sparsity", self.pruning.target_sparsity)
-        if trial is not None and sparsity:
-            self._prune(model, sparsity)
+        if trial is not None:
+            self._prune(model, replace(self.pruning, **{name: values[name] for name in TARGETS if name in values}))
         return model
 
-    def _prune(self, model: PreTrainedModel, sparsity: float) -> None:
+    def _prune(self, model: PreTrainedModel, pruning: PruningArguments) -> None:
         """A callback has one run; so each trial has its own, in front of the reporters that log what it adds."""
-        callback: Any = replace(self.pruning, target_sparsity=sparsity).callback()  # there is one: a sparsity is given
-        prepare_pruning(model, callback.config)
+        callback: Any = pruning.callback()
         others = [other for other in self.callback_handler.callbacks if not isinstance(other, MovementPruningCallback)]
-        self.callback_handler.callbacks = [callback, *others]
+        self.callback_handler.callbacks = others if callback is None else [callback, *others]
+        if callback is not None:
+            prepare_pruning(model, callback.config)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics = super().evaluate(*args, **kwargs)
@@ -135,43 +159,10 @@ def new_model(
 ) -> PreTrainedModel:
     """The model to fine-tune, with the ε and the dropout in ``values``."""
     config = load_config(replace(options, layer_lr_decay=values.get("layer_lr_decay", options.layer_lr_decay)))
-    for name in DROPOUTS:
-        setattr(config, name, values.get("dropout", getattr(config, name, None)))
+    if values.get("dropout") is not None:
+        for name in dropout_fields(config):
+            setattr(config, name, values["dropout"])
     return load_model(options, config, tokenizer)
-
-
-def suggest(trial: Any, space: Space) -> dict[str, Any]:
-    """The values of a trial; Optuna draws them on the first call and repeats them on the next, Ray's are drawn."""
-    if isinstance(trial, Mapping):
-        return {name: trial[name] for name in space}
-    return {name: _suggest(trial, name, domain) for name, domain in space.items()}
-
-
-def _suggest(trial: Any, name: str, domain: Any) -> Any:
-    if isinstance(domain, list) or "grid" in domain:
-        return trial.suggest_categorical(name, domain if isinstance(domain, list) else domain["grid"])
-    return trial.suggest_float(name, float(domain["low"]), float(domain["high"]), log=domain.get("log", False))
-
-
-def optuna_space(trial: Any, space: Space) -> dict[str, Any]:
-    """What the Trainer itself has to set for a trial."""
-    values = suggest(trial, space)
-    return {name: value for name, value in values.items() if name not in BEYOND_TRAINING_ARGUMENTS}
-
-
-def ray_space(_: Any, space: Space) -> dict[str, Any]:
-    """The space in Ray Tune's terms."""
-    tune = require("ray.tune", "ray")
-    domains: dict[str, Any] = {}
-    for name, domain in space.items():
-        if isinstance(domain, list):
-            domains[name] = tune.choice(domain)
-        elif "grid" in domain:
-            domains[name] = tune.grid_search(domain["grid"])
-        else:
-            draw = tune.loguniform if domain.get("log") else tune.uniform
-            domains[name] = draw(float(domain["low"]), float(domain["high"]))
-    return domains
 
 
 def both_objectives(metrics: Mapping[str, float]) -> tuple[float, float]:
@@ -245,39 +236,93 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: if an argument is not allowed.
     """
-    types = (ModelArguments, DataArguments, PruningArguments, TuneArguments, TrainingArguments)
-    return TuneCommandLine(*parse_arguments(types, argv, description=description, prog=prog))
+    return TuneCommandLine(*parse_arguments(_TYPES, argv, description=description, prog=prog))
 
 
 def search(arguments: TuneCommandLine, space: Space) -> list[Trial]:
     """Try settings of ``space`` until there are as many trials as asked for; all of them.
 
     Raises:
+        ConfigurationError: if something in ``space`` cannot be searched, or goes with no other argument.
         MissingExtraError: if Optuna, or Ray, is not installed.
+
+    Warns:
+        NoEffectWarning: if arguments change nothing in a search.
     """
     tune, args = arguments.tune, arguments.training
     name = _study_name(arguments, space)
     args.set_save(strategy="no").set_evaluate(strategy="no")  # a trial is judged when it is over, and pruned
     args.warmup_steps = float(args.warmup_steps)  # the Trainer casts a trial's value to the type that stands here
+    config = load_config(arguments.model)
+    _require_searchable(arguments, space, config)
+    space = typed_space(space, args)
     transformers_logging.set_verbosity_warning()
     set_seed(args.seed)
     Path(str(args.output_dir)).mkdir(parents=True, exist_ok=True)
     trainer = make_trainer(arguments, space)
-    return search_with_ray(trainer, tune) if tune.backend == "ray" else search_with_optuna(trainer, tune, name)
+    trials = search_with_ray(trainer, tune) if tune.backend == "ray" else search_with_optuna(trainer, tune, name)
+    overrides = arguments.model.config_overrides
+    return [replace(trial, options=train_options(trial.settings, config, overrides)) for trial in trials]
+
+
+def _require_searchable(arguments: TuneCommandLine, space: Space, config: PreTrainedConfig) -> None:
+    """Refuse what contradicts itself, or what trials could not follow, before the first of them."""
+    for option, value in (
+        ("--model_type", arguments.baseline.model_type),
+        ("--teacher_name_or_path", arguments.distillation.teacher_name_or_path),
+    ):
+        if value is not None:
+            raise ConfigurationError(
+                f"{option} {value} is not for a search: palbert tune has neither word-level readers nor teachers. Leave"
+                " it out, or use palbert train."
+            )
+    if "dropout" in space and not dropout_fields(config):
+        raise ConfigurationError(
+            f"The space has dropout, but the configuration of a {config.model_type} has no dropout that is known here."
+            " Take it out of the space."
+        )
+    targets = [name for name in TARGETS if name in space or getattr(arguments.pruning, name) is not None]
+    if len(targets) > 1:
+        raise ConfigurationError(
+            f"A run has one target of pruning, but space and arguments together have {' and '.join(targets)}. Give a"
+            " --space with one of them, or without any where an option sets it."
+        )
+    if arguments.data.curriculum_stages and "train_sampling_strategy" in space:
+        raise ConfigurationError(
+            "The space has train_sampling_strategy, but --reduce_curriculum sets the order of the questions."
+        )
+    _warn_of_no_effect(arguments)
+
+
+def _warn_of_no_effect(arguments: TuneCommandLine) -> None:
+    given = [
+        f"--{option.name}"
+        for part in arguments
+        for option in fields(part)
+        if option.name in WITHOUT_EFFECT and getattr(part, option.name) != option.default
+    ]
+    if given:
+        warnings.warn(f"{', '.join(given)}: without effect in a search.", NoEffectWarning, stacklevel=3)
 
 
 def _study_name(arguments: TuneCommandLine, space: Space) -> str:
-    """Equal for searches whose trials can be put together."""
+    """Equal for searches whose trials can be put together.
+
+    What is searched counts by its choices, and not by the value that was given for it.
+    """
     given = (asdict(each) for each in (arguments.model, arguments.data, arguments.pruning))
-    settings: dict[str, Any] = {name: value for values in given for name, value in values.items()}
-    return settings_key(settings | json.loads(arguments.training.to_json_string()) | {"space": space})
+    settings: Settings = {name: value for values in given for name, value in values.items()}
+    settings |= json.loads(arguments.training.to_json_string())
+    return settings_key(settings | dict.fromkeys(space, "searched") | {"space": space})
 
 
 def make_trainer(arguments: TuneCommandLine, space: Space) -> TuningTrainer:
     """The Trainer that runs all trials, over the same windows."""
     options, data, args = arguments.model, arguments.data, arguments.training
     tokenizer = load_tokenizer(options, load_config(options))
-    questions = {part: load_questions(data, part) for part in ("train", "validation")}
+    if data.curriculum_stages:
+        learn_in_order(args)
+    questions = {part: load_questions(data, part, tokenizer, args.seed) for part in ("train", "validation")}
     train, validation = (
         make_features(questions[part], tokenizer, data, args, training=part == "train") for part in questions
     )

@@ -71,6 +71,7 @@ __all__ = [
     "QuestionAnsweringArguments",
     "QuestionAnsweringRun",
     "evaluate",
+    "learn_in_order",
     "main",
     "parse",
     "predict",
@@ -177,7 +178,7 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     if arguments.pruning.export_stock:
         require_stock(model.config)
     if data.curriculum_stages:
-        _learn_in_order(args)
+        learn_in_order(args)
     counting = None if arguments.baseline.model_type else tokenizer  # a word-level reader counts words anyway
     with args.main_process_first(desc="reading questions"):
         questions = {part: load_questions(data, part, counting, args.seed) for part in _parts(args)}
@@ -219,8 +220,12 @@ def _load_reader(arguments: QuestionAnsweringArguments) -> tuple[PreTrainedModel
     return load_model(options, config, tokenizer), tokenizer
 
 
-def _learn_in_order(args: TrainingArguments) -> None:
-    """Let the Trainer keep the order of a curriculum, which its random sampler would mix up."""
+def learn_in_order(args: TrainingArguments) -> None:
+    """Let the Trainer keep the order of a curriculum, which its random sampler would mix up.
+
+    Raises:
+        ConfigurationError: if another order was asked for.
+    """
     if args.train_sampling_strategy not in ("random", "sequential"):
         raise ConfigurationError(
             f"--reduce_curriculum sets the order of the questions, so --train_sampling_strategy"
