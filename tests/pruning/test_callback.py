@@ -446,6 +446,17 @@ class TestMaxMetricDrop:
         assert not list(tmp_path.rglob("_*"))
 
     @pytest.mark.usefixtures("_interrupted")
+    @pytest.mark.parametrize("saves", [True, False])
+    def test_who_saves_checkpoints_keeps_the_dense_copy(
+        self, saves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With `save_on_each_node`, one process of each: a resumed run looks for it beside the checkpoint."""
+        trainer, _ = guarded(tmp_path, self.VALUES)
+        monkeypatch.setattr(type(trainer.args), "should_save", saves)
+        trainer.train()
+        assert (tmp_path / LAST_GOOD_FILE).exists() is saves
+
+    @pytest.mark.usefixtures("_interrupted")
     def test_the_file_of_an_earlier_run_does_not_leak_into_a_new_one(self, tmp_path: Path) -> None:
         first, _ = guarded(tmp_path, dict.fromkeys(range(11), 99.0))
         first.train()

@@ -247,7 +247,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._start(model, args, state, {} if changed else attributes)
         if self.guard is not None:
             self.guarded = attributes.get("guarded")
-            self.guard.start(model, _last_good_file(args), state.global_step, state.is_world_process_zero)
+            self.guard.start(model, _last_good_file(args), state.global_step, args.should_save)
             # a run that has stopped stops again; Trainer takes a step before it looks
             self._fell = control.should_training_stop = self.guard.fell_too_far
         _stored(state)[type(self).__name__] = self.state()
@@ -369,7 +369,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if not self.guard.hears(kwargs["metrics"]):
             return  # of several evaluation sets, another one
         if self.guard.is_good(kwargs["metrics"], self.density):
-            file = _last_good_file(args) if state.is_world_process_zero else None
+            file = _last_good_file(args) if args.should_save else None
             self.guard.remember(kwargs["model"], state.global_step, self.density, file)
         else:
             logger.warning("%s fell too far at density %.3f: stop.", self.guard.metric, self.density)
@@ -391,7 +391,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         self._kept = finish_pruning(self._selection, self.density, cut=self.storage is not None)
         self._finished = True
         if self.guard is not None:
-            self.guard.finish(_last_good_file(args), state.is_world_process_zero)
+            self.guard.finish(_last_good_file(args), args.should_save)
         if self.storage is not None and isinstance(model, PreTrainedModel):
             enable_sparse_saving(model, self.storage)
         logger.info("Pruned to %.4f of %s.", self.density, self.config.counted)
