@@ -163,10 +163,12 @@ class TestStudies:
 
 
 class TestOptions:
-    @pytest.mark.parametrize("option", ["model_type", "teacher_name_or_path"])
-    def test_what_a_search_cannot_do_is_refused(self, files: dict[str, str], option: str) -> None:
-        given = parse(arguments(files, "out", **{option: "bilstm"}))
-        with pytest.raises(ConfigurationError, match=f"--{option} bilstm is not for a search"):
+    @pytest.mark.parametrize(
+        ("option", "value"), [("model_type", "bilstm"), ("teacher_name_or_path", "bilstm"), ("max_metric_drop", "2.0")]
+    )
+    def test_what_a_search_cannot_do_is_refused(self, files: dict[str, str], option: str, value: str) -> None:
+        given = parse(arguments(files, "out", **{option: value}))
+        with pytest.raises(ConfigurationError, match=f"--{option} {value} is not for a search"):
             search(given, {"max_steps": [1]})
 
     def test_what_has_no_effect_is_told(self, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

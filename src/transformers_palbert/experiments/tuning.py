@@ -3,11 +3,11 @@
     palbert tune small_cmrc2018.yaml --trials 30 --output_dir outputs/tune
 
 takes the options and recipes of `palbert train` and tries learning rate, ε, batch size, warm-up, dropout and sparsity
-(or what --space names) with Optuna. Only word-level readers (--model_type) and teachers (--teacher_name_or_path) are
-refused; options that would have no effect here, such as --further_metrics, are named in a warning. Trials are kept in
-OUTPUT_DIR/study.db: called again with the same settings, it goes on until there are --trials of them. The trials that
-no other beats in both, F1 and bytes of the packed file, are the Pareto front: OUTPUT_DIR/trials.md, trials.csv and
-trials.png show them.
+(or what --space names) with Optuna. Word-level readers (--model_type), teachers (--teacher_name_or_path) and
+--max_metric_drop are refused; options that would have no effect here, such as --further_metrics, are named in a
+warning. Trials are kept in OUTPUT_DIR/study.db: called again with the same settings, it goes on until there are
+--trials of them. The trials that no other beats in both, F1 and bytes of the packed file, are the Pareto front:
+OUTPUT_DIR/trials.md, trials.csv and trials.png show them.
 
 A space is a YAML mapping from an option of the Trainer, layer_lr_decay, dropout or a target of pruning to a list of
 choices or to {low, high, log}:
@@ -270,11 +270,12 @@ def _require_searchable(arguments: TuneCommandLine, space: Space, config: PreTra
     for option, value in (
         ("--model_type", arguments.baseline.model_type),
         ("--teacher_name_or_path", arguments.distillation.teacher_name_or_path),
+        ("--max_metric_drop", arguments.pruning.max_metric_drop),
     ):
         if value is not None:
             raise ConfigurationError(
-                f"{option} {value} is not for a search: palbert tune has neither word-level readers nor teachers. Leave"
-                " it out, or use palbert train."
+                f"{option} {value} is not for a search: palbert tune has no word-level readers, no teachers, and no"
+                " evaluations on the way. Leave it out, or use palbert train."
             )
     if "dropout" in space and not dropout_fields(config):
         raise ConfigurationError(
