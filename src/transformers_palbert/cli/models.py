@@ -267,7 +267,7 @@ def model_names(models: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
 
 
-def probe_text(records: list[dict[str, Any]]) -> str:
+def probe_text(records: Sequence[Mapping[str, Any]]) -> str:
     """Words of the questions, for the ``probe`` of :func:`load_reader`."""
     return " ".join(record["question"] for record in records[:PROBED])
 
