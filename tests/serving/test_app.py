@@ -245,6 +245,7 @@ def test_an_exception_fails_its_question_and_the_server_lives_on(kind, caplog):
     assert SECRET not in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_without_its_thread_the_server_refuses_and_says_so():
     model = FakeModel()
     model.error = lambda question: SystemExit() if question == "end?" else None
