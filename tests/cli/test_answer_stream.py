@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.cli.conftest import CONTEXT, QUESTIONS, reseeded
+from transformers_palbert.cli.answer_stream import answer_stream
+from transformers_palbert.errors import PalBertError
 
 
 def row(key: Any, question: str, context: str = CONTEXT) -> str:
@@ -96,6 +101,23 @@ def test_bad_lines_are_reported_and_set_aside(palbert, saved_model, many, tmp_pa
     elsewhere = tmp_path / "bad.jsonl"
     assert palbert("answer", saved_model, "--questions", many, "--rejected", elsewhere).exit_code == 0
     assert len(lines(elsewhere)) == 2
+
+
+def test_bad_lines_are_handled_while_more_come(monkeypatch, tmp_path):
+    """No model is there, and none is needed."""
+
+    def bad_lines(check: Callable[[], bool]) -> Iterator[bytes]:
+        yield from [b"nonsense\n"] * 1000
+        assert check()
+
+    def answer(lines: Iterator[bytes], out: str) -> None:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=lines))
+        answer_stream(["./nowhere"], "-", out, None, {}, {}, top_k=1, batch_size=1, device=None)
+
+    answer(bad_lines((tmp_path / "out.rejected.jsonl").exists), str(tmp_path / "out"))
+    assert len(lines(tmp_path / "out.rejected.jsonl")) == 1000
+    with pytest.raises(PalBertError, match=r"line 1 cannot be answered: .* Pass --rejected FILE"):
+        answer(bad_lines(lambda: pytest.fail("all lines were read")), "-")
 
 
 def test_several_models_vote(palbert, saved_model, many, tmp_path):

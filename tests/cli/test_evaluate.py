@@ -300,6 +300,21 @@ class TestNullThreshold:
         assert result.exit_code == code
         assert message in " ".join(result.stderr.replace("│", " ").split())
 
+    @pytest.mark.parametrize("option", [("--na-prob-thresh", 0.5), ("--na-probs", "p.json")])
+    def test_a_model_has_probabilities_of_its_own(self, palbert, write, rivers, option):
+        name, value = option
+        given = write(value, {}) if isinstance(value, str) else value
+        options = ("-m", "squad_v2", "--null-threshold-from", 0.5, name, given)
+        result = palbert("evaluate", "--model", "./nowhere", "-r", rivers, *options)
+        assert result.exit_code == 2
+        assert f"{name} belongs to --predictions" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_formulas_are_escaped_in_a_csv_alone(palbert, write, references):
+    result = palbert("evaluate", "-p", write("p.json", {}), "-r", references, "-m", "squad", "--escape-formulas")
+    assert result.exit_code == 2
+    assert "--escape-formulas belongs to --predictions-csv" in " ".join(result.stderr.replace("│", " ").split())
+
 
 class TestNaturalQuestions:
     """``--metric natural_questions``: against the annotations of a file of the release."""

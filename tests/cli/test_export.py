@@ -75,6 +75,8 @@ def test_an_exported_model_is_not_exported_again(palbert, done, tmp_path) -> Non
     [
         (["--calibrate", "{data}"], "--calibrate belongs to --int8"),
         (["--private"], "--private belongs to --push-to-hub"),
+        (["--metric", "squad"], "--metric belongs to --data"),
+        (["--limit", "200"], "--limit belongs to --data"),
         (["--format", "tflite"], "'tflite' is not one of"),
     ],
 )

@@ -88,6 +88,9 @@ def test_a_question_limit(palbert, data, tmp_path):
         (("--shares", "0.5", "--scorers", "sbert"), 1, "needs a model"),
         (("--shares", "0.5", "--weights", "bm25"), 1, "must be of the form bm25=1"),
         (("--shares", "0.5", "--weights", "ig=1"), 1, "weights for ig"),
+        (("--shares", "0.5", "--ig-steps", "20"), 2, "--ig-steps has no effect"),
+        (("--shares", "0.5", "--ig-baseline", "zero"), 2, "--ig-baseline has no effect"),
+        (("--shares", "0.5", "--scorers", "ig", "--ig-steps", "9"), 1, "needs a model"),
     ],
 )
 def test_what_cannot_be(palbert, data, tmp_path, options, status, message):

@@ -28,7 +28,7 @@ from transformers_palbert import (
 )
 from transformers_palbert.errors import ExportError
 from transformers_palbert.export import exporting
-from transformers_palbert.export.exported_card import write_card
+from transformers_palbert.export.exported_card import kept_metadata, write_card
 from transformers_palbert.export.exporting import export_model
 from transformers_palbert.export.graphs import plain_copy
 from transformers_palbert.export.loaded import ExportedForQuestionAnswering
@@ -140,11 +140,39 @@ def test_the_folder_says_what_it_is() -> None:
 
 def test_the_card_keeps_where_the_model_comes_from(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\nlicense: mit\nlanguage: zh\ndatasets: [hfl/cmrc2018]\n---\n# x\n")
-    (tmp_path / "out").mkdir()
-    write_card(tmp_path / "out", "out", read_description(exported("packed")), parity_of(0.1), 1000, tmp_path)
-    card = ModelCard.load(tmp_path / "out" / "README.md")
+    metadata = kept_metadata(tmp_path)
+    write_card(tmp_path, "out", read_description(exported("packed")), parity_of(0.1), 1000, metadata)
+    card = ModelCard.load(tmp_path / "README.md")
     assert (card.data.license, card.data.language, card.data.datasets) == ("mit", "zh", ["hfl/cmrc2018"])
     assert "3 of 4 answers are those of the model that was exported" in card.text
+
+
+BOMB = "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "expected"),
+    [
+        ("title: PAL: small\nlicense: mit", {}),
+        ("- mit", {}),
+        ("license: [", {}),
+        ("license: " + "[" * 1000, {}),
+        ("license: mit\nmodel-index: 3\n1: 2", {"license": "mit"}),
+        ("license: mit\nlanguage: no\ndatasets: {a: b}\nbase_model: [a, b]", {"license": "mit"}),
+        ("language: [zh, en]\ndatasets: x/y\nbase_model: a/b\nlicense: ''",
+         {"language": ["zh", "en"], "datasets": ["x/y"], "base_model": "a/b"}),
+        (f"x0: &x0 [mit]\n{BOMB}license: *x9\nlanguage: zh", {"language": "zh"}),
+        (f"language: [{', '.join(['zh'] * 1000)}]\nlicense: {'mit ' * 1000}", {}),
+    ],
+    ids=["colon", "list", "unfinished", "deep", "other fields", "types", "lists", "aliases", "long"],
+)  # fmt: skip
+def test_a_card_that_says_something_else_is_no_reason_to_fail(
+    tmp_path: Path, front_matter: str, expected: dict[str, Any]
+) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{front_matter}\n---\n# x\n", encoding="utf-8")
+    assert kept_metadata(tmp_path) == expected
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    assert kept_metadata(tmp_path) == kept_metadata(None) == kept_metadata("me/model") == {}
 
 
 def test_the_model_stays_as_it_was() -> None:

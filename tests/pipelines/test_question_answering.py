@@ -280,6 +280,15 @@ def test_long_questions_are_cut_by_default() -> None:
     assert pipe(question=long, context=ENGLISH * 9) == pipe(question="where " * 20, context=ENGLISH * 9)
 
 
+def test_a_length_of_questions_that_is_asked_for_stays() -> None:
+    pipe, _ = make()
+    asked = {"question": "where " * 50, "context": ENGLISH * 9, "max_seq_len": 64, "max_question_len": 50}
+    assert pipe(**asked) == pipe(**asked, doc_stride=10)  # 3 special tokens and one new one in every window
+    assert pipe(**{**asked, "max_question_len": 20}) == pipe(**{**asked, "max_question_len": 20}, doc_stride=32)
+    with pytest.raises(ConfigurationError, match="`max_question_len` to 60 or less, or raise `max_seq_len`"):
+        pipe(**{**asked, "max_question_len": 61})
+
+
 def test_equal_texts_add_up() -> None:
     pipe, _ = make()
     context = "live a " * 6

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from datasets import Dataset, load_from_disk
 
 from tests.references.answers import naive_label, naive_windows
-from tests.references.small_tokenizers import byte_level, distilbert, wordpiece
+from tests.references.small_tokenizers import byte_level, decomposing, distilbert, wordpiece
 from transformers_palbert.errors import ConfigurationError, DatasetFormatError, TokenizerError
 from transformers_palbert.qa import features as features_module
 from transformers_palbert.qa.features import build_features, encode_windows
@@ -141,6 +142,22 @@ def test_long_question_is_cut_and_keeps_room_for_the_context() -> None:
     assert windows.encodings[0].tokens == ["[CLS]", *["where"] * 5, "[SEP]", "a", "b", "c", "[SEP]"]
     exact = encode_windows(wordpiece(), ["where " * 5], ["a b c"], max_question_length=5, **SMALL)
     assert exact.inputs == windows.inputs
+
+
+@pytest.mark.parametrize(
+    ("make", "question"),
+    [(decomposing, "a a a a a ㎯"), (decomposing, "a ㎯ ㎯ a"), (byte_level, "who 谁谁 who"), (wordpiece, "who where")],
+)
+def test_a_character_of_several_tokens_is_not_cut_in_two(make: Callable[[], Any], question: str) -> None:
+    tokenizer = make()
+    whole = tokenizer(question, add_special_tokens=False)["input_ids"]
+    special, context = tokenizer.num_special_tokens_to_add(pair=True), "a b c " * 20
+    for limit, room in product(range(1, 12), range(1, 4)):  # room for the shared tokens and one more
+        sizes = {"max_seq_length": limit + special + room, "doc_stride": room - 1, "max_question_length": limit}
+        for window in encode_windows(tokenizer, [question], [context], **sizes).encodings:
+            ids = [token for token, kind in zip(window.ids, window.sequence_ids, strict=True) if kind == 0]
+            assert ids == whole[: len(ids)]
+            assert limit - 6 < len(ids) <= limit or len(ids) == len(whole)
 
 
 def test_questions_lose_the_whitespace_in_front(tokenizer: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertTokenizer, DistilBertTokenizer, PreTrainedTokenizerFast
 
 ENGLISH = "my name is wolfgang and i live in berlin , where who does what ? the answer un ##believ ##able ##s a b c ."
@@ -44,3 +44,15 @@ def byte_level(padding_side: str = "right") -> Any:
         padding_side=padding_side,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def decomposing() -> Any:
+    """Unigrams of letters after NFKD, as ALBERT's tokenizer has it: a character such as ㎯ is several tokens."""
+    letters = "abcdm23rs∕"
+    pieces = [*SPECIAL, "▁", *letters, *(f"▁{letter}" for letter in letters)]
+    backend = Tokenizer(models.Unigram([(piece, -float(len(SPECIAL) < at)) for at, piece in enumerate(pieces)], 1))
+    backend.normalizer = normalizers.NFKD()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)

@@ -33,7 +33,7 @@ class FakeModel:
         self.calls: list[tuple[list[str], dict[str, Any]]] = []
         self.open = threading.Event()
         self.open.set()
-        self.error: Callable[[str], Exception | None] = lambda _: None
+        self.error: Callable[[str], BaseException | None] = lambda _: None
         self.threads: set[int] = set()
 
     def __call__(self, *, question: list[str], context: list[str], **options: Any) -> Any:

@@ -6,8 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,11 +15,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..errors import PalBertError
 from .inputs import STANDARD
-from .models import PROBED, load_reader
+from .models import load_reader, probe_text
 from .output import format_count, printable, warn, written
 
 if TYPE_CHECKING:
-    from ..qa.answer_lines import AnsweredBlock, BadLine, QuestionLine
+    from ..qa.answer_lines import BadLine
     from ..qa.answering import Reader
     from ..qa.evaluation_decoding import QAPredictions
     from ..reduction.reducer import Reducer
@@ -73,13 +71,10 @@ def answer_stream(
         aside = _Rejects(rejected)
         opened.callback(aside.close)
         blocks = question_blocks(source, done, batch_size * BATCHES_AHEAD)
-        first, probe = _read_ahead(blocks)
-        readers = [load_reader(model, probe, given, device=device) for model in models] if probe else []
-        reducer = load_reducer(reduction, readers[0], device) if readers else None
-        answer = partial(_best_answers, readers, reducer, batch_size=batch_size, top_k=top_k)
+        answer = _answering(models, given, reduction, top_k=top_k, batch_size=batch_size, device=device)
         counts: Counter[str] = Counter()
         with _progress(source, "Answering") as advance:
-            for block in answer_blocks(chain(first, blocks), answer):
+            for block in answer_blocks(blocks, answer):
                 sink.writelines(f"{line}\n".encode() for line in block.answers)
                 sink.flush()
                 aside.add(block.bad)  # this may end the run
@@ -109,20 +104,32 @@ def ask(
     return [restore_places(reader.answer(shortened, batch_size=batch_size), of) for reader in readers]
 
 
-def _best_answers(
-    readers: Sequence[Reader],
-    reducer: Reducer | None,
-    records: Sequence[Mapping[str, Any]],
+def _answering(
+    models: Sequence[str],
+    given: Mapping[str, Any],
+    reduction: Mapping[str, Any],
     *,
-    batch_size: int,
     top_k: int,
-) -> list[list[dict[str, Any]]]:
-    """The ``top_k`` best answers to each record, as dicts with ``score``, ``start``, ``end`` and ``answer``.
+    batch_size: int,
+    device: str | None,
+) -> Callable[[Sequence[Mapping[str, Any]]], list[list[dict[str, Any]]]]:
+    """What gives the ``top_k`` best answers to each of some records, as dicts; several models vote.
 
-    Several readers vote.
+    They are loaded when the first records come, in whose words their tokenizers are tried: a file that holds no
+    questions needs none.
     """
-    found = ask(readers, records, reducer, batch_size)
-    return best_of(found, [record["id"] for record in records], top_k)
+    readers: list[Reader] = []
+    reducers: list[Reducer | None] = []
+
+    def answer(records: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+        if not readers:
+            probe = probe_text(records)
+            readers.extend([load_reader(model, probe, given, device=device) for model in models])
+            reducers.append(load_reducer(reduction, readers[0], device))
+        found = ask(readers, records, reducers[0], batch_size)
+        return best_of(found, [record["id"] for record in records], top_k)
+
+    return answer
 
 
 def best_of(found: Sequence[QAPredictions], ids: Sequence[str], top_k: int) -> list[list[dict[str, Any]]]:
@@ -140,18 +147,6 @@ def best_of(found: Sequence[QAPredictions], ids: Sequence[str], top_k: int) -> l
         ]
         for answers in elected
     ]
-
-
-def _read_ahead(
-    blocks: Iterator[tuple[list[QuestionLine], AnsweredBlock]],
-) -> tuple[list[tuple[list[QuestionLine], AnsweredBlock]], str]:
-    """Blocks up to the first that holds questions, and some of their words; a model is loaded only if there are any."""
-    read = []
-    for questions, block in blocks:
-        read.append((questions, block))
-        if questions:
-            return read, " ".join(question.record["question"] for question in questions[:PROBED])
-    return read, ""
 
 
 class _Rejects:

@@ -86,7 +86,8 @@ def evaluate(
         bool,
         typer.Option(
             "--escape-formulas",
-            help="In that file, write an apostrophe before what a spreadsheet program would take for a formula.",
+            help="With --predictions-csv: write an apostrophe before what a spreadsheet program would take for a"
+            " formula.",
         ),
     ] = False,
     null_threshold_from: ThresholdFromOption = None,
@@ -110,6 +111,10 @@ def evaluate(
         raise typer.BadParameter("give what to score with either --predictions or --model")
     if na_probs is not None and metric != "squad_v2":
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
+    if escape_formulas and predictions_csv is None:
+        raise typer.BadParameter("--escape-formulas belongs to --predictions-csv")
+    if models and null_threshold_from is not None:
+        _require_its_own(na_probs, na_prob_thresh)
     if metric in _SHARES:
         warnings.warn(f"{metric} counts from 0 to 1, as its paper does; all other metrics count to 100.", stacklevel=1)
     if metric == "natural_questions" or null_threshold_from is not None:
@@ -167,6 +172,13 @@ def _require_one(asked: Sequence[Any], metric: str, threshold_from: str | None, 
         raise typer.BadParameter(f"{what} takes one model or one file of predictions: scores of a vote are none")
     if csv is not None:
         raise typer.BadParameter(f"{what} writes no --predictions-csv")
+
+
+def _require_its_own(na_probs: Path | None, threshold: float) -> None:
+    """Refuse probabilities, and a threshold for them, where those of a model are used."""
+    if na_probs is not None or threshold != _NO_THRESHOLD:
+        option = "--na-prob-thresh" if na_probs is None else "--na-probs"
+        raise typer.BadParameter(f"with --null-threshold-from, {option} belongs to --predictions, not to --model")
 
 
 def _asked_spans(

@@ -21,6 +21,9 @@ __all__ = ["export"]
 
 Format = Literal["onnx", "openvino"]
 
+_QUESTIONS = 200
+"""Questions that both models answer, where nothing else is said."""
+
 
 def export(
     model: Annotated[str, typer.Argument(help="Folder of a question-answering checkpoint, or its name on the Hub.")],
@@ -49,7 +52,12 @@ def export(
         ),
     ] = None,
     metric: MetricOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Use only the first so many questions of --data.")] = 200,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, help=f"Use only the first so many questions of --data; by default {_QUESTIONS}."
+        ),
+    ] = None,
     push_to_hub: Annotated[
         str | None,
         typer.Option("--push-to-hub", help="Push the folder to this repository, as owner/name, in one commit."),
@@ -73,6 +81,8 @@ def export(
         raise typer.BadParameter("--calibrate belongs to --int8")
     if private and push_to_hub is None:
         raise typer.BadParameter("--private belongs to --push-to-hub")
+    if data is None and (metric is not None or limit is not None):
+        raise typer.BadParameter(f"{'--limit' if metric is None else '--metric'} belongs to --data")
     from ..export.exporting import CALIBRATION_WINDOWS, SAMPLE, export_model
     from ..export.graphs import require_exporters
     from ..qa.datasets import load_qa_dataset
@@ -80,7 +90,7 @@ def export(
 
     with redirect_stdout(sys.stderr):  # some keep the stdout that they find when they are imported
         require_exporters(format, int8)  # said now, not after the model is loaded
-    records, chosen = (list(SAMPLE), None) if data is None else load_questions(data, limit, metric)
+    records, chosen = (list(SAMPLE), None) if data is None else load_questions(data, limit or _QUESTIONS, metric)
     ranges = [] if calibrate is None else load_qa_dataset(calibrate, training=True).to_list()[:CALIBRATION_WINDOWS]
     network, tokenizer = load_model(model, None if data is None else probe_text(records))
     settings = settings_for(

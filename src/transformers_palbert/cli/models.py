@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from ..errors import ConfigurationError, PalBertError
+from ..errors import ConfigurationError
 from .inputs import data_file
+from .loading import loading
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
@@ -178,8 +179,8 @@ def load_asker(
 ) -> Any:
     """What answers questions as the question-answering pipeline does; the one place where it is chosen.
 
-    An exported folder is read by the runtime, which needs no torch and less memory; but contexts are shortened by the
-    pipeline alone.
+    An exported model, in a folder or on the Hub, is read by the runtime, which needs no torch and less memory; but
+    contexts are shortened by the pipeline alone.
 
     Args:
         model: Folder or name on the Hub.
@@ -192,9 +193,9 @@ def load_asker(
         PalBertError: as :func:`load_reader`, or if ``reduce`` is wrong or needs something that is missing.
     """
     from ..runtime import load
-    from ..runtime.description import DESCRIPTION_FILE
+    from ..runtime.answering import is_exported
 
-    exported = (Path(model) / DESCRIPTION_FILE).is_file()
+    exported = is_exported(model)
     if exported and device not in (None, "cpu"):
         raise ConfigurationError(f"{model} is an exported model, which runs on the CPU and not on {device!r}.")
     if exported and not reduce:
@@ -266,7 +267,7 @@ def model_names(models: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]
 
 
-def probe_text(records: list[dict[str, Any]]) -> str:
+def probe_text(records: Sequence[Mapping[str, Any]]) -> str:
     """Words of the questions, for the ``probe`` of :func:`load_reader`."""
     return " ".join(record["question"] for record in records[:PROBED])
 
@@ -303,10 +304,6 @@ def answer_all(
 
 def _load_pipeline(model: str, probe: str | None, device: str | None, **options: Any) -> Any:
     """Load a question-answering pipeline, which chooses the device where none is given; see :func:`load_reader`."""
-    if model.startswith((".", "/", "~")) and not Path(model).is_dir():  # do not go and look for it on the Hub
-        raise PalBertError(
-            f"{model} is not a folder; give one that save_pretrained or Trainer wrote, or a name on the Hub"
-        )
     from transformers import pipeline
     from transformers.utils.logging import disable_progress_bar
 
@@ -315,10 +312,8 @@ def _load_pipeline(model: str, probe: str | None, device: str | None, **options:
     disable_progress_bar()
     chosen = options if device is None else {"device": _checked_device(device), **options}
     task: Any = "question-answering"  # transformers' own types no longer list it
-    try:
+    with loading(model):
         pipe = pipeline(task, model=model, **chosen)
-    except (OSError, ValueError) as error:
-        raise PalBertError(f"cannot load {model!r} as a question-answering model: {error}") from error
     if probe is not None:
         check_tokenizer(pipe.tokenizer, probe=probe)
     return pipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,8 +65,12 @@ def reduce(
     dpr_question_model: DprQuestionOption = None,
     dpr_passage_model: DprPassageOption = None,
     ig_model: IgModelOption = None,
-    ig_steps: Annotated[int, typer.Option(min=1, help="For ig: points that gradients are taken at.")] = 20,
-    ig_baseline: Annotated[str, typer.Option(help="For ig: where the path begins, padding or zero.")] = "padding",
+    ig_steps: Annotated[
+        int | None, typer.Option(min=1, help="For ig: points that gradients are taken at; by default 20.")
+    ] = None,
+    ig_baseline: Annotated[
+        str | None, typer.Option(help="For ig: where the path begins, padding or zero; by default padding.")
+    ] = None,
     fusion: Annotated[
         str, typer.Option(help="How scores become one: min-max, z or rrf (reciprocal ranks).")
     ] = "min-max",
@@ -124,8 +128,9 @@ def reduce(
     from ..reduction.plots import plot_curves
     from ..reduction.settings import ReductionSettings, parse_unit, parse_weights, split_names
 
+    names = split_names(scorers)
     settings = ReductionSettings(
-        scorers=split_names(scorers),
+        scorers=names,
         fusion=fusion,
         weights=parse_weights(weights or ""),
         passages=parse_unit(passages),
@@ -134,10 +139,9 @@ def reduce(
         dpr_question_model=dpr_question_model,
         dpr_passage_model=dpr_passage_model,
         ig_model=ig_model,
-        ig_steps=ig_steps,
-        ig_baseline=ig_baseline,
         device=device,
         batch_size=batch_size,
+        **_for_ig(names, ig_steps=ig_steps, ig_baseline=ig_baseline),
     )
     plan = Plan(
         settings,
@@ -161,6 +165,15 @@ def reduce(
         return
     first = out / manifest["datasets"][0]["file"]
     show(_table(manifest), *_notes(manifest, settings), written(out, f"palbert data stats {first}"))
+
+
+def _for_ig(scorers: Collection[str], **options: Any) -> dict[str, Any]:
+    """The options for integrated gradients that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and "ig" not in scorers:
+        option = next(iter(given)).replace("_", "-")
+        raise typer.BadParameter(f"--{option} has no effect: ig is not among the scorers")
+    return given
 
 
 def _source(data: str, **options: Any) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from .inputs import corpus_file
+from .loading import loading
 from .output import format_bytes, format_count, show, write_json, written
 
 if TYPE_CHECKING:
@@ -101,10 +102,15 @@ class ShrunkEmbeddings:
 
 
 def load_to_shrink(model: str) -> tuple[Any, Any]:
-    """A question-answering model in the precision that it was saved in, and its tokenizer."""
+    """A question-answering model in the precision that it was saved in, and its tokenizer.
+
+    Raises:
+        PalBertError: if there is no such model, it is damaged, or it is of another kind.
+    """
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    return AutoModelForQuestionAnswering.from_pretrained(model, dtype="auto"), AutoTokenizer.from_pretrained(model)
+    with loading(model):
+        return AutoModelForQuestionAnswering.from_pretrained(model, dtype="auto"), AutoTokenizer.from_pretrained(model)
 
 
 def require_shrinkable(model: Any, tokenizer: Any, corpus: Sequence[Path], rank: int | None) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import metadata_load
 
 from ..hub.card import CardSizes, Evaluation, PalBertCard
 from ..hub.facts import versions
 from ..runtime.description import Description
 from .parity import Parity
 
-__all__ = ["write_card"]
+__all__ = ["kept_metadata", "write_card"]
 
 _KEPT = ("language", "license", "datasets", "base_model")
 """Fields of the metadata that hold for the exported model too."""
+
+_MOST = 200
+"""Entries of a list in them, and characters of each: more than a card has that says what it should."""
 
 _USE = """It answers without torch and transformers: `pip install --no-deps transformers-palbert` and
 `pip install numpy tokenizers {runtime}` are all it needs.
@@ -29,7 +34,7 @@ ask(question="…", context="…")
 
 
 def write_card(
-    folder: Path, name: str, description: Description, parity: Parity, size: int, source: str | Path | None
+    folder: Path, name: str, description: Description, parity: Parity, size: int, metadata: Mapping[str, Any]
 ) -> None:
     """Write ``README.md`` into ``folder``.
 
@@ -39,10 +44,9 @@ def write_card(
         description: What it is.
         parity: How it compares.
         size: Bytes of graph and weights.
-        source: Folder of the model that was exported; metadata of its card, if it has one, is taken over.
+        metadata: What is taken over of the model's own card, see :func:`kept_metadata`.
     """
     runtime = {"onnx": "onnxruntime", "openvino": "openvino"}[description.format]
-    known = {} if source is None else _metadata(Path(source))
     card = PalBertCard(
         model_name=name,
         tags=[description.format, *(["int8"] if description.precision == "int8" else [])],
@@ -58,26 +62,37 @@ def write_card(
         evaluation_data=f"{parity.questions} questions, {parity.metric}" if parity.metric else None,
         versions=versions(),
         loads_without_package=False,
-        **known,
+        **metadata,
     )
     (folder / "README.md").write_text(card.render(), encoding="utf-8")
 
 
-def _metadata(source: Path) -> dict[str, Any]:
-    file = source / "README.md"
-    if not file.is_file():
+def kept_metadata(source: str | Path | None) -> dict[str, Any]:
+    """Of the card of a model, what holds for the exported one too, and is of use: strings, and lists of them.
+
+    A card that somebody wrote by hand need not have metadata that can be read; then nothing is known.
+
+    Args:
+        source: Folder of the model, if there is one.
+    """
+    file = None if source is None else Path(source) / "README.md"
+    if file is None or not file.is_file():
         return {}
     try:
-        found = ModelCard.load(file).data.to_dict()
-    except ValueError:  # a card that somebody wrote by hand need not have metadata that can be read
+        found = metadata_load(str(file)) or {}
+    except (ValueError, yaml.YAMLError, RecursionError):
         return {}
-    base = found.get("base_model")
-    known = {key: found[key] for key in _KEPT if found.get(key)}
-    if not isinstance(base, str):
+    known = {key: found[key] for key in _KEPT if _is_plain(found.get(key))}
+    if not isinstance(known.get("base_model"), str):
         known.pop("base_model", None)
     if isinstance(known.get("datasets"), str):
         known["datasets"] = [known["datasets"]]
     return known
+
+
+def _is_plain(value: Any) -> bool:
+    entries = value if isinstance(value, list) else [value]
+    return 0 < len(entries) <= _MOST and all(isinstance(entry, str) and 0 < len(entry) <= _MOST for entry in entries)
 
 
 def _what(description: Description) -> str:

@@ -19,7 +19,7 @@ from ..runtime.description import DESCRIPTION_FILE, MODEL_FILES, Description
 from ..runtime.tokenizer import load_tokenizer
 from ..sizes import pruning_report
 from ..storage.whole_saves import new_folder, write_json
-from .exported_card import write_card
+from .exported_card import kept_metadata, write_card
 from .graphs import Inputs, convert, plain_copy, require_exporters, save
 from .loaded import ExportedForQuestionAnswering
 from .parity import PARITY_FILE, Parity, measure_parity, require_parity, require_same_tokens
@@ -143,6 +143,7 @@ def export_model(
         )
     require_exportable(model, tokenizer)
     require_exporters(format, int8)
+    metadata = kept_metadata(source)
     plain = plain_copy(model)
     settings = settings or settings_for(model.config, longest=tokenizer.model_max_length, fallback={}, given={})
     reader = Reader(plain, tokenizer, settings)
@@ -163,7 +164,7 @@ def export_model(
             require_parity(parity)
         write_json(staging / PARITY_FILE, parity.to_dict())
         size = sum((staging / name).stat().st_size for name in MODEL_FILES[format])
-        write_card(staging, folder.name, description, parity, size, source)
+        write_card(staging, folder.name, description, parity, size, metadata)
     return Exported(folder, description, parity, size)
 
 

@@ -111,7 +111,8 @@ class QuestionAnsweringPipeline(Pipeline):
             question (str | Sequence[str]): One or several questions.
             context (str | Sequence[str]): The context of each question, or one for all.
             top_k (int): Number of answers to return, fewer where the context holds fewer; 1 by default.
-            doc_stride (int): Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``.
+            doc_stride (int): Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``,
+                and no more than a ``max_question_len`` that is given leaves room for.
             max_answer_len (int): Longest answer in tokens, 15 by default.
             max_seq_len (int): Length of a window in tokens, question included; by default 384 or what the tokenizer
                 allows.

@@ -116,8 +116,9 @@ def cut_block(
             given. A window of another length has the defaults that follow from it.
         texts: What is read of each context; by default all of it.
         padding: ``"max_length"`` for windows that are all padded to ``max_seq_len``.
-        doc_stride: Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``.
-        max_question_len: Longer questions lose their last tokens; 64 by default.
+        doc_stride: Tokens that neighbouring windows share; by default 128, at most half of ``max_seq_len``, and no more
+            than a ``max_question_len`` that is given leaves room for.
+        max_question_len: Longer questions lose their last tokens; 64 by default, or less for which there is room.
         max_seq_len: Tokens of a window; by default 384 or what the tokenizer allows.
 
     Raises:
@@ -130,12 +131,9 @@ def cut_block(
         doc_stride = saved.doc_stride if doc_stride is None else doc_stride
         max_question_len = saved.max_question_length if max_question_len is None else max_question_len
     length = min(tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
-    max_question_len = 64 if max_question_len is None else max_question_len
     if doc_stride is None:
-        doc_stride = min(length // 2, 128)
-        # By default it is the question that gives way, rather than the call that fails.
-        room = length - tokenizer.num_special_tokens_to_add(pair=True) - doc_stride - 1
-        max_question_len = max(min(max_question_len, room), 1)
+        room = length - tokenizer.num_special_tokens_to_add(pair=True) - 1
+        doc_stride, max_question_len = _default_lengths(length, room, max_question_len)
     if texts is None:
         texts = [whole_text(example["context"]) for example in examples]
     windows = encode_windows(
@@ -144,9 +142,25 @@ def cut_block(
         [text.text for text in texts],
         max_seq_length=length,
         doc_stride=doc_stride,
-        max_question_length=max_question_len,
+        max_question_length=64 if max_question_len is None else max_question_len,
     )
     return Block(texts, windows, length if padding == "max_length" else 0)
+
+
+def _default_lengths(length: int, room: int, max_question_len: int | None) -> tuple[int, int]:
+    """``doc_stride`` and ``max_question_len`` of windows of ``length`` tokens, ``room`` of which are for the two.
+
+    By default it is the question that gives way, rather than the call that fails; a length that was asked for stays.
+    """
+    doc_stride = min(length // 2, 128)
+    if max_question_len is None:
+        return doc_stride, max(min(64, room - doc_stride), 1)
+    if max_question_len > room:
+        raise ConfigurationError(
+            f"A window of max_seq_len={length} tokens cannot hold a question of max_question_len={max_question_len}"
+            f" tokens and one of its context. Set `max_question_len` to {max(room, 1)} or less, or raise `max_seq_len`."
+        )
+    return min(doc_stride, room - max_question_len), max_question_len
 
 
 def answer_block(

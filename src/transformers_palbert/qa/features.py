@@ -33,7 +33,7 @@ OUTSIDE = -1
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKENIZER_LOCK = threading.Lock()  # a call changes the truncation that its tokenizer's other users rely on
-_FORMAT = 2  # part of the cache key: raise it whenever the features of unchanged data change
+_FORMAT = 3  # part of the cache key: raise it whenever the features of unchanged data change
 
 
 @dataclass(frozen=True)
@@ -271,16 +271,33 @@ def _fingerprint(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, settings:
 
 
 def _clip_questions(tokenizer: PreTrainedTokenizerBase, questions: list[str], limit: int) -> tuple[list[str], int]:
-    """Cut questions behind their ``limit``-th token; returns them and the tokens of the longest one."""
+    """Cut questions to ``limit`` tokens; returns them and the tokens of the longest one."""
     if not questions:
         return questions, 0
+    pairs = zip(questions, _encoded(tokenizer, questions), strict=True)
+    clipped = [_clip_question(tokenizer, question, encoding, limit) for question, encoding in pairs]
+    return [question for question, _ in clipped], max(length for _, length in clipped)
+
+
+def _clip_question(
+    tokenizer: PreTrainedTokenizerBase, question: str, encoding: Encoding, limit: int
+) -> tuple[str, int]:
+    """Cut a question behind its ``limit``-th token; returns it and its number of tokens.
+
+    A character can be several tokens, and a shorter text can be cut into others. So what remains is looked at again,
+    and loses its last character if it still has too many.
+    """
+    while question and len(encoding) > limit:
+        ends = (end for _, end in encoding.offsets[:limit])
+        question = question[: max((end for end in ends if end < len(question)), default=0)]
+        encoding = _encoded(tokenizer, [question])[0]
+    return question, len(encoding)
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Encoding]:
+    """The tokens of texts, without special ones."""
     # `verbose` would have transformers warn of a question longer than the model's input, which is about to be cut.
-    encodings = tokenizer(questions, add_special_tokens=False, verbose=False).encodings or []
-    clipped = [
-        question if len(encoding) <= limit else question[: encoding.offsets[limit - 1][1]]
-        for question, encoding in zip(questions, encodings, strict=True)
-    ]
-    return clipped, min(limit, max(len(encoding) for encoding in encodings))
+    return tokenizer(texts, add_special_tokens=False, verbose=False).encodings or []
 
 
 @contextmanager

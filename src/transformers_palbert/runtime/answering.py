@@ -14,11 +14,11 @@ from ..qa.batches import BATCHES_AHEAD, padded_arrays, window_batches
 from ..qa.inputs import Example, blocks, parse_inputs
 from ..qa.settings import AnsweringSettings, read_settings
 from ..qa.window_decoding import require_positive
-from .description import CONFIG_FILE, RUNTIME_FILES, Description, read_description
+from .description import CONFIG_FILE, DESCRIPTION_FILE, RUNTIME_FILES, Description, read_description
 from .sessions import Session, open_session
 from .tokenizer import RuntimeTokenizer, load_tokenizer
 
-__all__ = ["QuestionAnswerer", "exported_folder", "load"]
+__all__ = ["QuestionAnswerer", "exported_folder", "is_exported", "load"]
 
 
 class QuestionAnswerer:
@@ -112,6 +112,20 @@ def load(model: str | Path, *, threads: int | None = None, revision: str | None 
     saved = read_settings(SimpleNamespace(**read_json(folder / CONFIG_FILE)))
     session, tokenizer = open_session(folder, description, threads), load_tokenizer(folder, description)
     return QuestionAnswerer(session, tokenizer, description, saved)
+
+
+def is_exported(model: str) -> bool:
+    """Whether a folder, or a repository on the Hub or in its cache, holds an exported model."""
+    if Path(model).is_dir():
+        return (Path(model) / DESCRIPTION_FILE).is_file()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(model, DESCRIPTION_FILE)
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError):
+        return False
+    return True
 
 
 def exported_folder(model: str | Path, revision: str | None = None) -> Path:

@@ -112,8 +112,8 @@ class Batcher:
 
     @property
     def stopping(self) -> bool:
-        """Whether no more questions are taken."""
-        return self._stopping
+        """Whether no more questions are taken: after :meth:`stop`, or if the thread has ended by itself."""
+        return self._stopping or (self._thread.ident is not None and not self._thread.is_alive())
 
     def start(self) -> None:
         """Start the thread, and let the model answer a question of our own."""
@@ -124,11 +124,11 @@ class Batcher:
 
         Raises:
             QueueFullError: if there is no room for all of them.
-            StoppedError: after :meth:`stop`.
+            StoppedError: after :meth:`stop`, or if the thread has ended by itself.
         """
         asked = [Asked(example, options) for example in examples]
         with self._changed:
-            if self._stopping:
+            if self.stopping:
                 raise StoppedError("the server is stopping; ask another one")
             if len(self._waiting) + len(asked) > self.limits.max_queue:
                 seconds = len(self._waiting) * self._seconds_per_question
@@ -186,21 +186,25 @@ class Batcher:
         """Answer questions with the same options; what a single one is to blame for does not befall the others."""
         if not batch:
             return
+        failure: PalBertError
         try:
             answers = self._timed(batch)
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except PalBertError as error:
-            if len(batch) == 1:
-                batch[0].answer.set_exception(error)
-            else:
-                for one in batch:
-                    self._answer([one])
-        except Exception as error:
+            failure = error
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             log_failure(f"The model failed on a batch of {len(batch)}", error)
-            for one in batch:
-                one.answer.set_exception(ModelFailedError("the model failed; the server's log says how"))
+            failure = ModelFailedError("the model failed; the server's log says how")
         else:
             for one, found in zip(batch, answers, strict=True):
                 one.answer.set_result(found)
+            return
+        if len(batch) == 1:
+            batch[0].answer.set_exception(failure)
+            return
+        for one in batch:
+            self._answer([one])
 
     def _timed(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
         started = monotonic()
