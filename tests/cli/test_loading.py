@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForSequenceClassification
 from typer.testing import Result
 
 from tests.cli.conftest import CONTEXT, QUESTIONS
@@ -106,3 +107,13 @@ def test_a_download_that_is_cut_off(saved_model, tmp_path):
     message = r"cannot load 'me/model': its weights are damaged.*not fully covered. Download them again"
     with pytest.raises(PalBertError, match=message), loading("me/model"):
         load_file(file)
+
+
+@pytest.mark.parametrize("kind", [AutoModel, AutoModelForSequenceClassification])
+def test_a_checkpoint_without_a_head_for_questions(palbert, saved_model, tmp_path, kind):
+    """Its answers would be random, and transformers says so in the midst of its report of loading."""
+    folder = shutil.copytree(saved_model, tmp_path / "encoder")
+    kind.from_pretrained(saved_model).save_pretrained(folder)
+    line = refused(palbert("answer", folder, *ASKED))
+    assert f"{folder} was saved as " in line
+    assert "palbert train takes it as --model_name_or_path" in line

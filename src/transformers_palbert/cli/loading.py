@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import PalBertError
 from ..registration import EXPORTED_CLASS
 
-__all__ = ["loading"]
+__all__ = ["loading", "require_head"]
 
 _REPORTED = re.compile(r"while loading with (\w+), an error is thrown:\n(.*?)(?=\nwhile loading with |\Z)", re.DOTALL)
 """Class and traceback, in the error of a pipeline of transformers that could load a model with no class."""
@@ -46,6 +46,23 @@ def loading(model: str) -> Iterator[None]:
         raise PalBertError(
             f"cannot load {model!r} as a question-answering model: {_cause(str(error), model)}"
         ) from error
+
+
+def require_head(model: str, architectures: Sequence[str] | None) -> None:
+    """Refuse a checkpoint of another task, whose head for questions would be random numbers.
+
+    Args:
+        model: Folder or name on the Hub.
+        architectures: What its configuration says that it was saved as; nothing is said of one that does not.
+
+    Raises:
+        PalBertError: naming what it was saved as, and the cure.
+    """
+    if architectures and not any("QuestionAnswering" in name for name in architectures):
+        raise PalBertError(
+            f"{model} was saved as {', '.join(architectures)}, which has no question-answering head, so its answers"
+            f" would be random. Fine-tune it first: palbert train takes it as --model_name_or_path."
+        )
 
 
 def _check_headers(folder: Path) -> None:

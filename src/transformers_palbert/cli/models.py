@@ -12,7 +12,7 @@ from rich.progress import track
 
 from ..errors import ConfigurationError
 from .inputs import data_file
-from .loading import loading
+from .loading import loading, require_head
 
 if TYPE_CHECKING:
     from ..qa.answering import Reader
@@ -314,6 +314,7 @@ def _load_pipeline(model: str, probe: str | None, device: str | None, **options:
     task: Any = "question-answering"  # transformers' own types no longer list it
     with loading(model):
         pipe = pipeline(task, model=model, **chosen)
+    require_head(model, pipe.model.config.architectures)
     if probe is not None:
         check_tokenizer(pipe.tokenizer, probe=probe)
     return pipe
