@@ -289,6 +289,19 @@ def pipeline(result: Result) -> str:
     return table(header, rows)
 
 
+def runtime_memory(result: Result) -> str:
+    """What a process holds that answers without torch."""
+    rows = [
+        [
+            f"{run['runtime']} {run['precision']}",
+            run["name"],
+            *(f"{run[key]:.0f}" for key in ("model", "most", "beside")),
+        ]
+        for run in result["runs"]
+    ]
+    return table(("runtime", "model", "its files, MB", "process at most, MB", "beside the model, MB"), rows)
+
+
 def runtimes(result: Result) -> str:
     """One model in every runtime: questions per second, speed and scores, with those of a structured one below."""
     sizes = list(result["runs"][0]["speed"])
@@ -414,6 +427,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "reduction": reduction,
     "reduction_cmrc2018": reduction,
     "runtimes": runtimes,
+    "runtime_memory": runtime_memory,
     "runtimes_shape": runtimes,
     "serving": serving,
     "shrink": shrink,
