@@ -75,6 +75,17 @@ def test_registration_does_not_depend_on_the_order_of_imports(imports: list[str]
     assert "transformers_palbert.model.modeling_palbert" not in modules  # it loads when it is looked up
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from transformers_palbert import QuestionAnsweringPipeline",
+        "from transformers_palbert.pipelines.question_answering import QuestionAnsweringPipeline",
+    ],
+)
+def test_the_class_of_the_pipeline_may_be_imported_before_those_of_transformers(first: str) -> None:
+    assert "transformers_palbert.pipelines.question_answering" in loaded_modules(first)
+
+
 @pytest.mark.parametrize(("auto", "name"), AUTO_CLASSES.items())
 def test_auto_classes_build_load_and_save_our_models(auto: str, name: str, tmp_path: Path) -> None:
     auto_class = getattr(transformers, auto)
