@@ -113,9 +113,9 @@ def _cases(
 
 def _possible(model: str, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Of what is chosen, that which a model can do: an exported one runs as it was exported."""
-    from ..runtime.description import DESCRIPTION_FILE, read_description
+    from ..runtime.description import read_description
 
-    if not (Path(model) / DESCRIPTION_FILE).is_file():
+    if not _is_exported_folder(model):
         return chosen
     said = read_description(Path(model))
     own = [(said.format, said.precision)]
@@ -124,12 +124,18 @@ def _possible(model: str, chosen: list[tuple[str, str]]) -> list[tuple[str, str]
     return [kind for kind in own if kind in chosen]
 
 
+def _is_exported_folder(model: str) -> bool:
+    """Whether a model runs as it was exported; one on the Hub is taken for a checkpoint."""
+    from ..runtime.description import DESCRIPTION_FILE
+
+    return (Path(model) / DESCRIPTION_FILE).is_file()
+
+
 def _folder(model: str, runtime: str, precision: str, place: Path) -> str:
     """The folder to load, where the model is exported to if it has to be."""
     from ..export.exporting import export_model
-    from ..runtime.description import DESCRIPTION_FILE
 
-    if runtime in ("torch", "compiled") or (Path(model) / DESCRIPTION_FILE).is_file():
+    if runtime in ("torch", "compiled") or _is_exported_folder(model):
         return model
     folder = place / f"{runtime}-{'int8' if precision == 'int8' else 'float32'}"
     if not folder.exists():
@@ -145,12 +151,10 @@ def _tables(result: LatencyTable) -> list[Any]:
 
 def _next(result: LatencyTable) -> list[str]:
     """The command that goes on with what answers most questions in a second; none where nothing could run."""
-    from ..runtime.description import DESCRIPTION_FILE
-
     if not result.timings:
         return []
     best = max(result.timings, key=lambda timing: timing.questions_per_second).case
-    if best.runtime in ("torch", "compiled") or (Path(best.model) / DESCRIPTION_FILE).is_file():
+    if best.runtime in ("torch", "compiled") or _is_exported_folder(best.model):
         return [following(f"palbert serve {best.model}")]
     int8 = " --int8" if best.precision == "int8" else ""
     return [following(f"palbert export {best.model} OUT --format {best.runtime}{int8}")]

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from transformers import (
     DataCollatorWithPadding,
@@ -104,18 +104,6 @@ class TuneCommandLine(NamedTuple):
     tune: TuneArguments
     training: TrainingArguments
     run: RunArguments
-
-
-_TYPES = (
-    ModelArguments,
-    BaselineArguments,
-    DataArguments,
-    PruningArguments,
-    DistillationArguments,
-    TuneArguments,
-    TrainingArguments,
-    RunArguments,
-)
 
 
 class TuningTrainer(QuestionAnsweringTrainer):
@@ -236,7 +224,8 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
     Raises:
         ConfigurationError: if an argument is not allowed.
     """
-    return TuneCommandLine(*parse_arguments(_TYPES, argv, description=description, prog=prog))
+    types = tuple(get_type_hints(TuneCommandLine).values())
+    return TuneCommandLine(*parse_arguments(types, argv, description=description, prog=prog))
 
 
 def search(arguments: TuneCommandLine, space: Space) -> list[Trial]:

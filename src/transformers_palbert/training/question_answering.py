@@ -31,7 +31,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import torch
 from datasets import Dataset
@@ -81,17 +81,6 @@ __all__ = [
 ]
 
 
-_TYPES = (
-    ModelArguments,
-    BaselineArguments,
-    DataArguments,
-    PruningArguments,
-    DistillationArguments,
-    TrainingArguments,
-    RunArguments,
-)
-
-
 class QuestionAnsweringArguments(NamedTuple):
     """Everything that the command line says."""
 
@@ -102,6 +91,9 @@ class QuestionAnsweringArguments(NamedTuple):
     distillation: DistillationArguments
     training: TrainingArguments
     run: RunArguments = RunArguments()  # nothing changes it
+
+
+_TYPES = tuple(get_type_hints(QuestionAnsweringArguments).values())
 
 
 @dataclass(frozen=True)
