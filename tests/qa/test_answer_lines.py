@@ -92,7 +92,7 @@ def test_a_byte_order_mark_is_passed_over():
         (line(question="a", context="\n"), "its context is empty"),
         (line(id=1.5, question="a", context="b"), "its id must be"),
         (line(id=True, question="a", context="b"), "its id must be"),
-        (b'{"question": "\\ud800", "context": "b"}\n', "its question holds half"),
+        (b'{"question": "\\ud800", "context": "b"}\n', "half of a surrogate pair"),
     ],
 )
 def test_bad_lines_are_set_aside_whole_and_the_others_answered(text, reason):

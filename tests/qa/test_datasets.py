@@ -499,7 +499,7 @@ QA = r"a.json: data\[0\].paragraphs\[0\].qas\[0\]"
         ('[{"question": "q", "context": "c", "answers": "a", "answer_start": Infinity}]', "got float inf"),
         ([FLAT | {"answers": "a", "id": ""}], r"\[0\].id: expected a string that is not empty"),
         ([FLAT | {"answers": "a", "title": 3}], r"\[0\].title: expected a string, got int 3"),
-        ('[{"question": "\\ud800", "context": "c", "answers": []}]', r"\[0\].question: unpaired surrogate"),
+        ('[{"question": "\\ud800", "context": "c", "answers": []}]', r"\[0\].question holds .* half of a surrogate"),
         (squad([answer("北京")], question=None), QA + r".question: expected a string, got null"),
         (squad([answer("北京")], id=None), QA + r".id: expected a string that is not empty, got null"),
         (squad([answer("北京", "6")]), QA + r".answers\[0\].answer_start: expected an integer, got str '6'"),

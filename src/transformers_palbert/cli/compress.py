@@ -45,7 +45,8 @@ def compress(
     """Pack a checkpoint: the zeros that pruning left take a bit each, and the other values less if asked to.
 
     Works on any model that save_pretrained wrote as safetensors. The result loads with from_pretrained after
-    `import transformers_palbert`; without that, loading it is an error. Tokenizer and card are copied.
+    `import transformers_palbert`; without that, loading it is an error. The tokenizer is copied, and the card as long
+    as nothing is lost: otherwise its scores would be those of other weights.
 
     By default nothing is lost. --values fp16 halves what float32 takes, --values int8 quarters it; evaluate the
     model afterwards, to know what that costs.

@@ -12,7 +12,6 @@ Memory holds one block of questions, and when a run is resumed the ids that were
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +21,10 @@ from typing import Any
 
 from ..errors import DatasetFormatError
 from ..json_text import parse_json
+from ..text.surrogates import lone_surrogate
 
 __all__ = ["AnsweredBlock", "BadLine", "QuestionLine", "answer_blocks", "answered_ids", "parse_line", "question_blocks"]
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BEGINNING = b'{"id": '
 """How every line of an output begins."""
 
@@ -200,8 +199,8 @@ def _checked_record(value: Mapping[str, Any], number: int) -> dict[str, str]:
             raise ValueError(f"its {name} {found}")
         if not text.strip():
             raise ValueError(f"its {name} is empty")
-        if _SURROGATE.search(text):
-            raise ValueError(f"its {name} holds half of a surrogate pair, which is no character")
+        if half := lone_surrogate(text):
+            raise ValueError(f"its {name} holds {half}")
         record[name] = text
     return record
 
@@ -211,4 +210,4 @@ def _line(question_id: str | int, answers: Answers) -> str:
     more = {"candidates": named} if len(named) > 1 else {}
     # An id may hold half of a surrogate pair, which no encoding but escapes can write.
     text = json.dumps({"id": question_id, **named[0], **more}, ensure_ascii=False)
-    return json.dumps({"id": question_id, **named[0], **more}) if _SURROGATE.search(text) else text
+    return json.dumps({"id": question_id, **named[0], **more}) if lone_surrogate(text) else text

@@ -7,7 +7,6 @@ window holds the whole question. :func:`encode_windows` is the pure function beh
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError, DatasetFormatError, TokenizerError
+from ..text.surrogates import lone_surrogate
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -31,7 +31,6 @@ IntArray = npt.NDArray[np.int64]
 OUTSIDE = -1
 """Both character offsets of a token that does not belong to the context, in ``offset_mapping``."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKENIZER_LOCK = threading.Lock()  # a call changes the truncation that its tokenizer's other users rely on
 _FORMAT = 3  # part of the cache key: raise it whenever the features of unchanged data change
 
@@ -308,10 +307,9 @@ def _surrogates_named(questions: Sequence[str], contexts: Sequence[str]) -> Iter
     except TypeError as error:
         for kind, texts in (("question", questions), ("context", contexts)):
             for text in texts:
-                if found := _SURROGATE.search(text):
+                if half := lone_surrogate(text):
                     raise DatasetFormatError(
-                        f"A {kind} holds {found[0]!r} at character {found.start()}, which is half of a surrogate pair"
-                        f" and no character: {text!r:.100}. Decode the text as what it is, or replace that half."
+                        f"A {kind} holds {half}: {text!r:.100}. Decode the text as what it is, or replace that half."
                     ) from error
         raise
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DatasetFormatError
+from ..text.surrogates import lone_surrogate
 
 __all__ = [
     "RawAnswer",
@@ -102,12 +103,8 @@ def is_number(value: Any) -> bool:
 
 def encodable(text: str, where: str) -> str:
     """Return ``text``, or raise if it holds half of a surrogate pair, which JSON can write and no file can store."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DatasetFormatError(
-            f"{where}: unpaired surrogate {text[error.start]!r} at character {error.start}"
-        ) from error
+    if half := lone_surrogate(text):
+        raise DatasetFormatError(f"{where} holds {half}")
     return text
 
 

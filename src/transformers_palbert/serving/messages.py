@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from ..errors import ConfigurationError
+from ..text.surrogates import lone_surrogate
 from .limits import Limits
 
 __all__ = ["AnswerRequest", "AnswerResponse", "ErrorResponse", "HealthResponse", "checked_examples", "complaint"]
@@ -25,7 +25,6 @@ _OPTIONS = (
     "doc_stride",
     "max_question_len",
 )
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SAVED = "by default what is saved with the model"
 _SPECIAL_TOKENS = 4  # of a pair of texts, at most
 
@@ -155,8 +154,8 @@ def checked_examples(asked: AnswerRequest, limits: Limits) -> list[dict[str, str
                 raise ConfigurationError(f"{name}: it is empty")
             if len(text) > longest:
                 raise ConfigurationError(f"{name}: {len(text):,} characters are more than the {longest:,} allowed")
-            if _SURROGATE.search(text):
-                raise ConfigurationError(f"{name}: it holds half of a surrogate pair, which is no character")
+            if half := lone_surrogate(text):
+                raise ConfigurationError(f"{name}: it holds {half}")
     if (asked.max_seq_len or 0) > limits.max_seq_len:
         raise ConfigurationError(f"max_seq_len: this server allows {limits.max_seq_len} at most")
     return [{"question": question, "context": context} for question, context in zip(questions, contexts, strict=True)]
