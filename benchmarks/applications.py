@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from machine import describe_run, write_result
+from machine import describe_run, steady_seconds, write_result
 from runs import all_trials, load_benchmark, measured, new_runner, once, run_benchmark, without_local_paths
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedModel
 
@@ -27,7 +27,7 @@ from transformers_palbert.compaction.questions import question_batches
 from transformers_palbert.compaction.shrinking import shrink
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.settings import AnsweringSettings
-from transformers_palbert.speed.latency import applied_sizes, fastest_seconds
+from transformers_palbert.speed.latency import applied_sizes
 
 NAME = "applications"
 SETTINGS = AnsweringSettings(max_seq_length=512, doc_stride=64)
@@ -62,7 +62,7 @@ def measured_speeds(args: argparse.Namespace, depth: int) -> dict[str, Any]:
 
 def timed(args: argparse.Namespace, models: list[PreTrainedModel]) -> list[float]:
     """Seconds of a batch of each, all of them in turns."""
-    return fastest_seconds(models, args.batch_size, args.length)
+    return steady_seconds(models, args.batch_size, args.length)
 
 
 def make_starts(args: argparse.Namespace) -> dict[str, Path]:

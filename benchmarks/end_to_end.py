@@ -7,13 +7,14 @@
 The first model is the one that the others are compared with. Each is scored in float32 on all questions, once as its
 folder holds it and once packed with int8 values and entropy coding, loaded from that file again. The first is also
 saved in the ways that need nothing of this package: in float16, and in torchao's int8, with activations rounded while
-it computes (`pip install torchao`; without it, the result says so). All are timed in turns. What is finished is kept in
-`--work` and skipped when the command is repeated.
+it computes (`pip install torchao`; without it, the result says so). All are timed in turns at the end, none of them
+compiled. What is finished is kept in `--work` and skipped when the command is repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe_run, write_result
+from machine import describe_run, steady_seconds, write_result
 from runs import once, without_local_paths
 from shrink import score
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -29,8 +30,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from transformers_palbert import StorageConfig
 from transformers_palbert.experiments.settings import content_key
 from transformers_palbert.qa.datasets import load_qa_dataset
-from transformers_palbert.speed.latency import fastest_seconds
 from transformers_palbert.storage.folders import compress_folder
+from transformers_palbert.storage.whole_saves import new_folder
 
 NAME = "end_to_end"
 PACKED = StorageConfig("int8", entropy=True)
@@ -41,10 +42,16 @@ def packed(folder: Path, target: Path) -> None:
     compress_folder(folder, target, PACKED)
 
 
+def save(model: Any, folder: Path, target: Path) -> None:
+    """Save a copy of the model in ``folder`` with its tokenizer, as a whole or not at all."""
+    with new_folder(target) as new:
+        model.save_pretrained(new)
+        AutoTokenizer.from_pretrained(folder).save_pretrained(new)
+
+
 def halved(folder: Path, target: Path) -> None:
     """A copy in float16, as transformers saves it."""
-    AutoModelForQuestionAnswering.from_pretrained(folder, dtype=torch.float16).save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    save(AutoModelForQuestionAnswering.from_pretrained(folder, dtype=torch.float16), folder, target)
 
 
 def with_torchao(folder: Path, target: Path) -> None:
@@ -54,8 +61,7 @@ def with_torchao(folder: Path, target: Path) -> None:
 
     rounded = TorchAoConfig(Int8DynamicActivationInt8WeightConfig())
     model = AutoModelForQuestionAnswering.from_pretrained(folder, quantization_config=rounded, dtype=torch.float32)
-    model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(target)
+    save(model, folder, target)
 
 
 COPIES: dict[str, Callable[[Path, Path], None]] = {"packed int8": packed}
@@ -80,17 +86,25 @@ def stored(args: argparse.Namespace, failed: Mapping[str, str]) -> dict[tuple[st
     return folders
 
 
+def checksum(folder: Path) -> str:
+    """SHA-256 of a model's weight file, by which a copy of it elsewhere is known."""
+    with (folder / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def measure(args: argparse.Namespace, folders: Mapping[tuple[str, str], Path]) -> list[dict[str, Any]]:
-    """Milliseconds of all models, in turns, and the scores of each."""
-    rows: list[dict[str, Any]] = [{"model": name, "stored": way} for name, way in folders]
-    models = [AutoModelForQuestionAnswering.from_pretrained(path, dtype=torch.float32) for path in folders.values()]
-    for batch_size in args.batch_sizes:
-        for row, seconds in zip(rows, fastest_seconds(models, batch_size, args.length), strict=True):
-            row[f"milliseconds_{batch_size}"] = 1000 * seconds
+    """The scores of all models, and their milliseconds, in turns."""
+    rows: list[dict[str, Any]] = [
+        {"model": name, "stored": way, "sha256": checksum(folder)} for (name, way), folder in folders.items()
+    ]
     questions = load_qa_dataset(args.dev)
     for row, folder in zip(rows, folders.values(), strict=True):
         file = args.work / f"{row['model']}_{row['stored']}_{content_key(folder)[:8]}.json".replace(" ", "_")
         row |= once(file, partial(score, folder, AutoTokenizer.from_pretrained(folder), questions))
+    models = [AutoModelForQuestionAnswering.from_pretrained(path, dtype=torch.float32) for path in folders.values()]
+    for batch_size in args.batch_sizes:
+        for row, seconds in zip(rows, steady_seconds(models, batch_size, args.length), strict=True):
+            row[f"milliseconds_{batch_size}"] = 1000 * seconds
     return rows
 
 

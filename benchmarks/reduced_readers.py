@@ -1,4 +1,4 @@
-"""Train readers with short windows on whole, cut off and shortened contexts: F1 and training seconds (IDS-Extract).
+"""Train readers with short windows on whole, cut off and shortened contexts: F1 and processor time (IDS-Extract).
 
     python benchmarks/reduced_readers.py --encoder outputs/squad/start --train train.json --dev squad1_dev.json
 
@@ -10,9 +10,10 @@ learns for one epoch from the same number of questions, `--steps` batches of 16,
   take their places
 - whole: a long context is several windows, so that an epoch takes more steps
 
-Every figure is on the whole dev set, in whole contexts. Finished runs are kept and skipped when the command is
-repeated; an interrupted one goes on from its last checkpoint. `--only NAME …` runs a part; the result file holds what
-is finished and names what is not.
+Every figure is on the whole dev set, in whole contexts; time is what processors worked for a run, scoring included,
+so that it is the same whatever else the machine does. Finished runs are kept and skipped when the command is repeated;
+an interrupted one begins anew. `--only NAME …` runs a part; the result file holds what is finished and names what is
+not.
 """
 
 from __future__ import annotations
@@ -138,18 +139,14 @@ def with_data(args: argparse.Namespace, trial: Trial) -> Trial:
 
 
 def row(trial: Trial, run: Run, figures: dict[str, Any]) -> dict[str, Any]:
-    """What a finished run measured.
-
-    ``training_seconds`` are those of the steps alone; of a run that was interrupted, those since it went on.
-    ``seconds`` are those of all, starting and evaluating too.
-    """
+    """What a finished run measured; ``processor_seconds`` are those of all its threads, in training and scoring."""
     layers, window = int(trial.labels["layers"]), int(trial.labels["window"])
     labels = {"layers": layers, "window": window, "contexts": trial.labels["contexts"]}
-    return {**figures, **labels, "training_seconds": run.value("train_runtime")}
+    return {**figures, **labels, "processor_seconds": run.processor_seconds}
 
 
 def plot(result: dict[str, Any], file: Path) -> None:
-    """F1 against training seconds: a line per depth and kind of context, a point per window."""
+    """F1 against processor time: a line per depth and kind of context, a point per window."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -160,10 +157,14 @@ def plot(result: dict[str, Any], file: Path) -> None:
         for number, contexts in enumerate((WHOLE, *SHORTER)):
             runs = [run for run in result["runs"] if (run["layers"], run["contexts"]) == (layers, contexts)]
             runs.sort(key=lambda run: run["window"])
-            seconds, scores = [run["training_seconds"] for run in runs], [run["f1"] for run in runs]
+            seconds, scores = [run["processor_seconds"] for run in runs], [run["f1"] for run in runs]
             if runs:
                 axes.plot(seconds, scores, style, color=f"C{number}", label=f"{layers} layers, {contexts}")
-    axes.set(xscale="log", xlabel="training seconds", ylabel="F1 on SQuAD 1.1 dev, windows of 96, 160, 320")
+    axes.set(
+        xscale="log",
+        xlabel="processor seconds, training and scoring",
+        ylabel="F1 on SQuAD 1.1 dev, windows of 96, 160, 320",
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(file, dpi=130)

@@ -238,18 +238,18 @@ def _difference(found: Result) -> str:
 
 
 def reduced_readers(result: Result) -> str:
-    """F1, exact match and minutes of training, a column per kind of contexts."""
+    """F1, exact match and processor minutes, a column per kind of contexts."""
     runs = {(run["layers"], run["window"], run["contexts"]): run for run in result["runs"]}
     kinds = list(dict.fromkeys(contexts for _, _, contexts in runs))
     rows = [
         [str(layers), str(window), *(_reader(runs.get((layers, window, contexts))) for contexts in kinds)]
         for layers, window in sorted(dict.fromkeys(key[:2] for key in runs))
     ]
-    return table(("layers", "window", *(f"{contexts}: F1 / EM, minutes" for contexts in kinds)), rows)
+    return table(("layers", "window", *(f"{contexts}: F1 / EM, processor minutes" for contexts in kinds)), rows)
 
 
 def _reader(run: Result | None) -> str:
-    return f"{run['f1']:.1f} / {run['em']:.1f}, {run['training_seconds'] / 60:.1f}" if run else "not run"
+    return f"{run['f1']:.1f} / {run['em']:.1f}, {run['processor_seconds'] / 60:.1f}" if run else "not run"
 
 
 def training_step(result: Result) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe_run, write_result
+from machine import describe_run, steady_seconds, write_result
 from runs import once
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
@@ -28,7 +28,6 @@ from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.metrics import compute_metric
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
-from transformers_palbert.speed.latency import fastest_seconds
 
 NAME = "shrink"
 SETTINGS = AnsweringSettings(max_seq_length=320, doc_stride=128)
@@ -97,7 +96,7 @@ def main() -> None:
 def in_turns(folders: list[Path], batch_size: int, length: int) -> dict[str, Any]:
     """Seconds of a batch of each saved model, all of them in turns."""
     models = [AutoModelForQuestionAnswering.from_pretrained(folder) for folder in folders]
-    return {"seconds": fastest_seconds(models, batch_size, length)}
+    return {"seconds": steady_seconds(models, batch_size, length)}
 
 
 if __name__ == "__main__":

@@ -19,13 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from machine import describe_run, write_result
+from machine import describe_run, steady_seconds, write_result
 from runs import all_trials, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 from transformers import AutoModelForQuestionAnswering
 
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.splitting import split_by_article
-from transformers_palbert.speed.latency import fastest_seconds
 
 NAME = "squad2"
 FIGURES = ("f1", "exact", "hasans_f1", "noans_f1")
@@ -68,7 +67,7 @@ def main() -> None:
     run_benchmark([trials["dense"]], runner, NAME, grid.metrics)  # the run that it teaches is known by what is in it
     runs = run_benchmark(list(trials.values()), runner, NAME, grid.metrics)
     folders = [AutoModelForQuestionAnswering.from_pretrained(work / name) for name in runs]
-    seconds = fastest_seconds(folders, args.batch_size, args.length)
+    seconds = steady_seconds(folders, args.batch_size, args.length)
     rows = []
     for (name, run), taken in zip(runs.items(), seconds, strict=True):
         chosen: dict[str, Any] = {"threshold": run.value("eval_chosen_null_threshold"), "speedup": seconds[0] / taken}

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS, describe_run, write_result
+from machine import RESULTS, describe_run, steady_seconds, write_result
 from runs import all_trials, chosen_runs, load_benchmark, measured, new_runner, run_benchmark, without_local_paths
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, PreTrainedModel
@@ -42,7 +42,7 @@ from transformers_palbert.model.structure import EncoderLayer, encoder_layers
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
-from transformers_palbert.speed.latency import LatencyTable, applied_sizes, fastest_seconds
+from transformers_palbert.speed.latency import LatencyTable, applied_sizes
 from transformers_palbert.speed.latency_cache import cached_latency
 
 NAME = "structure"
@@ -109,7 +109,7 @@ def layers(args: argparse.Namespace, speedup: float) -> PreTrainedModel:
     whole = load(args.model)
     count = len(encoder_layers(whole))
     models = [whole, *(drop_layers(load(args.model), range(number)) for number in range(count - 1, 0, -1))]
-    seconds = fastest_seconds(models, args.batch_size, args.length)
+    seconds = steady_seconds(models, args.batch_size, args.length)
     enough = [model for model, taken in zip(models, seconds, strict=True) if seconds[0] / taken >= speedup - CLOSE]
     if not enough:
         raise SystemExit(f"A single layer is not {speedup} times as fast: ask for a smaller speed-up.")
@@ -150,7 +150,7 @@ def load_grid(args: argparse.Namespace) -> Grid:
 
 def timed(folders: Sequence[Path], args: argparse.Namespace) -> list[float]:
     """Seconds of a batch of each saved model, all of them in turns."""
-    return fastest_seconds([load(folder) for folder in folders], args.batch_size, args.length)
+    return steady_seconds([load(folder) for folder in folders], args.batch_size, args.length)
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -71,3 +71,8 @@ def test_redact(text: str, clean: str) -> None:
 def test_redact_knows_the_tokens_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "unusual-form-1")
     assert redact("a unusual-form-1 b unusual-form-2", ["unusual-form-2", None, ""]) == "a *** b ***"
+
+
+def test_a_value_that_is_no_token_leaves_words_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "test")
+    assert redact("tested on test.json") == "tested on test.json"

@@ -276,6 +276,23 @@ UNDOCUMENTED_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="transformers",
+        name="transformers.Pipeline.get_iterator",
+        used_in=("pipelines/question_answering.py",),
+        what_for=(
+            "Overridden, as windows of several questions share batches. The call of a pipeline hands lists and"
+            " generators to it, with these arguments in this order."
+        ),
+        test="tests/pipelines/test_question_answering.py::test_same_answers_as_the_naive_reference",
+    ),
+    PrivateApi(
+        library="transformers",
+        name="transformers.Pipeline.run_single",
+        used_in=("pipelines/question_answering.py",),
+        what_for="Overridden for the same reason: the call of a pipeline hands a single question to it.",
+        test="tests/pipelines/test_question_answering.py::test_same_answers_as_the_naive_reference",
+    ),
+    PrivateApi(
+        library="transformers",
         name="transformers.activations.ACT2FN",
         used_in=("model/configuration_palbert.py", "model/removal.py"),
         what_for=(

@@ -15,6 +15,8 @@ _TOKEN = re.compile(r"\b(?:hf|api_org)_(?:[A-Za-z0-9]{16,}|(?:oauth|jwt)_[\w.-]{
 
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SHORTEST = 8
+"""Characters of a token; a shorter value, as in ``HF_TOKEN=test``, is none, and words hold it."""
 
 
 class SecretToken(str):
@@ -51,6 +53,6 @@ def redact(text: str, tokens: Iterable[str | None] = ()) -> str:
     token (``hf_…`` and 16 letters or digits at least), and what stands between ``://`` and ``@``.
     """
     for token in (*tokens, *map(os.environ.get, _VARIABLES)):
-        if token:
+        if token and len(token) >= _SHORTEST:
             text = text.replace(str(token), HIDDEN)
     return _CREDENTIALS.sub(f"{HIDDEN}@", _TOKEN.sub(HIDDEN, text))

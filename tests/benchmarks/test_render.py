@@ -89,7 +89,7 @@ def test_long_documents_are_compared_with_reading_everything(render: ModuleType)
 
 
 def test_a_reader_that_was_not_trained_says_so(render: ModuleType) -> None:
-    run = {"layers": 2, "window": 96, "contexts": "whole", "f1": 50.0, "em": 40.0, "training_seconds": 90}
+    run = {"layers": 2, "window": 96, "contexts": "whole", "f1": 50.0, "em": 40.0, "processor_seconds": 90}
     other = {**run, "window": 160, "contexts": "reduced"}
     rows = render.reduced_readers({"runs": [run, other]}).splitlines()[2:]
     assert rows == ["| 2 | 96 | 50.0 / 40.0, 1.5 | not run |", "| 2 | 160 | not run | 50.0 / 40.0, 1.5 |"]

@@ -38,15 +38,6 @@ def squad_trials(script: Load, seed: int = 42) -> dict[str, Trial]:
     return script("runs").all_trials(script("squad_pruning").load_grids(Path("start"), FILES, seed))
 
 
-def leave_results(folder: Path, part: str = "eval", **metrics: float) -> None:
-    """What the training script leaves in a folder, and the clock of older benchmarks beside it."""
-    folder.mkdir(parents=True)
-    (folder / f"{part}_results.json").write_text(json.dumps(metrics))
-    (folder / "all_results.json").write_text(json.dumps(metrics))
-    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 500, "log_history": []}))
-    (folder / "seconds.txt").write_text("2124")
-
-
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_options_of_every_run_are_those_of_the_training_script(script: Load, name: str) -> None:
     runs = script("runs")
@@ -73,19 +64,6 @@ def test_runs_on_squad_are_called_as_ever(script: Load) -> None:
     assert options.items() <= pruned.settings.items()
     assert "pruning_scope" not in pruned.settings
     assert trials["magnitude_global_70_500_steps"].settings["pruning_scope"] == "global"
-
-
-def test_a_folder_that_an_older_script_left_is_a_finished_run(script: Load) -> None:
-    trials, runner = squad_trials(script), Runner([str(STUB)], Path("work"))
-    leave_results(Path("work/dense"), eval_f1=72.4, eval_exact_match=59.9)
-    Path("work/magnitude_70_500_steps/checkpoint-250").mkdir(parents=True)
-    assert [name for name in trials if runner.is_known(trials[name])] == ["dense"]
-    record = runner.record(trials["dense"])
-    assert (record.seconds, record.metrics["eval_f1"]) == (2124, 72.4)
-    assert not Path("work/dense/run.json").exists()  # looking changes nothing
-    (run,) = runner.run([trials["magnitude_70_500_steps"]])
-    assert run.settings["model_name_or_path"] == "work/dense"
-    assert not Path("work/dense/calls.txt").exists()  # it was not run again
 
 
 def test_labels_of_a_row_are_those_of_table_and_plot(script: Load) -> None:

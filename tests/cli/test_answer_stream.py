@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from tests.cli.conftest import CONTEXT, QUESTIONS, reseeded
 from transformers_palbert.cli.answer_stream import answer_stream
 from transformers_palbert.errors import PalBertError
+from transformers_palbert.qa.answer_lines import BadLine
 
 
 def row(key: Any, question: str, context: str = CONTEXT) -> str:
@@ -101,6 +102,23 @@ def test_bad_lines_are_reported_and_set_aside(palbert, saved_model, many, tmp_pa
     elsewhere = tmp_path / "bad.jsonl"
     assert palbert("answer", saved_model, "--questions", many, "--rejected", elsewhere).exit_code == 0
     assert len(lines(elsewhere)) == 2
+
+
+def test_a_file_that_holds_something_else_is_not_overwritten(palbert, saved_model, many, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    result = palbert("answer", saved_model, "--questions", many, "--rejected", notes)
+    assert (result.exit_code, notes.read_text()) == (1, "mine")
+    assert "nothing was changed" in result.stderr
+
+
+def test_lines_that_were_set_aside_stay_until_others_are_known(palbert, saved_model, many, tmp_path):
+    aside = tmp_path / "aside.jsonl"
+    aside.write_text(BadLine(7, "nonsense", "x").as_json() + "\n")
+    assert palbert("answer", tmp_path / "nowhere", "--questions", many, "--rejected", aside).exit_code == 1
+    assert len(lines(aside)) == 1
+    assert palbert("answer", saved_model, "--questions", many, "--rejected", aside).exit_code == 0
+    assert aside.read_text() == ""  # every run meets all bad lines again, and there are none
 
 
 def test_bad_lines_are_handled_while_more_come(monkeypatch, tmp_path):

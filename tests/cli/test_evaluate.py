@@ -266,6 +266,20 @@ class TestNullThreshold:
         assert "--null-score-diff-threshold 3.5" in shown
         assert "threshold 0" in shown
 
+    def test_answers_that_a_threshold_chose_say_nothing_of_others(self, palbert, write, rivers):
+        """Training's predictions have "" where no answer won: no higher threshold could bring the span back."""
+        chosen = write("p.json", {"0-has": "清代", "0-no": ""})
+        odds = write("odds.json", {"0-has": -1.0, "0-no": 5.0})
+        options = ("-r", rivers, "-m", "squad_v2", "--null-threshold-from", 0.5, "--na-probs", odds)
+        result = palbert("evaluate", "-p", chosen, *options)
+        assert result.exit_code == 1
+        assert "a threshold was applied to it" in result.stderr
+        assert "eval_nbest_predictions.json" in result.stderr
+
+    def test_a_threshold_that_is_given_is_what_is_compared_with(self, palbert, write, rivers):
+        options = (*self.files(write, nbest=True), "-r", rivers, "-m", "squad_v2", "--null-threshold-from", 0.5)
+        assert "threshold 1 " in palbert("evaluate", *options, "--na-prob-thresh", 1.0).stdout
+
     def test_a_file(self, palbert, write, rivers):
         palbert("data", "split", rivers)
         first, second = (rivers.with_name(f"rivers-{number}.json") for number in (1, 2))
@@ -308,6 +322,13 @@ class TestNullThreshold:
         result = palbert("evaluate", "--model", "./nowhere", "-r", rivers, *options)
         assert result.exit_code == 2
         assert f"{name} belongs to --predictions" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_csv_in_a_folder_that_is_not_there_is_said_before_the_work(palbert, references, tmp_path):
+    options = ("-r", references, "-m", "squad", "--predictions-csv", tmp_path / "none" / "answers.csv")
+    result = palbert("evaluate", "--model", tmp_path / "nowhere", *options)
+    assert result.exit_code == 2
+    assert "none is not a folder" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_formulas_are_escaped_in_a_csv_alone(palbert, write, references):

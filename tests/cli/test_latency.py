@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from transformers_palbert.analysis.latency import LatencyTable, Timing
+from transformers_palbert.errors import ExportError
 
 
 @pytest.fixture
@@ -78,4 +79,29 @@ def test_a_precision_that_no_runtime_has(palbert, saved_model, measured) -> None
     result = palbert("latency", saved_model, "--runtime", "torch", "-p", "int8")
     assert result.exit_code == 1
     assert "No runtime that is asked for" in result.stderr
+    assert measured == []
+
+
+def test_what_cannot_be_exported_is_named_and_the_others_measured(palbert, saved_model, measured, monkeypatch) -> None:
+    def refuse(*_, **__):
+        raise ExportError("a BiLSTM has no such export")
+
+    monkeypatch.setattr("transformers_palbert.export.exporting.export_model", refuse)
+    result = palbert("latency", saved_model, "--runtime", "torch", "--runtime", "onnx", "--json")
+    assert result.exit_code == 0, result.output
+    assert {case.runtime for case in measured[0].cases} == {"torch"}
+    reasons = [case["error"] for case in json.loads(result.stdout)["failed"] if case["runtime"] == "onnx"]
+    assert reasons
+    assert set(reasons) == {"a BiLSTM has no such export"}
+    alone = palbert("latency", saved_model, "--runtime", "onnx")
+    assert (alone.exit_code, "a BiLSTM has no such export" in alone.stderr) == (1, True)
+
+
+def test_an_exported_model_in_another_runtime_is_named(palbert, saved_model, measured, tmp_path, monkeypatch) -> None:
+    (tmp_path / "runtime.json").write_text("{}")
+    said = SimpleNamespace(format="openvino", precision="int8")
+    monkeypatch.setattr("transformers_palbert.runtime.description.read_description", lambda _: said)
+    result = palbert("latency", saved_model, tmp_path, "--runtime", "torch")
+    assert result.exit_code == 1
+    assert "was exported for openvino in int8, and runs in no other way" in " ".join(result.stderr.split())
     assert measured == []

@@ -197,6 +197,7 @@ def test_formulas_are_escaped_and_a_null_threshold_is_chosen(files: dict[str, st
         (["--do_train", "--escape_formulas"], "escape_formulas has nothing to escape without --predictions_csv"),
         (["--do_train", "--push_logs"], "push_logs has nothing to add to without --push_to_hub"),
         (["--do_train", "--predictions_csv", "answers.csv"], "predictions_csv has nothing to write"),
+        (["--do_eval", "--predictions_csv", "nowhere/answers.csv"], "nowhere is not a folder"),
         (["--model_name_or_path", "bert", "--qa_layers", "0,1"], "bert"),
         (["--config_overrides", "hidden_size"], "must look like"),
     ],

@@ -177,6 +177,13 @@ class TestOptions:
         with pytest.warns(NoEffectWarning, match=r"--predictions_csv, --further_metrics: without effect"):
             assert search(given, {"max_steps": [1]}) == []
 
+    def test_a_search_makes_no_repository(self, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tuning, "search_with_optuna", lambda *_: [])
+        given = parse(arguments(files, "out", push_to_hub="true"))
+        with pytest.warns(NoEffectWarning, match=r"--push_to_hub: without effect"):
+            search(given, {"max_steps": [1]})
+        assert given.training.push_to_hub is False
+
     def test_the_recipe_of_the_paper_is_taken(self) -> None:
         assert parse(["paper_cmrc2018.yaml", "--trials", "3", "--fp16", "false"]).run.metrics == ["palbert_qa"]
 

@@ -177,29 +177,37 @@ class TestNamedFolders:
         with pytest.raises(ConfigurationError, match="a file that its settings name has changed"):
             runner.run([one])
 
-    @pytest.mark.parametrize(
-        ("wanted", "left", "ended"),
-        [
-            ({"do_eval": True}, "eval", True),
-            ({"do_train": True}, "train", True),
-            ({"do_eval": True, "do_predict": True}, "test", True),
-            ({"do_eval": True}, "train", False),
-            ({"do_eval": True, "do_predict": True}, "eval", False),
-        ],
-    )
-    def test_the_last_results_tell_that_a_script_got_to_its_end(
-        self, runner: Runner, wanted: dict, left: str, ended: bool
-    ) -> None:
-        one = Trial({}, wanted, folder="one")
+    def test_results_without_a_record_are_nobodys(self, runner: Runner) -> None:
+        """They may be those of other settings."""
+        one = Trial({}, {"do_eval": True}, folder="one")
         runner.folder(one).mkdir(parents=True)
-        (runner.folder(one) / f"{left}_results.json").write_text("{}")
-        assert runner.is_known(one) is ended
+        (runner.folder(one) / "eval_results.json").write_text("{}")
+        assert runner.record(one) is None
 
-    def test_the_time_of_attempts_before_the_first_record_counts(self, runner: Runner) -> None:
-        runner.folder(self.ONE).mkdir(parents=True)
-        (runner.folder(self.ONE) / "seconds.txt").write_text("1000")
-        (record,) = runner.run([self.ONE])
-        assert record.seconds >= 1000
+    def test_checkpoints_without_a_record_are_not_gone_on_from(self, runner: Runner) -> None:
+        (runner.folder(self.ONE) / "checkpoint-250").mkdir(parents=True)
+        with pytest.raises(ConfigurationError, match=r"nobody knows the settings of: there is no run\.json"):
+            runner.run([self.ONE])
+
+    def test_a_run_whose_runner_is_killed_leaves_its_settings(
+        self, runner: Runner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class KilledError(BaseException):
+            pass
+
+        def die(*_: object) -> None:
+            (runner.folder(self.ONE) / "checkpoint-1").mkdir()
+            raise KilledError
+
+        killed = Runner([str(STUB)], Path("runs"))
+        monkeypatch.setattr(killed, "_wait", die)
+        with pytest.raises(KilledError):
+            killed.run([self.ONE])
+        record = runner.record(self.ONE)
+        assert (record.status, record.key) == (Status.INTERRUPTED, runner.key(self.ONE))
+        with pytest.raises(ConfigurationError, match="other settings"):
+            runner.run([Trial({}, {"a": 99}, folder="one")])
+        assert Runner([str(STUB)], Path("runs")).run([self.ONE])[0].status is Status.DONE
 
 
 class TestProgram:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +18,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import logits, qa_trainer, stock_trainer
-from transformers_palbert.hub.push import push
+from transformers_palbert.hub.push import held, push
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 REPO = "me/model"
@@ -115,6 +118,62 @@ def test_of_two_pushes_at_once_one_is_refused(hub: FakeHub) -> None:
     assert sorted(ends) == ["done", "refused: 412"]
     files = hub.repos[REPO].files()
     assert files["config.json"] == files["model.safetensors"] == [b"first", b"second"][ends.index("done")]
+
+
+def refusal(status: int) -> HfHubHTTPError:
+    response: Any = SimpleNamespace(status_code=status, headers={}, request=None)
+    return HfHubHTTPError(str(status), response=response)
+
+
+class Forgetful:
+    """A Hub that commits, and the first time fails to say so; another commit may come between."""
+
+    endpoint = "https://huggingface.co"
+
+    def __init__(self, between: str | None = None) -> None:
+        self.commits, self.between = ["first"], between
+
+    def model_info(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(sha=self.commits[-1])
+
+    def list_repo_files(self, *_: Any, **__: Any) -> list[str]:
+        return []
+
+    def list_repo_commits(self, *_: Any, **__: Any) -> list[Any]:
+        return [SimpleNamespace(commit_id=name, title=name) for name in reversed(self.commits)]
+
+    def create_commit(self, *_: Any, commit_message: str, parent_commit: str, **__: Any) -> Any:
+        if parent_commit != self.commits[-1]:
+            raise refusal(412)
+        self.commits.append(self.between or commit_message)
+        raise refusal(504)
+
+
+def test_a_push_whose_answer_was_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers_palbert.hub.push.WAITS", (0.0, 0.0))
+    hub: Any = Forgetful()
+    done = push(REPO, [], message="End of training", api=hub)
+    assert (done.oid, done.commit_message, hub.commits) == ("End of training", "End of training", ["first", done.oid])
+
+
+def test_a_push_that_another_one_came_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers_palbert.hub.push.WAITS", (0.0, 0.0))
+    hub: Any = Forgetful(between="somebody else's")
+    with pytest.raises(HfHubHTTPError, match="412"):
+        push(REPO, [], message="End of training", api=hub)
+
+
+def test_a_checkpoint_is_kept_until_it_is_sent(tmp_path: Path) -> None:
+    """Training deletes old checkpoints, and a slow push may not have read them by then."""
+    checkpoint = tmp_path / "checkpoint-1"
+    checkpoint.mkdir()
+    for name in ("config.json", "model.safetensors", "optimizer.pt", "notes.txt"):
+        (checkpoint / name).write_text("{}")
+    with held(checkpoint) as folder:
+        shutil.rmtree(checkpoint)
+        assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors", "optimizer.pt"]
+        assert (folder / "config.json").read_text() == "{}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unchanged_file_does_not_come_from_another_push(hub: FakeHub) -> None:

@@ -41,6 +41,27 @@ def test_no_answer_stays_no_answer() -> None:
     assert nothing_left.nbest["q"][0]["text"] == ""
 
 
+@pytest.mark.parametrize(("threshold", "answer"), [(0.0, ""), (13.9, ""), (14.1, "丙")])
+def test_what_is_left_is_compared_with_no_answer_again(threshold: float, answer: str) -> None:
+    nbest = answers("家。丙", (2, 5, 0.9), (0, 0, 0.09), (4, 5, 0.01)).nbest["q"]
+    for entry, logit in zip(nbest, (5.0, 4.0, -3.0), strict=True):
+        entry |= {"start_logit": logit, "end_logit": logit}
+    before = QAPredictions({"q": "家。丙"}, {"q": nbest}, {"q": -2.0})
+    found = restore_places(before, {"q": READ}, null_score_diff_threshold=threshold)
+    assert found.predictions == {"q": answer}
+    assert found.null_odds == {"q": pytest.approx(8 - -6)}
+
+
+def test_a_space_before_a_word_is_no_part_of_an_answer() -> None:
+    context = "It rains. Nothing. Berlin is big."
+    read = join_passages(context, [(0, 10), (10, 19), (19, 33)], [True, False, True])
+    entry = {"text": " Berlin", "start": 9, "end": 16, "probability": 1.0, "start_logit": 0.0, "end_logit": 0.0}
+    found = restore_places(QAPredictions({"q": " Berlin"}, {"q": [entry]}, {}), {"q": read})
+    assert found.predictions == {"q": "Berlin"}
+    (placed,) = found.nbest["q"]
+    assert context[placed["start"] : placed["end"]] == placed["text"] == "Berlin"
+
+
 def test_a_whole_text_changes_nothing() -> None:
     before = QAPredictions(
         {"q": "乙"}, {"q": [{"text": "乙", "start": 4, "end": 5, "probability": 1.0, "start_logit": 0.0}]}, {}

@@ -99,6 +99,20 @@ def test_nothing_is_lost_and_no_passage_is_too_long(context: str, unit: str | in
         assert all(row.texts)
 
 
+def test_a_token_that_begins_with_a_space_is_in_the_passage_of_its_word() -> None:
+    """As DeBERTa's, and byte-level ones that do not trim offsets."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", *(f"▁{word}" for word in ("It", "rains.", "Berlin", "is", "big."))]
+    own = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, "<unk>"))
+    own.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, unk_token="<unk>")
+    assert tokenizer("It rains. Berlin is big.", return_offsets_mapping=True)["offset_mapping"][2] == (9, 16)
+    (row,) = Cutting(starts=tokenizer_starts(tokenizer)).cut(["?"], ["It rains. Berlin is big."])
+    assert row.tokens == (2, 3)
+
+
 def test_what_cannot_be() -> None:
     for options in ({"unit": 0}, {"unit": "page"}, {"longest": 0}):
         with pytest.raises(ConfigurationError):

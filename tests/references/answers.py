@@ -128,7 +128,8 @@ def naive_pipeline(
 ) -> list[dict[str, Any]]:
     """One question, one window after the other, as the pipeline of transformers 4 decodes it.
 
-    With ``normalize_over="document"``, the softmax is over what all windows hold.
+    With ``normalize_over="document"``, the softmax is over what all windows hold. Two things are better than there: of
+    equal answers, the place is that of the most probable, not of the first; and no answer has white space around it.
     """
     context_id = 1 if tokenizer.padding_side == "right" else 0
     batch = tokenizer(
@@ -148,7 +149,7 @@ def naive_pipeline(
         logits = outputs.start_logits[0].float().numpy(), outputs.end_logits[0].float().numpy()
         windows.append((encoding, inside, cls, *logits))
     shares = _shares(windows) if normalize_over == "document" else [1.0] * len(windows)
-    answers: list[dict[str, Any]] = []
+    places: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     nulls = []
     for (encoding, inside, cls, start, end), share in zip(windows, shares, strict=True):
         context_tokens = range(inside[0], inside[-1] + 1) if inside else range(0)
@@ -169,12 +170,16 @@ def naive_pipeline(
                     stop = encoding.offsets[last][1]
             else:
                 begin, stop = encoding.offsets[first][0], encoding.offsets[last][1]
+            while context[begin].isspace() and begin < stop - 1:
+                begin += 1
+            while context[stop - 1].isspace() and begin < stop - 1:
+                stop -= 1
             text = context[begin:stop]
-            known = [answer for answer in answers if answer["answer"].lower() == text.lower()]
-            if known:
-                known[0]["score"] += score
-            else:
-                answers.append({"score": score, "start": begin, "end": stop, "answer": text})
+            places.setdefault(text.lower(), []).append((score, {"start": begin, "end": stop, "answer": text}))
+    answers = [
+        {"score": sum(score for score, _ in found), **max(found, key=lambda one: one[0])[1]}
+        for found in places.values()
+    ]
     if handle_impossible_answer:
         answers.append({"score": min(nulls), "start": 0, "end": 0, "answer": ""})
     return sorted(answers, key=lambda answer: answer["score"], reverse=True)[:top_k]

@@ -78,7 +78,8 @@ def test_options_reach_the_model():
         ({"question": "a?", "context": TEXT, "align_to_words": "no"}, 422, "align_to_words"),
         ({"question": "a?", "context": TEXT, "normalize_over": "book"}, 422, "normalize_over"),
         ({"question": "a?", "context": TEXT, "doc_stride": 8}, 422, "need max_seq_len"),
-        ({"question": "a?", "context": TEXT, "max_seq_len": 128, "doc_stride": 100}, 422, "hardly advance"),
+        ({"question": "a?", "context": TEXT, "max_seq_len": 128, "doc_stride": 110}, 422, "hardly advance"),
+        ({"question": "a?", "context": TEXT, "max_seq_len": 64, "max_question_len": 60}, 422, "hardly advance"),
         ({"question": "a?", "context": TEXT, "max_seq_len": 385}, 422, "allows 384 at most"),
     ],
 )  # fmt: skip
@@ -154,6 +155,23 @@ def test_the_question_that_waited_longest_takes_along_those_of_its_length():
     batches = [[len(one.example["context"]) for one in batcher._next_batch()] for _ in range(3)]
     assert batches == [[50, 48], [300, 310], [52, 7]]
     assert batcher.waiting == 0
+
+
+def test_questions_of_a_batch_have_no_more_characters_than_one_text_may_have():
+    """Whoever asks for a lot and goes away holds up the others for no longer than one text does."""
+    batcher = Batcher(FakeModel(), Limits(max_batch_size=4, max_wait_ms=0, max_context_chars=100))
+    for length in (98, 40, 30, 20, 100):
+        batcher.submit([{"question": "a?", "context": "x" * length}], ())
+    batches = [[len(one.example["context"]) for one in batcher._next_batch()] for _ in range(3)]
+    assert batches == [[98], [40, 30, 20], [100]]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(16, 2), (64, 20), (128, 44), (384, 64)])
+def test_of_short_windows_the_question_gives_way(length, kept):
+    model = FakeModel()
+    with running(model) as client:
+        assert client.post({"question": "a?", "context": TEXT, "max_seq_len": length})[0] == 200
+    assert model.calls[-1][1]["max_question_len"] == kept
 
 
 def test_a_request_larger_than_a_batch_is_answered_in_several():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transformers_palbert.reduction.passages import Cutting
-from transformers_palbert.text.shortened import Piece, join_passages
+from transformers_palbert.text.shortened import Piece, join_passages, visible
 
 
 def test_neighbours_stay_joined_and_words_apart() -> None:
@@ -12,6 +12,16 @@ def test_neighbours_stay_joined_and_words_apart() -> None:
     shorter = join_passages(context, [(0, 5), (5, 9), (9, 16), (16, 21)], [True, True, False, True])
     assert shorter.text == "One. Two- Four."
     assert shorter.pieces == (Piece(0, 9, 0), Piece(16, 21, 10))
+
+
+@given(st.text(alphabet="a \n", max_size=8), st.data())
+def test_white_space_around_characters_is_left_out(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    first, last = visible(text, start, end)
+    assert start <= first <= last <= end
+    assert text[first:last] == text[start:end].strip() or (first, last) == (start, end)
+    assert not text[start:end].strip() or text[first:last] == text[start:end].strip()
 
 
 def test_no_space_behind_chinese() -> None:

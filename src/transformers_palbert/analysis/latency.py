@@ -39,7 +39,8 @@ class Timing:
         p50: Median of the seconds of a batch.
         p95: Seconds that 95 % of the batches took at most.
         questions_per_second: Windows of a batch by its median; a short text is one window.
-        memory: The most bytes that the process of this case held, PyTorch included, whatever the shape.
+        memory: The most bytes that the process of this case held, PyTorch included, whatever the shape; None where the
+            system does not tell.
     """
 
     case: Case
@@ -48,7 +49,7 @@ class Timing:
     p50: float
     p95: float
     questions_per_second: float
-    memory: int
+    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def measure_latencies(
         workers = {case: stack.enter_context(Worker(serve, case)) for case in cases}
         seconds = take_turns(workers, shapes, rounds, failed, watch)
         memory = {case: worker.ask(None) for case, worker in workers.items() if case not in failed}
+    failed.update({case: found for case, found in memory.items() if isinstance(found, str)})
     if len(failed) == len(cases):
         raise ConfigurationError(f"Nothing could be measured. The first error was: {next(iter(failed.values()))}")
     timings = [
@@ -123,6 +125,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _timing(case: Case, shape: Shape, seconds: list[float], memory: int) -> Timing:
+def _timing(case: Case, shape: Shape, seconds: list[float], memory: int | None) -> Timing:
     p50, p95 = (float(value) for value in np.percentile(seconds, [50, 95]))
     return Timing(case, *shape, p50=p50, p95=p95, questions_per_second=shape[0] / p50, memory=memory)

@@ -85,8 +85,10 @@ def _seconds(model: Any, shape: Shape) -> float:
     return time.perf_counter() - start
 
 
-def _peak_memory() -> int:
-    """The most bytes of memory that this process has held."""
-    import resource
-
+def _peak_memory() -> int | None:
+    """The most bytes of memory that this process has held; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -25,6 +25,9 @@ FloatArray = npt.NDArray[np.float32]
 OOV_METHODS = ("characters", "random", "zero")
 """What a word without a vector gets: the mean of its characters' vectors, a random vector, or zeros."""
 
+_MOST_COMPRESSED = {".gz": 1032, ".bz2": 100_000}
+"""Suffix -> how many bytes a compressed byte can stand for, at the very most."""
+
 _HEADER = re.compile(rb"\s*(\d+)\s+(\d+)\s*\n")
 
 
@@ -91,7 +94,7 @@ def load_word_vectors(path: str | os.PathLike[str], words: Sequence[str] | None 
     try:
         options = _form(file)
         table = keyed.load_word2vec_format(file, **options)
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # UnicodeDecodeError is a ValueError
+    except (OSError, EOFError, MemoryError, ValueError, zlib.error) as error:  # UnicodeDecodeError is a ValueError
         raise VectorsError(
             f"{file!r} cannot be read as word vectors: {error}. It must be a whole file in Word2Vec's text or binary"
             " form or in GloVe's text form, compressed only if its name ends in .gz or .bz2."
@@ -120,7 +123,17 @@ def _form(file: str) -> dict[str, Any]:
         return {"binary": False, "no_header": True}
     if int(header[2]) == 0:
         raise ValueError("its header says that vectors have no dimensions")
-    return {"binary": not _is_text(start[header.end() :].partition(b"\n")[0], int(header[2]))}
+    binary = not _is_text(start[header.end() :].partition(b"\n")[0], int(header[2]))
+    _require_room(file, int(header[1]), int(header[2]), binary)
+    return {"binary": binary}
+
+
+def _require_room(file: str, count: int, dimensions: int, binary: bool) -> None:
+    """Refuse a header that promises more than the file can hold, before memory for it is taken."""
+    least = count * (2 + dimensions * (4 if binary else 2))  # bytes: a letter, a space or line break, and the numbers
+    held = Path(file).stat().st_size * _MOST_COMPRESSED.get(Path(file).suffix, 1)
+    if least > held + dimensions * 2:  # the last line may lack its end
+        raise ValueError(f"its header promises {count:,} vectors of {dimensions:,} numbers, which it has no room for")
 
 
 def _is_text(line: bytes, dimensions: int) -> bool:

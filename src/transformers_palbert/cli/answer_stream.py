@@ -101,7 +101,11 @@ def ask(
     texts = reducer.shorten(*([record[name] for record in records] for name in ("question", "context")))
     shortened = [{**record, "context": text.text} for record, text in zip(records, texts, strict=True)]
     of = {record["id"]: text for record, text in zip(records, texts, strict=True)}
-    return [restore_places(reader.answer(shortened, batch_size=batch_size), of) for reader in readers]
+    found = [(reader.answer(shortened, batch_size=batch_size), reader.settings) for reader in readers]
+    return [
+        restore_places(answers, of, null_score_diff_threshold=settings.null_score_diff_threshold)
+        for answers, settings in found
+    ]
 
 
 def _answering(
@@ -153,15 +157,27 @@ class _Rejects:
     """The lines that cannot be answered: the file that is made with the first of them, and the first few on stderr."""
 
     def __init__(self, file: Path | None) -> None:
-        self._file, self._stream, self._count = file, None, 0
+        self._file, self._count = file, 0
+        self._stream: IO[str] | None = None
         if file is not None and file.exists():
-            self._stream = self._open(file)  # every run meets all of them again
+            from ..qa.answer_lines import is_set_aside
+
+            with file.open("rb") as stream:
+                first = stream.readline()
+            if first and not is_set_aside(first):
+                raise PalBertError(
+                    f"{file} holds something else than lines that were set aside, and would be overwritten; nothing was"
+                    " changed. Pass another file with --rejected."
+                )
 
     @staticmethod
-    def _open(file: Path) -> Any:
+    def _open(file: Path) -> IO[str]:
         return file.open("w", encoding="utf-8")
 
     def add(self, bad: Sequence[BadLine]) -> None:
+        """Write the bad lines of a block that was answered; a file of an earlier run is begun anew with the first."""
+        if self._stream is None and self._file is not None and self._file.exists():
+            self._stream = self._open(self._file)  # every run meets all of them again
         for line in bad:
             if self._file is None:
                 raise PalBertError(

@@ -67,12 +67,13 @@ def evaluate(
         ),
     ] = None,
     na_prob_thresh: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--na-prob-thresh",
-            help="With --na-probs: a question whose probability is above this counts as predicted to have no answer.",
+            help="With --na-probs: a question whose probability is above this counts as predicted to have no answer;"
+            " by default none does, and with --null-threshold-from those above 0 do.",
         ),
-    ] = _NO_THRESHOLD,
+    ] = None,
     predictions_csv: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +114,8 @@ def evaluate(
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
     if escape_formulas and predictions_csv is None:
         raise typer.BadParameter("--escape-formulas belongs to --predictions-csv")
+    if predictions_csv is not None and not predictions_csv.parent.is_dir():
+        raise typer.BadParameter(f"{predictions_csv.parent} is not a folder", param_hint="--predictions-csv")
     if models and null_threshold_from is not None:
         _require_its_own(na_probs, na_prob_thresh)
     if metric in _SHARES:
@@ -140,9 +143,9 @@ def evaluate(
     else:
         texts = _read_predictions(predictions or [])
     scores = _score(metric, texts, dataset, na_probs, na_prob_thresh)
+    _show_scores(metric, scores, json)
     if predictions_csv is not None:
         _write_csv(predictions_csv, texts, dataset["id"], escape_formulas)
-    _show_scores(metric, scores, json)
     if not json:
         show(
             *([written(predictions_csv)] if predictions_csv is not None else []),
@@ -174,9 +177,9 @@ def _require_one(asked: Sequence[Any], metric: str, threshold_from: str | None, 
         raise typer.BadParameter(f"{what} writes no --predictions-csv")
 
 
-def _require_its_own(na_probs: Path | None, threshold: float) -> None:
+def _require_its_own(na_probs: Path | None, threshold: float | None) -> None:
     """Refuse probabilities, and a threshold for them, where those of a model are used."""
-    if na_probs is not None or threshold != _NO_THRESHOLD:
+    if na_probs is not None or threshold is not None:
         option = "--na-prob-thresh" if na_probs is None else "--na-probs"
         raise typer.BadParameter(f"with --null-threshold-from, {option} belongs to --predictions, not to --model")
 
@@ -195,8 +198,14 @@ def _asked_spans(
     return best_spans(answers), answers.null_odds, settings.null_score_diff_threshold
 
 
-def _read_spans(file: Path, na_probs: Path | None, threshold: float) -> tuple[dict[str, str], dict[str, float], float]:
-    """Spans and null odds from files; what is compared with is the threshold 0, if no other is given."""
+def _read_spans(
+    file: Path, na_probs: Path | None, threshold: float | None
+) -> tuple[dict[str, str], dict[str, float], float]:
+    """Spans and null odds from files; what is compared with is the threshold 0, if no other is given.
+
+    Raises:
+        DatasetFormatError: if the file holds answers that a threshold has been applied to already.
+    """
     from ..qa.ensembles import is_nbest
     from ..qa.evaluation_decoding import QAPredictions
     from ..qa.metrics.inputs import predictions_by_id
@@ -204,19 +213,26 @@ def _read_spans(file: Path, na_probs: Path | None, threshold: float) -> tuple[di
 
     if na_probs is None:
         raise typer.BadParameter("--null-threshold-from needs --na-probs beside predictions, or a --model")
-    content = _read_json(file)
+    content, odds = _read_json(file), _probabilities(na_probs)
     if is_nbest(content):
         spans = best_spans(QAPredictions({}, content, {}))
     else:
         spans = {key: text or "" for key, text in predictions_by_id(content).items()}
-    return spans, _probabilities(na_probs), 0.0 if threshold == _NO_THRESHOLD else threshold
+        if hidden := [key for key, text in spans.items() if not text and key in odds]:
+            raise DatasetFormatError(
+                f'{file} answers {len(hidden)} questions with "", such as {hidden[0]!r}: a threshold was applied to it,'
+                " and what these questions' best spans are, it does not say. Give n-best lists, such as the"
+                " eval_nbest_predictions.json that training writes beside it."
+            )
+    return spans, odds, threshold or 0.0
 
 
-def _score(metric: str, texts: Any, dataset: Any, na_probs: Path | None, threshold: float) -> dict[str, float]:
+def _score(metric: str, texts: Any, dataset: Any, na_probs: Path | None, threshold: float | None) -> dict[str, float]:
     from ..qa.metrics import compute_metric
 
     probabilities = None if na_probs is None else _probabilities(na_probs)
-    return compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities, no_answer_threshold=threshold)
+    highest = _NO_THRESHOLD if threshold is None else threshold
+    return compute_metric(metric, texts, dataset, no_answer_probabilities=probabilities, no_answer_threshold=highest)
 
 
 def _write_csv(file: Path, texts: Any, ids: Sequence[str], escape: bool) -> None:

@@ -15,6 +15,8 @@ from .models import MetricOption, load_model, load_questions, probe_text
 from .output import JsonOption, format_bytes, make_table, show, write_json, written
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from ..export.exporting import Exported
 
 __all__ = ["export"]
@@ -91,7 +93,7 @@ def export(
     with redirect_stdout(sys.stderr):  # some keep the stdout that they find when they are imported
         require_exporters(format, int8)  # said now, not after the model is loaded
     records, chosen = (list(SAMPLE), None) if data is None else load_questions(data, limit or _QUESTIONS, metric)
-    ranges = [] if calibrate is None else load_qa_dataset(calibrate, training=True).to_list()[:CALIBRATION_WINDOWS]
+    ranges = [] if calibrate is None else _first(load_qa_dataset(calibrate, training=True), CALIBRATION_WINDOWS)
     network, tokenizer = load_model(model, None if data is None else probe_text(records))
     settings = settings_for(
         network.config,
@@ -110,6 +112,12 @@ def export(
         write_json(done.to_dict())
     else:
         show(*_summary(done), written(out, f"palbert serve {out}", f"palbert latency {model} {out}"))
+
+
+def _first(questions: Dataset, count: int) -> list[dict[str, Any]]:
+    """The first questions of a data set, of which no others become objects."""
+    found: list[dict[str, Any]] = questions.select(range(min(count, len(questions)))).to_list()
+    return found
 
 
 def _push(folder: Path, repo_id: str, private: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigurationError, require
+from ..errors import ConfigurationError, PalBertError, require
 from .inputs import values
 from .models import load_model, watch
 from .output import JsonOption, following, format_bytes, make_table, show, write_json, written
@@ -78,8 +78,11 @@ def latency(
     shapes = [(batch, length) for batch in batch_sizes or [1] for length in lengths or [384]]
     with TemporaryDirectory(prefix="palbert-latency-") as place:
         with redirect_stdout(sys.stderr):
-            cases = _cases(models, list(map(str, runtimes or [])), precisions or [], threads or [1], Path(place))
+            cases, failed = _cases(
+                models, list(map(str, runtimes or [])), precisions or [], threads or [1], Path(place)
+            )
         result = measure_latencies(cases, shapes, rounds=rounds, watch=watch)
+        result.failed.update(failed)
     if plot is not None:
         _draw(result, plot)
     if json:
@@ -90,8 +93,8 @@ def latency(
 
 def _cases(
     models: list[str], runtimes: list[str], precisions: list[str], threads: list[int], place: Path
-) -> list[Case]:
-    """What to measure; models are exported where a runtime needs that."""
+) -> tuple[list[Case], dict[Case, str]]:
+    """What to measure, models exported where a runtime needs that; and what cannot be, with the reason."""
     from ..analysis.latency import PRECISIONS
     from ..analysis.latency_worker import Case
 
@@ -101,18 +104,29 @@ def _cases(
         for precision in PRECISIONS[runtime]
         if not precisions or precision in precisions
     ]
-    cases = []
+    if not chosen:
+        raise ConfigurationError("No runtime that is asked for computes in a precision that is asked for.")
+    cases: list[Case] = []
+    failed: dict[Case, str] = {}
     for number, model in enumerate(models):
         for runtime, precision in _possible(model, chosen):
-            folder = _folder(model, runtime, precision, place / str(number))
-            cases += [Case(model, folder, runtime, precision, count) for count in threads]
+            try:
+                folder = _folder(model, runtime, precision, place / str(number))
+            except PalBertError as error:  # an architecture without an export, or libraries that are not installed
+                failed |= {Case(model, model, runtime, precision, count): str(error) for count in threads}
+            else:
+                cases += [Case(model, folder, runtime, precision, count) for count in threads]
     if not cases:
-        raise ConfigurationError("No runtime that is asked for computes in a precision that is asked for.")
-    return cases
+        raise ConfigurationError(f"Nothing could be measured. The first error was: {next(iter(failed.values()))}")
+    return cases, failed
 
 
 def _possible(model: str, chosen: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of what is chosen, that which a model can do: an exported one runs as it was exported."""
+    """Of what is chosen, that which a model can do: an exported one runs as it was exported.
+
+    Raises:
+        ConfigurationError: if that is nothing.
+    """
     from ..runtime.description import read_description
 
     if not _is_exported_folder(model):
@@ -121,7 +135,12 @@ def _possible(model: str, chosen: list[tuple[str, str]]) -> list[tuple[str, str]
     own = [(said.format, said.precision)]
     if own == [("openvino", "float32")]:
         own.append(("openvino", "bfloat16"))
-    return [kind for kind in own if kind in chosen]
+    if not (found := [kind for kind in own if kind in chosen]):
+        raise ConfigurationError(
+            f"{model} was exported for {said.format} in {said.precision}, and runs in no other way: leave out"
+            " --runtime and --precision, or the model."
+        )
+    return found
 
 
 def _is_exported_folder(model: str) -> bool:
@@ -165,7 +184,7 @@ def _row(timing: Timing) -> tuple[str, ...]:
     counts = str(case.threads), str(timing.batch_size), str(timing.length)
     times = f"{1000 * timing.p50:.1f} ms", f"{1000 * timing.p95:.1f} ms", f"{timing.questions_per_second:.1f}"
     name = f"{Path(case.model).name}, {case.runtime} {case.precision}"
-    return name, *counts, *times, format_bytes(timing.memory)
+    return name, *counts, *times, "—" if timing.memory is None else format_bytes(timing.memory)
 
 
 def _conditions(result: LatencyTable) -> str:

@@ -19,9 +19,9 @@ ThresholdFromOption = Annotated[
     str | None,
     typer.Option(
         "--null-threshold-from",
-        help="With squad_v2 and a --model, or --predictions with --na-probs: choose the threshold for no answer on this"
-        " share of the references' articles, as in 0.5, or on the questions of this file, - for standard input; and"
-        " score the rest, or all references, with it and without.",
+        help="With squad_v2 and a --model, or n-best --predictions with --na-probs: choose the threshold for no answer"
+        " on this share of the references' articles, as in 0.5, or on the questions of this file, - for standard input;"
+        " and score the rest, or all references, with it and without.",
     ),
 ]
 
@@ -45,8 +45,9 @@ def threshold_parts(source: str, records: Records) -> tuple[Records, Records]:
         development, test = ([records[index] for index in part] for part in parts)
         return development, test
     development = load_qa_dataset(data_file(source)).to_list()
-    for name in ("id", "context"):
-        if both := {record[name] for record in development} & {record[name] for record in records}:
+    for name in ("id", "context", "title"):
+        known = {record[name] for record in records if record[name]}  # not every file has titles
+        if both := known & {record[name] for record in development}:
             raise ConfigurationError(
                 f"{source} and the references share {len(both)} {name}s, such as {min(both)!r:.60}: the threshold would"
                 " be judged by what chose it. Split the file with `palbert data split`."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from .outcome import Run, read_runs, write_runs
 
 __all__ = [
     "LOG",
+    "RECORD",
     "collect_metrics",
     "delete_checkpoints",
     "describe_training",
-    "earlier_seconds",
-    "has_ended",
     "logged",
     "optimizer_steps",
     "read_record",
@@ -25,9 +23,6 @@ __all__ = [
 ]
 
 RECORD, LOG = "run.json", "log.txt"
-
-SECONDS = "seconds.txt"
-"""Whole seconds that a run took so far: what benchmarks left in the folder before runs had records."""
 
 
 def read_record(folder: Path) -> Run | None:
@@ -43,20 +38,6 @@ def read_record(folder: Path) -> Run | None:
 def write_record(folder: Path, run: Run) -> None:
     """Keep the record of the run in its folder."""
     write_runs(folder / RECORD, [run])
-
-
-def has_ended(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the training script got to its end here: the results of the last thing it was to do are written."""
-    last = "test" if settings.get("do_predict") else "eval" if settings.get("do_eval") else "train"
-    return (folder / f"{last}_results.json").is_file()
-
-
-def earlier_seconds(folder: Path, record: Run | None) -> float:
-    """Seconds that a run took before now, in all its attempts."""
-    file = folder / SECONDS
-    if record is not None:
-        return record.seconds
-    return float(file.read_text(encoding="utf-8")) if file.is_file() else 0.0
 
 
 def collect_metrics(folder: Path) -> dict[str, float]:

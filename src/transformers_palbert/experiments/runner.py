@@ -31,10 +31,9 @@ from .grid import Trial
 from .outcome import Run, Status, classify, last_lines
 from .run_folder import (
     LOG,
+    RECORD,
     collect_metrics,
     delete_checkpoints,
-    earlier_seconds,
-    has_ended,
     read_record,
     write_record,
 )
@@ -88,10 +87,8 @@ class Runner:
     def record(self, trial: Trial) -> Run | None:
         """What is known of the trial, if it ran before.
 
-        A folder without a record, as the training script alone leaves it, counts as done if the script got to its end.
-
         Raises:
-            ConfigurationError: if the trial's folder holds a run with other settings.
+            ConfigurationError: if the trial's folder holds a run with other settings, or with unknown ones.
         """
         folder = self.folder(trial)
         record = read_record(folder)
@@ -100,9 +97,10 @@ class Runner:
                 f"{folder} holds a run with other settings ({self._differences(record, trial)}). Move it away, or give"
                 " another folder for the runs."
             )
-        if record is None and has_ended(folder, trial.settings):
-            return self._record(
-                trial, Status.DONE, seconds=earlier_seconds(folder, None), metrics=collect_metrics(folder)
+        if record is None and any(folder.glob("checkpoint-*")):
+            raise ConfigurationError(
+                f"{folder} holds checkpoints of a run that nobody knows the settings of: there is no {RECORD}. Move it"
+                " away, or give another folder for the runs."
             )
         return record
 
@@ -180,7 +178,10 @@ class Runner:
                 return record
             if trial.start is not None and not self._has_start(trial.start):
                 return self._without_start(trial, trial.start)
-            record = self._execute(trial, earlier=earlier_seconds(folder, record))
+            earlier = 0.0 if record is None else record.seconds
+            begun = self._record(trial, Status.INTERRUPTED, seconds=earlier, reason="Whatever ran it was killed.")
+            write_record(folder, begun)  # whoever goes on from its checkpoints must know its settings
+            record = self._execute(trial, earlier=earlier)
             write_record(folder, record)
         return record
 

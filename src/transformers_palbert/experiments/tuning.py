@@ -293,6 +293,7 @@ def _warn_of_no_effect(arguments: TuneCommandLine) -> None:
     ]
     if given:
         warnings.warn(f"{', '.join(given)}: without effect in a search.", NoEffectWarning, stacklevel=3)
+    arguments.training.push_to_hub = False  # the Trainer would create a repository at once
 
 
 def _study_name(arguments: TuneCommandLine, space: Space) -> str:

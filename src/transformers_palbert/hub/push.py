@@ -8,9 +8,13 @@ another one came between.
 from __future__ import annotations
 
 import logging
+import os
 import re
+import shutil
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from ..storage.files import CONFIG_FILE, read_json
 from ..storage.model_files import CHECKPOINT, LOGS, PUSHED, chosen_files
 
-__all__ = ["REPLACED_EXPORT", "ensure_branch", "finish_pushes", "folder_operations", "push", "snapshot_operations"]
+__all__ = [
+    "REPLACED_EXPORT",
+    "ensure_branch",
+    "finish_pushes",
+    "folder_operations",
+    "held",
+    "push",
+    "snapshot_operations",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +78,24 @@ def snapshot_operations(
     return [*model, *events, *whole]
 
 
+@contextmanager
+def held(checkpoint: Path) -> Iterator[Path]:
+    """The files of a checkpoint, kept in a folder beside it for as long as they are needed, and a name for that folder.
+
+    Training deletes old checkpoints, and a push in the background may not have sent them by then. They are hard links
+    where the file system has these, else copies.
+    """
+    with tempfile.TemporaryDirectory(prefix=".push-", dir=checkpoint.parent) as folder:
+        for path in chosen_files(checkpoint, CHECKPOINT, _settings(checkpoint)):
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link((checkpoint / path).resolve(), target)
+            except OSError:
+                shutil.copyfile(checkpoint / path, target)
+        yield Path(folder)
+
+
 def push(
     repo_id: str,
     additions: Sequence[CommitOperationAdd],
@@ -87,6 +117,8 @@ def push(
         api: The Hub's client.
         replaced: Which files the commit deletes if it does not bring them.
 
+    The server may commit and fail to say so; then the commit is found where it is tried again, and returned.
+
     Raises:
         HfHubHTTPError: as the Hub answers: 401 and 403 for a wrong token, 412 if somebody else pushed meanwhile, 5xx
             if it failed three times.
@@ -96,17 +128,31 @@ def push(
     present = api.list_repo_files(repo_id, revision=head, token=token)
     brought = {addition.path_in_repo for addition in additions}
     stale = [CommitOperationDelete(path) for path in present if replaced.fullmatch(path) and path not in brought]
-    for wait in (*WAITS, None):
+    for attempt, wait in enumerate((*WAITS, None)):
         try:
             return api.create_commit(
                 repo_id, [*additions, *stale], commit_message=message, token=token, revision=revision,
                 parent_commit=head,
             )  # fmt: skip
         except HfHubHTTPError as error:
-            if wait is None or error.response.status_code < 500:
+            status = error.response.status_code
+            if status == 412 and attempt and (made := _made_before(api, repo_id, head, message, token, revision)):
+                return made
+            if wait is None or status < 500:
                 raise
             time.sleep(wait)
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _made_before(
+    api: HfApi, repo_id: str, head: str | None, message: str, token: str | None, revision: str | None
+) -> CommitInfo | None:
+    """The newest commit, if an earlier attempt made it: it is called as ours is, and stands on what ours stands on."""
+    newest, *before = api.list_repo_commits(repo_id, revision=revision, token=token)[:2]
+    if newest.title != message.splitlines()[0] or [commit.commit_id for commit in before] != [head]:
+        return None
+    url = f"{api.endpoint}/{repo_id}/commit/{newest.commit_id}"
+    return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=newest.commit_id)
 
 
 def ensure_branch(repo_id: str, revision: str | None, token: str | None = None) -> None:

@@ -137,9 +137,10 @@ class QuestionAnsweringPipeline(Pipeline):
                 shape; all else pads to the longest window of a batch.
 
         Returns:
-            A dict with ``score`` (0 to 1, or little more where equal texts add up), ``start`` and ``end`` (characters
-            of the context) and ``answer``; a list of them where ``top_k`` gives several. For several questions, a list
-            of these; for a generator or ``Dataset``, an iterator over these.
+            A dict with ``score``, ``start`` and ``end`` (characters of the context) and ``answer``; a list of them
+            where ``top_k`` gives several. The score is a probability, or the sum of those of equal texts, which
+            exceeds 1 where several windows are sure of the same; the place is that of the most probable of them. For
+            several questions, a list of these; for a generator or ``Dataset``, an iterator over these.
 
         Raises:
             ConfigurationError: if arguments cannot be understood, or a question or context is empty.

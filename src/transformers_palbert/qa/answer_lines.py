@@ -65,6 +65,15 @@ class BadLine:
         return json.dumps({"line": self.number, "error": self.error, "text": self.text})
 
 
+def is_set_aside(line: bytes) -> bool:
+    """Whether a line is one that :meth:`BadLine.as_json` wrote."""
+    try:
+        value = parse_json(line.decode("utf-8"))
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.keys() == {"line", "error", "text"}
+
+
 @dataclass
 class AnsweredBlock:
     """What became of some lines of the input.

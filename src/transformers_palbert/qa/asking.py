@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..text.shortened import Shortened, whole_text
+from ..text.shortened import Shortened, visible, whole_text
 from .evaluation_decoding import FloatArray
 from .features import IntArray, Windows, encode_windows
 from .inputs import Example, checked_example
@@ -229,22 +229,27 @@ def _answers(
 ) -> list[dict[str, Any]]:
     """Candidate answers from the windows of one example, at their places in its context.
 
-    Those with the same text become one; those that join what was apart in the context are none.
+    Those with the same text become one, at the place of the most probable of them, with their scores added up; those
+    that join what was apart in the context are none.
     """
     answers: dict[str, dict[str, Any]] = {}
+    best: dict[str, float] = {}
     for window in which:
         columns = decoded.start[window], decoded.end[window], decoded.probability[window]
         for first, last, score in zip(*(column.tolist() for column in columns), strict=True):
             if first < 0:  # no more spans in this window
                 break
             span = windows.encodings[window], first, last, context_id
-            start, end = _characters(*span, read.text, align_to_words)
+            start, end = visible(read.text, *_characters(*span, read.text, align_to_words))
             if (place := read.to_original(start, end)) is None:
                 continue
             text = read.text[start:end]
-            found = {"score": 0.0, "start": place[0], "end": place[1], "answer": text}
-            known = answers.setdefault(text.lower(), found)
+            key = text.lower()
+            known = answers.setdefault(key, {"score": 0.0})
             known["score"] += score
+            if score > best.get(key, -1.0):
+                best[key] = score
+                known |= {"start": place[0], "end": place[1], "answer": text}
     return list(answers.values())
 
 

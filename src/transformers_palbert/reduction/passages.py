@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,8 +18,18 @@ import numpy.typing as npt
 from ..errors import ConfigurationError
 from ..qa.raw_questions import encodable
 from ..text.sentences import sentence_starts
+from ..text.shortened import visible
 
-__all__ = ["Cutting", "Passages", "TokenStarts", "describe_tokens", "token_starts", "tokenizer_starts", "word_starts"]
+__all__ = [
+    "Cutting",
+    "Passages",
+    "TokenStarts",
+    "describe_tokens",
+    "token_starts",
+    "tokenizer_starts",
+    "visible_starts",
+    "word_starts",
+]
 
 IntArray = npt.NDArray[np.int64]
 TokenStarts = Callable[[str], IntArray]
@@ -58,10 +68,14 @@ def tokenizer_starts(tokenizer: Any) -> TokenStarts:
     own = _untruncated(tokenizer)
 
     def starts(text: str) -> IntArray:
-        offsets = own.encode(text, add_special_tokens=False).offsets
-        return np.fromiter((start for start, _ in offsets), dtype=np.int64, count=len(offsets))
+        return visible_starts(text, own.encode(text, add_special_tokens=False).offsets)
 
     return starts
+
+
+def visible_starts(text: str, offsets: Iterable[Sequence[int]]) -> IntArray:
+    """Where tokens begin, from their ``(start, end)`` in ``text``, without white space that a token begins with."""
+    return np.fromiter((visible(text, start, end)[0] for start, end in offsets), dtype=np.int64)
 
 
 def _untruncated(tokenizer: Any) -> Any:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
+_END = 5.0
+"""Seconds that the model's thread gets to end by itself once all requests are over."""
+
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
     for status, description in {
@@ -62,7 +65,8 @@ def create_app(ask: Ask, *, model: str, limits: Limits | None = None) -> "FastAP
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         batcher.start()
         yield
-        await asyncio.to_thread(batcher.stop, limits.stop_timeout)
+        # The server has waited for all requests by now; what the model is still busy with, nobody waits for.
+        await asyncio.to_thread(batcher.stop, min(limits.stop_timeout, _END))
 
     app = FastAPI(
         title="palbert serve",

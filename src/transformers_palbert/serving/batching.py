@@ -2,7 +2,9 @@
 
 The first question of a batch waits a few milliseconds for others with the same options. While the model computes,
 questions gather by themselves, so that a busy server never waits. Of more than a batch holds, the one that has waited
-longest takes along those that are about as long, as windows of a batch are padded to the longest of them.
+longest takes along those that are about as long, as windows of a batch are padded to the longest of them. Together they
+hold no more characters than one context may: what a client asks for and does not wait for holds up the others no longer
+than a single text can.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import monotonic
 from typing import Any, Protocol
 
@@ -173,7 +176,7 @@ class Batcher:
                     continue
                 first = self._waiting[0]
                 alike = [one for one in self._waiting if one.options == first.options]
-                batch = _nearest(first, alike, self.limits.max_batch_size)
+                batch = _nearest(first, alike, self.limits.max_batch_size, self.limits.max_context_chars)
                 left = first.since + self.limits.max_wait_ms / 1000 - monotonic()
                 if len(batch) == self.limits.max_batch_size or left <= 0 or self._stopping:
                     taken = set(batch)
@@ -223,9 +226,14 @@ class Batcher:
         return answers
 
 
-def _nearest(first: Asked, others: Sequence[Asked], count: int) -> list[Asked]:
-    """``count`` of ``others``, those that are nearest to ``first`` in length; of equals, those that came first."""
-    return sorted(others, key=lambda one: (one is not first, abs(one.length - first.length)))[:count]
+def _nearest(first: Asked, others: Sequence[Asked], count: int, characters: int) -> list[Asked]:
+    """At most ``count`` of ``others``, those that are nearest to ``first`` in length; of equals, those that came first.
+
+    Together they have at most ``characters``, but ``first`` is always among them.
+    """
+    nearest = sorted(others, key=lambda one: (one is not first, abs(one.length - first.length)))[:count]
+    totals = accumulate(one.length for one in nearest)
+    return [one for one, total in zip(nearest, totals, strict=True) if one is first or total <= characters]
 
 
 def log_failure(what: str, error: BaseException) -> None:

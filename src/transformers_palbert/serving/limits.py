@@ -15,7 +15,8 @@ class Limits:
     """The limits of a server; every one of them keeps one client from taking the server from all others.
 
     Args:
-        max_batch_size: Questions answered together, and windows that go through the model at once.
+        max_batch_size: Questions answered together, and windows that go through the model at once. Long texts are
+            answered with fewer others: together they have at most ``max_context_chars`` characters.
         max_wait_ms: Milliseconds for which the first question of a batch waits for others to join it.
         max_queue: Questions that wait at most. A request that finds no room for all of its own gets the status 429.
         max_questions: Questions in one request; more get the status 422.

@@ -63,7 +63,10 @@ class AnswerRequest(BaseModel):
     max_seq_len: int | None = Field(None, ge=16, description=f"Tokens of a window; {_SAVED}, else 384.")
     doc_stride: int | None = Field(None, ge=0, description="Tokens that neighbouring windows share; needs max_seq_len.")
     max_question_len: int | None = Field(
-        None, ge=1, description="Longer questions lose their last tokens; needs max_seq_len."
+        None,
+        ge=1,
+        description="Longer questions lose their last tokens; needs max_seq_len, and is 64 by default, or what it has"
+        " room for.",
     )
 
     @model_validator(mode="after")
@@ -74,8 +77,11 @@ class AnswerRequest(BaseModel):
                 raise ValueError("doc_stride and max_question_len need max_seq_len beside them")
             return self
         stride = min(self.max_seq_len // 2, 128) if self.doc_stride is None else self.doc_stride
-        longest = 64 if self.max_question_len is None else self.max_question_len
-        if self.max_seq_len - _SPECIAL_TOKENS - longest - stride < self.max_seq_len // 8:
+        room = self.max_seq_len - _SPECIAL_TOKENS - stride - self.max_seq_len // 8
+        if self.max_question_len is None:
+            self.max_question_len = max(min(64, room), 1)  # the question gives way, not the request
+        longest = self.max_question_len
+        if longest > room:
             raise ValueError(
                 f"windows of {self.max_seq_len} tokens with doc_stride {stride} and max_question_len {longest} hardly"
                 " advance; lower doc_stride or max_question_len, or raise max_seq_len"
@@ -92,7 +98,10 @@ class AnswerRequest(BaseModel):
 class Answer(BaseModel):
     """A slice of the context."""
 
-    score: float = Field(description="Probability of the answer, 0 to 1.")
+    score: float = Field(
+        description="Probability of the answer, a share of what normalize_over names. Those of equal answers are added"
+        " up, so that the sum may exceed 1 where several windows are sure of the same."
+    )
     start: int = Field(description="Index of its first character in the context, counted in Unicode code points.")
     end: int = Field(description="Index behind its last character.")
     answer: str = Field(description='Its text, context[start:end]; "" if the text does not hold the answer.')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +20,17 @@ from ..model.removal import KeptUnits, cut_copy, layer_path, layer_sizes
 from ..model.structure import encoder_layers, known_structure, layer_applications
 from ..qa.kernels import fast_linear
 
-__all__ = ["STEADY", "LatencyTable", "applied_sizes", "fastest_seconds", "longest_input", "measure_latency"]
+__all__ = [
+    "STEADY",
+    "LatencyTable",
+    "applied_sizes",
+    "compared_seconds",
+    "fastest_seconds",
+    "longest_input",
+    "measure_latency",
+]
+
+logger = logging.getLogger(__name__)
 
 STEADY = 0.05
 """How far two halves of a measurement may be apart, as a share of the time, before it is in doubt."""
@@ -144,11 +155,29 @@ def _layer_of(model: nn.Module, heads: int, units: int) -> nn.Module:
 
 
 def fastest_seconds(models: Sequence[nn.Module], batch_size: int, length: int) -> list[float]:
-    """Seconds of one forward of each of ``models``, all of them in turns, the fastest of several rounds."""
+    """Seconds of one forward of each of ``models``, all of them in turns, the fastest of several rounds.
+
+    The log warns where the machine did too much else for times to be compared, see :func:`compared_seconds`.
+    """
+    seconds, disagreement = compared_seconds(models, batch_size, length)
+    if disagreement > STEADY:
+        logger.warning(
+            "Two halves of a measurement of speed are %.0f %% apart: the machine does other things. Measure again when"
+            " it is idle.",
+            100 * disagreement,
+        )
+    return seconds
+
+
+def compared_seconds(models: Sequence[nn.Module], batch_size: int, length: int) -> tuple[list[float], float]:
+    """Seconds as :func:`fastest_seconds` gives them, and how far the two halves of the measurement are apart.
+
+    The latter is a share of the time, at least 0; above :data:`STEADY`, the machine did other things meanwhile.
+    """
     ids = torch.ones(batch_size, length, dtype=torch.long, device=_device(models[0]))
     calls: list[Callable[[], object]] = [lambda model=model: model(input_ids=ids) for model in models]  # type: ignore[misc]
     with evaluating(*models):
-        return _fastest(calls, models[0])[0]
+        return _fastest(calls, models[0])
 
 
 @torch.inference_mode()

@@ -37,7 +37,7 @@ TOKENIZER = (
 )  # fmt: skip
 CARD = ("README.md", "training.png", "density.png")  # the last is the picture of cards that version 0.1 wrote
 LICENCE = ("LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE")
-RESULTS = ("all_results.json", "eval_results.json", "predict_results.json", "train_results.json")
+RESULTS = ("all_results.json", "eval_results.json", "predict_results.json", "test_results.json", "train_results.json")
 
 LOGS = ("runs/*events.out.tfevents.*",)
 """TensorBoard's. They name the host, and hold the training arguments with the paths in them."""

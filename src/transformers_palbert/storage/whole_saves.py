@@ -150,7 +150,12 @@ def new_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside ``target`` that takes its place in the end, or vanishes if something goes wrong.
 
     ``target`` must not exist, or be empty.
+
+    Raises:
+        StorageError: if ``target`` is the current folder, which cannot be replaced by another under its name.
     """
+    if target.resolve() == Path.cwd():
+        raise StorageError(f"{target} is the folder you are in; give the name of a new one.")
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Piece", "Shortened", "join_passages", "whole_text"]
+__all__ = ["Piece", "Shortened", "join_passages", "visible", "whole_text"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,18 @@ class Shortened:
             return None
         moved = self.pieces[number].at - self.pieces[number].start
         return start + moved, end + moved
+
+
+def visible(text: str, start: int, end: int) -> tuple[int, int]:
+    """Characters ``[start, end)`` of ``text`` without the white space around them; all, if they are nothing else.
+
+    Some tokenizers (DeBERTa's, byte-level ones without trimmed offsets) count the space before a word as part of its
+    first token, though it stands in the passage before, or was put between two passages.
+    """
+    found = text[start:end]
+    if not found.strip():
+        return start, end
+    return end - len(found.lstrip()), start + len(found.rstrip())
 
 
 def whole_text(text: str) -> Shortened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from transformers.utils.hub import PushInProgress
 from ..errors import ConfigurationError
 from ..hub.callback import ModelCardCallback
 from ..hub.card import PalBertCard
-from ..hub.push import ensure_branch, finish_pushes, folder_operations, push, snapshot_operations
+from ..hub.push import ensure_branch, finish_pushes, folder_operations, held, push, snapshot_operations
 from ..storage.model_files import LOGS, PUSHED
 
 __all__ = ["PushingMixin", "keep_trackio_at_home", "require_push"]
@@ -135,7 +136,14 @@ class PushingMixin(_Base):
         folder = {HubStrategy.CHECKPOINT: "last-checkpoint", HubStrategy.ALL_CHECKPOINTS: checkpoint.name}.get(strategy)
         repo_id, token, revision = str(self.hub_model_id), self.args.hub_token, self.args.hub_revision
         ensure_branch(repo_id, revision, token)
-        files = snapshot_operations(checkpoint, Path(str(self.args.output_dir)), folder, self.push_logs)
         message = f"Training in progress, step {self.state.global_step}"
-        job: Any = HfApi().run_as_future(push, repo_id, files, message=message, token=token, revision=revision)
+        keeping = ExitStack()
+        kept = keeping.enter_context(held(checkpoint))
+        files = snapshot_operations(kept, Path(str(self.args.output_dir)), folder, self.push_logs)
+
+        def push_and_forget() -> CommitInfo:
+            with keeping:
+                return push(repo_id, files, message=message, token=token, revision=revision)
+
+        job: Any = HfApi().run_as_future(push_and_forget)
         self.push_in_progress = PushInProgress([job])  # type: ignore[arg-type] # as above

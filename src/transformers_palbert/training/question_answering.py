@@ -158,6 +158,10 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
+    if data.predictions_csv and not Path(data.predictions_csv).parent.is_dir():
+        raise ConfigurationError(
+            f"--predictions_csv {data.predictions_csv}: {Path(data.predictions_csv).parent} is not a folder."
+        )
     if data.escape_formulas and not data.predictions_csv:
         raise ConfigurationError("--escape_formulas has nothing to escape without --predictions_csv.")
     require_push(arguments.run.push_logs, args)

@@ -48,3 +48,6 @@ def test_other_weights_are_another_description(folders: tuple[Path, Path]) -> No
     with torch.no_grad():
         next(scorer.passage_encoder.parameters()).add_(1)
     assert scorer.describe() != before
+    before = scorer.describe()
+    scorer.question_encoder.config.hidden_act = "relu"
+    assert scorer.describe() != before

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AlbertConfig, AlbertForQuestionAnswering, BertConfig, BertForQuestionAnswering
+from transformers import (
+    AlbertConfig,
+    AlbertForQuestionAnswering,
+    BertConfig,
+    BertForQuestionAnswering,
+    BertTokenizer,
+)
 
 from tests.references.small_tokenizers import distilbert, wordpiece
 from transformers_palbert.errors import ConfigurationError, MissingExtraError
@@ -155,6 +161,14 @@ def test_loading_takes_the_windows_of_the_model(tmp_path) -> None:
     loaded = IntegratedGradientsScorer.load(str(tmp_path), device="cpu", steps=3)
     assert dict(loaded.windows) == {"max_seq_length": 30, "doc_stride": 6, "max_question_length": 64}
     assert loaded.describe()["steps"] == 3
+
+
+def test_a_tokenizer_that_reads_words_otherwise_is_another_description() -> None:
+    assert scorer().describe() == scorer().describe()
+    words = dict(wordpiece().get_vocab())
+    words["berlin"], words["who"] = words["who"], words["berlin"]
+    other = IntegratedGradientsScorer(model(), BertTokenizer(vocab=words), windows=WINDOWS)
+    assert other.describe() != IntegratedGradientsScorer(model(), wordpiece(), windows=WINDOWS).describe()
 
 
 def test_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:

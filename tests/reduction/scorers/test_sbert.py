@@ -64,4 +64,7 @@ def test_a_plain_encoder_of_transformers(tmp_path) -> None:
         hidden = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0)
         vectors.append((hidden / hidden.norm()).detach().numpy())
     assert scores.tolist() == pytest.approx([float(vector @ vectors[0]) for vector in vectors[1:]], abs=1e-5)
-    assert scorer.describe()["scorer"] == "sbert"
+    before = scorer.describe()
+    assert before["scorer"] == "sbert"
+    scorer.encoder.max_seq_length = 4
+    assert scorer.describe() != before

@@ -24,7 +24,7 @@ from tests.pruning.helpers import tiny_config, tiny_model, training_arguments
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert import TeacherLogitsCollator, cache_teacher, with_teacher
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.training.distillation.cached_logits import COLUMNS, model_digest
+from transformers_palbert.training.distillation.cached_logits import COLUMNS
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 LENGTHS = [9, 4, 7, 2, 6, 3]
@@ -137,13 +137,6 @@ def test_whatever_changes_is_asked_anew(tmp_path: Path, change: str) -> None:
     assert second._fingerprint != first._fingerprint
     if change in ("weight", "setting", "dtype"):
         assert second["teacher_start_logits"][:] != first["teacher_start_logits"][:]
-
-
-def test_a_digest_is_that_of_the_model_and_not_of_its_place(tmp_path: Path) -> None:
-    model = teacher()
-    model.save_pretrained(tmp_path / "elsewhere")
-    assert model_digest(type(model).from_pretrained(tmp_path / "elsewhere")) == model_digest(model)
-    assert model_digest(teacher(seed=2)) != model_digest(model)
 
 
 def test_a_trainer_learns_from_cached_logits(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ The file of a scorer gives its formula and source.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,9 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..passages import Passages
+from ..passages import Passages, describe_tokens
 
-__all__ = ["FloatArray", "Scored", "Scorer", "dot_products", "weights_digest"]
+__all__ = ["FloatArray", "Scored", "Scorer", "describe_tokenizer", "dot_products"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -73,12 +74,10 @@ def dot_products(
     return Scored([vectors[[place[text] for text in row.texts]] @ asked[row.question] for row in batch])
 
 
-def weights_digest(model: Any) -> str:
-    """A digest of a model's weights, which tells one checkpoint from another wherever they came from."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+def describe_tokenizer(tokenizer: Any | None) -> str:
+    """A digest of how a tokenizer cuts texts, for :meth:`Scorer.describe`; that of its words alone for a slow one."""
+    if tokenizer is None or getattr(tokenizer, "is_fast", False):
+        return describe_tokens(tokenizer)
+    vocabulary = tokenizer.get_vocab() if hasattr(tokenizer, "get_vocab") else {}
+    kind = json.dumps([type(tokenizer).__name__, vocabulary], sort_keys=True, default=str)
+    return hashlib.sha256(kind.encode()).hexdigest()[:16]

@@ -20,8 +20,9 @@ import numpy.typing as npt
 import torch
 from transformers import AutoTokenizer, DPRContextEncoder, DPRQuestionEncoder
 
+from ...model.digest import model_digest
 from ..passages import Passages
-from .base import Scored, dot_products, weights_digest
+from .base import Scored, describe_tokenizer, dot_products
 
 __all__ = ["DprScorer"]
 
@@ -68,8 +69,12 @@ class DprScorer:
         )
 
     def describe(self) -> dict[str, Any]:
-        models = [weights_digest(model) for model in (self.question_encoder, self.passage_encoder)]
-        return {"scorer": self.name, "models": models, "max_length": self.max_length}
+        return {
+            "scorer": self.name,
+            "models": [model_digest(model) for model in (self.question_encoder, self.passage_encoder)],
+            "tokenizers": [describe_tokenizer(one) for one in (self.question_tokenizer, self.passage_tokenizer)],
+            "max_length": self.max_length,
+        }
 
     def __call__(self, batch: Sequence[Passages]) -> Scored:
         """Score passages; see :class:`~transformers_palbert.reduction.scorers.base.Scorer`."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from inspect import signature
 from typing import Any
 
@@ -27,12 +28,13 @@ from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from ...errors import ConfigurationError, require
+from ...model.digest import model_digest
 from ...qa.answering import padded_batch, prepare_model, span_logits, window_batches
 from ...qa.features import IntArray, Windows, encode_windows
 from ...qa.settings import settings_for
 from ...qa.window_decoding import decode_windows, require_positive
-from ..passages import Passages
-from .base import FloatArray, Scored, weights_digest
+from ..passages import Passages, visible_starts
+from .base import FloatArray, Scored, describe_tokenizer
 
 __all__ = ["BASELINES", "LARGEST_ERROR", "Attributions", "IntegratedGradientsScorer"]
 
@@ -44,7 +46,7 @@ LARGEST_ERROR = 0.05
 
 LONGEST_ANSWER = 30  # tokens
 
-_FORMAT = 2  # part of the scores' description: raise it whenever the same settings give other attributions
+_FORMAT = 3  # part of the scores' description: raise it whenever the same settings give other attributions
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ class IntegratedGradientsScorer:
         return {
             "scorer": self.name,
             "format": _FORMAT,
-            "model": weights_digest(self.model),
+            "model": model_digest(self.model),
+            "tokenizer": describe_tokenizer(self.tokenizer),
+            "library": f"captum {version('captum')}",
             "steps": self.steps,
             "baseline": self.baseline,
             "windows": dict(self.windows),
@@ -163,8 +167,8 @@ class IntegratedGradientsScorer:
                 start = int(windows.context_start[window])
                 values[window] = row[start : start + int(windows.context_length[window])]
         return [
-            _joined(windows, np.flatnonzero(windows.example == example), values, deltas, errors)
-            for example in range(len(questions))
+            _joined(windows, context, np.flatnonzero(windows.example == example), values, deltas, errors)
+            for example, context in enumerate(contexts)
         ]
 
     def _attribute(self, windows: Windows, batch: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -229,10 +233,15 @@ class IntegratedGradientsScorer:
 
 
 def _joined(
-    windows: Windows, which: IntArray, values: list[FloatArray], deltas: FloatArray, errors: FloatArray
+    windows: Windows,
+    context: str,
+    which: IntArray,
+    values: list[FloatArray],
+    deltas: FloatArray,
+    errors: FloatArray,
 ) -> Attributions:
     """The windows of one context."""
-    starts = [windows.context_offsets(window)[:, 0].astype(np.int64) for window in which.tolist()]
+    starts = [visible_starts(context, windows.context_offsets(window)) for window in which.tolist()]
     worst = which[np.abs(deltas[which]).argmax()]
     return Attributions(
         np.concatenate(starts),

@@ -20,10 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import require
+from ...model.digest import model_digest
 from ..passages import Passages
-from .base import Scored, dot_products, weights_digest
+from .base import Scored, describe_tokenizer, dot_products
 
 __all__ = ["SbertScorer"]
+
+
+_SETTINGS = ("max_seq_length", "prompts", "default_prompt_name")
+"""What an encoder does to texts that no weight shows."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,15 @@ class SbertScorer:
 
     def describe(self) -> dict[str, Any]:
         library = f"sentence-transformers {version('sentence-transformers')}"
-        return {"scorer": self.name, "model": weights_digest(self.encoder), "library": library}
+        return {
+            "scorer": self.name,
+            "model": model_digest(self.encoder),
+            "modules": repr(self.encoder),  # and so how token vectors are pooled
+            "settings": {name: getattr(self.encoder, name, None) for name in _SETTINGS},
+            "lower case": [getattr(part, "do_lower_case", None) for part in self.encoder.children()],
+            "tokenizer": describe_tokenizer(getattr(self.encoder, "tokenizer", None)),
+            "library": library,
+        }
 
     def __call__(self, batch: Sequence[Passages]) -> Scored:
         """Score passages; see :class:`~transformers_palbert.reduction.scorers.base.Scorer`."""

@@ -10,7 +10,6 @@ The logits are columns of the data set, one for each kind: ``teacher_start_logit
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,18 +22,18 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...errors import ConfigurationError
+from ...model.digest import model_digest
 from ...model.modes import evaluating
 from .batches import inputs_of
 from .logits import LOGITS
 
-__all__ = ["COLUMNS", "PREFIX", "TeacherLogitsCollator", "cache_teacher", "model_digest"]
+__all__ = ["COLUMNS", "PREFIX", "TeacherLogitsCollator", "cache_teacher"]
 
 PREFIX = "teacher_"
 COLUMNS = tuple(f"{PREFIX}{name}" for name in LOGITS)
 """The columns that :func:`cache_teacher` may add."""
 
 _FORMAT = 1  # part of the cache key: raise it whenever the logits of unchanged data and weights change
-_NOT_ABOUT_LOGITS = ("architectures", "quantization_config", "transformers_version")
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
 
@@ -87,20 +86,6 @@ def cache_teacher(
             cache_file_name=None if folder is None else str(Path(folder, f"teacher-{key}.arrow")),
             desc="Asking the teacher",
         )
-
-
-def model_digest(model: PreTrainedModel) -> str:
-    """A fingerprint of everything that the logits of ``model`` depend on: every tensor, and its settings."""
-    config = {
-        name: value
-        for name, value in model.config.to_dict().items()
-        if name not in _NOT_ABOUT_LOGITS and not name.startswith("_")
-    }
-    digest = hashlib.blake2b(json.dumps([type(model).__name__, config], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 @torch.no_grad()
