@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,8 +23,8 @@ def model_digest(model: nn.Module) -> str:
     times.
     """
     digest = hashlib.blake2b(type(model).__name__.encode())
-    configs = [part.config for part in model.modules() if isinstance(getattr(part, "config", None), PreTrainedConfig)]
-    for config in {id(config): config for config in configs}.values():
+    configs: list[Any] = [getattr(part, "config", None) for part in model.modules()]
+    for config in {id(config): config for config in configs if isinstance(config, PreTrainedConfig)}.values():
         settings = config.to_dict()
         kept = {name: value for name, value in settings.items() if name not in _NO_SETTING and not name.startswith("_")}
         digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
