@@ -105,6 +105,16 @@ PRIVATE_APIS: tuple[PrivateApi, ...] = (
     ),
     PrivateApi(
         library="torch",
+        name="torch.nn.modules.module:_is_replica",
+        used_in=("training/distillation/lesson.py",),
+        what_for=(
+            "A student with a teacher refuses to run in the threads of DataParallel, whose copies of a model are known"
+            " by this attribute alone."
+        ),
+        test="tests/training/distillation/test_teaching.py::test_a_replica_of_data_parallel_is_refused",
+    ),
+    PrivateApi(
+        library="torch",
         name="torch.ops.mkldnn._linear_pointwise",
         used_in=("qa/kernels.py",),
         what_for=(

@@ -105,6 +105,14 @@ def test_a_palbert_checkpoint_with_default_settings_loads_in_stock_albert(head: 
             assert torch.equal(got, expected)
 
 
+def test_a_batch_without_a_masked_token_has_a_loss() -> None:
+    model = palbert.PalBertForPreTraining(PalBertConfig(**SHAPE)).eval()
+    nothing = torch.full_like(BATCH["input_ids"], -100)
+    order = torch.tensor([0, 1, 1])
+    outputs = model(**BATCH, labels=nothing, sentence_order_label=order)
+    assert outputs.loss == torch.nn.functional.cross_entropy(outputs.sop_logits, order)
+
+
 def test_naming_the_masked_positions_only_leaves_the_other_logits_out() -> None:
     torch.manual_seed(2)
     model = palbert.PalBertForPreTraining(PalBertConfig(**SHAPE)).double().eval()

@@ -233,6 +233,16 @@ class TestCheckpoints:
         assert not keys.unexpected_keys
         assert torch.equal(layer.weight, plain.weight)
 
+    def test_a_state_of_other_layers_leaves_the_mask_alone(self) -> None:
+        layer = make_layer()
+        mask = (torch.arange(36).view(6, 6) % 2).to(layer.mask.dtype)
+        layer.set_mask(mask)
+        both = nn.ModuleDict({"part": layer, "other": nn.Linear(2, 2)})
+        both.load_state_dict({"other.bias": torch.ones(2)}, strict=False)
+        assert torch.equal(layer.mask, mask)
+        layer.load_state_dict(nn.Linear(6, 6).state_dict(), strict=False)  # a dense weight has no mask
+        assert layer.mask.all()
+
     def test_files_cut_between_the_halves_of_a_weight_are_refused(self) -> None:
         layer = make_layer()
         with pytest.raises(PruningError, match=r"part\.pruned_weight came without part\.weight.*max_shard_size"):

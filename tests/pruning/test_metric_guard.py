@@ -24,14 +24,26 @@ def prepared(seed: int = 0) -> nn.Module:
 
 
 class TestIsGood:
-    def test_first_dense_evaluation_is_the_baseline(self) -> None:
+    def test_the_best_dense_evaluation_is_the_baseline(self) -> None:
+        """A model that is fine-tuned in the same run knows nothing at its first evaluation."""
         guard = MetricGuard(2.0)
-        assert guard.is_good({"eval_f1": 80.0}, density=1.0)
-        assert guard.baseline == 80
+        for dense in (8.0, 90.0, 80.0):
+            guard.is_good({"eval_f1": dense}, density=1.0)
+        assert guard.baseline == 90
+        assert guard.is_good({"eval_f1": 88.0}, density=0.5)  # exactly the allowed drop
+        assert not guard.is_good({"eval_f1": 87.9}, density=0.4)
+        assert guard.baseline == 90
+
+    def test_of_a_loss_the_lowest_is_the_best(self) -> None:
+        guard = MetricGuard(0.5, "loss")
+        for dense in (3.0, 1.0, 2.0):
+            guard.is_good({"eval_loss": dense}, density=1.0)
+        assert guard.baseline == 1
+
+    def test_a_given_baseline_stays(self) -> None:
+        guard = MetricGuard(2.0, baseline=80.0)
         assert guard.is_good({"eval_f1": 90.0}, density=1.0)
         assert guard.baseline == 80
-        assert guard.is_good({"eval_f1": 78.0}, density=0.5)  # exactly the allowed drop
-        assert not guard.is_good({"eval_f1": 77.9}, density=0.4)
 
     def test_a_given_baseline_needs_no_dense_evaluation(self) -> None:
         guard = MetricGuard(1.0, "em", baseline=50.0)

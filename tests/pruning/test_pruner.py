@@ -266,10 +266,24 @@ class TestGuards:
         with pytest.raises(PruningError, match=r"Call prepare_pruning\(model, config\) first"):
             Pruner(model, torch.optim.AdamW(model.parameters()), PruningConfig(0.7), STEPS)
 
-    def test_a_model_that_is_prepared_for_another_method(self) -> None:
-        model, optimizer = prepared(PruningConfig(0.7, method="magnitude"))
-        with pytest.raises(PruningError, match="prepared for another method than 'sensitivity'"):
+    @pytest.mark.parametrize(
+        ("prepared_with", "message"),
+        [
+            ({"method": "magnitude"}, "method='magnitude', and is to be pruned with method='sensitivity'"),
+            ({"granularity": "head"}, "granularity='head', and is to be pruned with granularity='element'"),
+            ({"granularity": "structure"}, "granularity='structure'"),
+            ({"targets": ("attention",)}, r"targets=\('attention',\), and is to be pruned with targets=None"),
+            ({"exclude": ("query",)}, r"exclude=\('query',\)"),
+        ],
+        ids=str,
+    )
+    def test_a_model_that_is_prepared_with_other_settings(self, prepared_with: dict[str, Any], message: str) -> None:
+        model, optimizer = prepared(PruningConfig(0.7, **prepared_with))
+        with pytest.raises(PruningError, match=f"was prepared with .*{message}"):
             Pruner(model, optimizer, PruningConfig(0.7), STEPS)
+        bake_masks(model)  # undoes it
+        prepare_pruning(model, PruningConfig(0.7))
+        Pruner(model, torch.optim.AdamW(model.parameters()), PruningConfig(0.7), STEPS)
 
     @pytest.mark.parametrize("steps", [0, -1, 1.5, True, "3"])
     def test_a_run_without_steps(self, steps: Any) -> None:

@@ -225,6 +225,11 @@ class TestModelArguments:
         arguments = ModelArguments(qa_layers="3, 7,-1", qa_layer_pooling="mean", layer_lr_decay=0.9)
         assert arguments.palbert_fields == {"qa_layers": [3, 7, -1], "qa_layer_pooling": "mean", "layer_lr_decay": 0.9}
 
+    @pytest.mark.parametrize("text", ["5,8,", "5 8", "last"])
+    def test_layers_that_are_no_numbers_are_named(self, text: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"qa_layers='{text}' cannot be read"):
+            _ = ModelArguments(qa_layers=text).palbert_fields
+
 
 def test_the_metric_suits_the_data() -> None:
     assert DataArguments().metric_name == "squad"

@@ -73,6 +73,16 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(name: str, caplog: pytest.
     assert message in record.getMessage()
 
 
+def test_a_checkpoint_of_an_adapter_is_whole() -> None:
+    """PEFT saves the adapter and its config, and no whole model."""
+    checkpoint = write(12)
+    (checkpoint / "model.safetensors").rename(checkpoint / "adapter_model.safetensors")
+    (checkpoint / "adapter_config.json").write_text("{}")
+    assert last_whole_checkpoint(Path("out")) == checkpoint
+    cut("adapter_model.safetensors", -1)(checkpoint)
+    assert last_whole_checkpoint(Path("out")) is None
+
+
 def test_newest_counts_by_number_not_by_name() -> None:
     for step in (9, 10, 100, 11):
         write(step)

@@ -58,7 +58,7 @@ def test_a_typing_error_in_a_recipe(tmp_path) -> None:
         ("metric: squad1", r"^--metric: invalid choice: 'squad1' \(choose from .*Did you mean squad"),
         ("pruning_method: magnitud", r"^--pruning_method: invalid choice: .*Did you mean magnitude\?"),
         ("eval_strategy: no", r"^--eval_strategy: invalid choice: 'False' \(choose from 'no', "),
-        ("metric: [squad]", r"^--metric: invalid choice: "),
+        ("metric: [squad, f2]", r"^--metric: invalid choice: 'squad,f2'"),
         ("learning_rate: true", r"^--learning_rate: invalid float value: 'True'"),
         ("max_steps: 1.5", r"^--max_steps: invalid int value: '1.5'"),
         ("do_train: 3", "^--do_train: Truthy value expected: got 3"),
@@ -118,3 +118,18 @@ def test_a_script_ends_with_one_line_and_not_with_a_traceback(capsys: pytest.Cap
     captured = capsys.readouterr()
     assert captured.err == "error: There is no option --learning_rte. Did you mean --learning_rate? See --help.\n"
     assert run_script(len, []) == 0
+
+
+def test_lists_of_a_recipe_are_texts_with_commas(tmp_path) -> None:
+    lines = ["output_dir: out", "use_cpu: true", "qa_layers: [1, 3]", "pruning_targets: [attention, ffn]"]
+    (tmp_path / "recipe.yaml").write_text("\n".join([*lines, "further_metrics: [squad]"]))
+    model, _, pruning, _, run = parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
+    assert model.palbert_fields == {"qa_layers": [1, 3]}
+    assert (pruning.pruning_targets, run.metrics) == ("attention,ffn", ["squad"])
+
+
+@pytest.mark.parametrize("line", ["config_overrides: {hidden_dropout_prob: 0.2}", "qa_layers: [[1, 2]]"])
+def test_what_is_no_text_is_named(tmp_path, line: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"output_dir: out\n{line}\n")
+    with pytest.raises(ConfigurationError, match=f"{line.partition(':')[0]}.* is no text"):
+        parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])

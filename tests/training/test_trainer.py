@@ -246,6 +246,36 @@ def test_layer_wise_rates_reach_the_optimizer(tmp_path: Path, tokenizer: PreTrai
                 assert group["weight_decay"] == 0
 
 
+def test_an_optimizer_that_is_given_gets_layer_wise_rates(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    trainer = make_trainer(tmp_path, tokenizer, questions(), config={"layer_lr_decay": 0.5})
+    trainer.optimizer_cls_and_kwargs = (torch.optim.SGD, {"lr": 0.4, "momentum": 0.9})
+    optimizer = trainer.create_optimizer()
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.4, 0.1}
+    other = make_trainer(tmp_path, tokenizer, questions(), config={"layer_lr_decay": 0.5})
+    other.optimizer_cls_and_kwargs = (torch.optim.SGD, {"lr": 0.4, "params": []})
+    with pytest.raises(ConfigurationError, match=r"SGD makes its own groups of parameters \(params\)"):
+        other.create_optimizer()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dataloader_drop_last": True}, {"eval_do_concat_batches": False}, {"batch_eval_metrics": True}],
+    ids=str,
+)
+def test_an_evaluation_reads_all_windows(
+    options: dict[str, Any], tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    if "batch_eval_metrics" in options:
+        options = {**options, "include_for_metrics": []}
+    common = {"per_device_eval_batch_size": 5}
+    trainer = make_trainer(tmp_path, tokenizer, questions(), **common, **options)
+    assert len(trainer.eval_dataset) % 5
+    expected = make_trainer(tmp_path / "plain", tokenizer, questions(), **common).evaluate()
+    assert trainer.evaluate()["eval_f1"] == expected["eval_f1"]
+    assert trainer.args.dataloader_drop_last is options.get("dataloader_drop_last", False)
+
+
 def test_without_layer_wise_rates_the_optimizer_is_the_stock_one(
     tmp_path: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:

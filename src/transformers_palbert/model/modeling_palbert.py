@@ -233,7 +233,9 @@ class PalBertForPreTraining(PalBertPreTrainedModel, AlbertForPreTraining):
         prediction_logits, sop_logits = self.predictions(states), self.sop_classifier(outputs.pooler_output)
         loss = None
         if labels is not None and sentence_order_label is not None:
-            loss = cross_entropy(prediction_logits.flatten(0, 1), labels.flatten())
+            # the sum by the count and not the mean, which is NaN where no token of a batch is masked
+            loss = cross_entropy(prediction_logits.flatten(0, 1), labels.flatten(), reduction="sum")
+            loss = loss / (labels != -100).sum().clamp(min=1)
             loss = loss + cross_entropy(sop_logits, sentence_order_label.flatten())
         return AlbertForPreTrainingOutput(
             loss=loss,

@@ -35,7 +35,7 @@ from .progress import RunSizes
 from .refusals import require_config, require_prunable
 from .resuming import require_same_settings
 from .schedules import schedule_progress
-from .selection import Selection, require_method, run_costs
+from .selection import Selection, require_same_preparation, run_costs
 
 __all__ = ["MovementPruningCallback"]
 
@@ -83,7 +83,9 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         stop_on_collapse: Stop as well when the training loss collapses, see
             :class:`~transformers_palbert.pruning.collapse.LossWatch`; needs ``max_metric_drop``, which has a state
             to go back to. A warning is given in any case.
-        dense_metric: The baseline; None takes an evaluation before pruning begins (``eval_on_start=True``).
+        dense_metric: The baseline; None takes the best evaluation before pruning begins (``eval_on_start=True`` makes
+            one at once). A model that is fine-tuned in the same run has learned little by then: give the figure of a
+            fine-tuned dense one.
         greater_is_better: None takes it from the name of ``metric``, as Trainer does: less is better of a loss.
         save_sparse: How the finished model is saved, pushed to the Hub included: True packs it losslessly, a
             :class:`StorageConfig` in another way, rounding the weights right away; False leaves it dense, so that it
@@ -207,6 +209,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             require_prunable(model)
             if not is_prepared(model):
                 prepare_pruning(model, self.config)
+            require_same_preparation(model, self.config)
             write_state(Selection(model, self.config), self.density, "training")
 
     def _require_compatible(self, args: TrainingArguments) -> None:
@@ -237,7 +240,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             )
         if self._finished or (self.total_steps and state.global_step == 0):
             self._start_anew()  # model_init has made a fresh model, as it does for each trial of a search
-        require_method(model, self.config)
+        require_same_preparation(model, self.config)
         require_in_optimizer(kwargs["optimizer"], model)
         warn_of_one_rate(model, kwargs["optimizer"])
         self.total_steps = state.max_steps
@@ -376,9 +379,11 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
             control.should_training_stop = True
 
     def _forget_denser_best(self, state: TrainerState) -> None:
-        """A state with more weights than asked for is no candidate for ``load_best_model_at_end``."""
+        """A state with more weights than asked for is no candidate for the best model, nor for early stopping."""
         best = state.best_global_step
-        if best is not None and self.config.density_at(best, state.max_steps) > self.config.final_density:
+        if best is None:  # where nothing is saved, Trainer does not say when it was, but it was before this step
+            best = max(state.global_step - 1, 0)
+        if self.config.density_at(best, state.max_steps) > self.config.final_density:
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
 
     # -- finishing ---------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from .scores import Score
 from .targets import announce, prunable_layers, pruning_plan
 
 __all__ = [
+    "PREPARED_BY",
     "TOLD_APART",
     "bake_masks",
     "dense_copy",
@@ -44,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 FORWARD_HOOK = "_palbert_hook"
 """The attribute of a prepared base model that holds the handle of the hook that builds the weights of a forward."""
+
+PREPARED_BY = "_palbert_prepared_by"
+"""The attribute of a prepared model that holds the config it was prepared with."""
 
 TOLD_APART = "_palbert_told_apart"
 """The attribute of a prepared model that says that its scores were seen to differ."""
@@ -95,6 +99,7 @@ def prepare_pruning(model: nn.Module, config: PruningConfig) -> nn.Module:
     logger.info(announce(pruning_plan(model, config), config))
     _require_own_weights({name: targets[name] for name in matrices(sets)})
     _replace(model, {linear: new for units in sets for linear, new in _maskable(units, targets, config.score)})
+    setattr(model, PREPARED_BY, config)
     _build_once_per_forward(model)
     watch_loading(model)
     if isinstance(model, PreTrainedModel):
@@ -194,7 +199,7 @@ def dense_copy(model: nn.Module) -> nn.Module:
     for layer in layers.values():
         layer.set_mask(torch.ones_like(layer.mask))
     _replace(copied, {layer: layer.bake() for layer in layers.values()})
-    _remove_hooks(copied)
+    _forget_preparation(copied)
     return copied
 
 
@@ -220,12 +225,13 @@ def bake_masks(model: nn.Module) -> nn.Module:
     _replace(model, {layer: layer.bake() for layer in layers.values()})
     if applications:
         cut_applications(model)
-    model.__dict__.pop(TOLD_APART, None)
-    _remove_hooks(model)
+    _forget_preparation(model)
     return model
 
 
-def _remove_hooks(model: nn.Module) -> None:
+def _forget_preparation(model: nn.Module) -> None:
+    for name in (PREPARED_BY, TOLD_APART):
+        model.__dict__.pop(name, None)
     for module in model.modules():
         for name in (FORWARD_HOOK, LOAD_HOOK):
             if (hook := module.__dict__.pop(name, None)) is not None:

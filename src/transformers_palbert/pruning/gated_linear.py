@@ -71,7 +71,7 @@ class GatedLinear(MaskableLinear):
 
     def _build(self, dtype: torch.dtype | None) -> Tensor:
         if self.training and self._noise is not None and self.scores is not None:
-            gates = sample_gates(self.scores, self._noise)
+            gates = sample_gates(self.scores, self._noise.to(self.scores.device))  # a replica may be elsewhere
         else:
             gates = mask_weight(torch.ones_like(self.mask), self.mask, self.scores)
         return gates if dtype is None else gates.to(dtype)

@@ -140,7 +140,8 @@ class MaskableLinear(nn.Linear):
                     " the two halves of one weight. Write it in one file, save_pretrained(…, max_shard_size='50GB')."
                 )
             state_dict[prefix + "weight"] = torch.where(pruned != 0, pruned, kept)
-        state_dict.setdefault(prefix + MASK_KEY, torch.ones_like(self.mask))
+        if prefix + "weight" in state_dict:  # a state of other layers says nothing of this one
+            state_dict.setdefault(prefix + MASK_KEY, torch.ones_like(self.mask))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._built = None
 

@@ -36,7 +36,8 @@ class MetricGuard:
         max_drop: Allowed loss of the metric against the dense baseline, in the metric's own unit, at least 0.
         metric: Key in the metrics of an evaluation, with or without the prefix ``eval_``; of several evaluation sets,
             with the name of one: ``"dev_f1"``.
-        baseline: The dense model's metric; None takes the first evaluation at density 1.
+        baseline: The dense model's metric; None takes the best evaluation at density 1, as a model that is fine-tuned
+            in the same run is still learning then.
         greater_is_better: None takes it from the name, as ``Trainer`` does for ``metric_for_best_model``: less is
             better where it ends with ``loss``.
 
@@ -50,6 +51,7 @@ class MetricGuard:
         if not max_drop >= 0:  # so that NaN is refused too
             raise ConfigurationError(f"max_metric_drop={max_drop} must be a number of at least 0.")
         self.max_drop, self.baseline = max_drop, baseline
+        self._follows = baseline is None  # the best dense evaluation
         self.greater_is_better = not metric.endswith("loss") if greater_is_better is None else greater_is_better
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
         self.step: int | None = None
@@ -133,7 +135,10 @@ class MetricGuard:
             if math.isnan(value):
                 raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
-        self._warn_if_idle(self.baseline)
+        if density == 1 and self._follows:
+            self.baseline = (max if self.greater_is_better else min)(self.baseline, value)
+        else:
+            self._warn_if_idle(self.baseline)
         self.value = value
         return not self.fell_too_far
 

@@ -16,7 +16,7 @@ from .loaded_masks import take_loaded_masks
 from .optimizer import ScoreStep, require_in_optimizer, warn_of_one_rate
 from .refusals import require_config, require_prunable
 from .resuming import changed_settings
-from .selection import Selection, require_method, run_costs
+from .selection import Selection, require_same_preparation, run_costs
 
 __all__ = ["Pruner"]
 
@@ -68,7 +68,7 @@ class Pruner:
                 " optimizer, then Pruner(model, optimizer, config, total_steps=…)."
             )
         require_prunable(model)
-        require_method(model, config)
+        require_same_preparation(model, config)
         require_in_optimizer(optimizer, model)
         warn_of_one_rate(model, optimizer)
         self.model, self.config, self.total_steps = model, config, total_steps

@@ -232,7 +232,8 @@ def _rank(weight: Tensor) -> Tensor:
     order = weight.abs().flatten().argsort(stable=True)
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(order.numel(), device=order.device)
-    return (ranks.double() / max(1, order.numel())).to(torch.float32).view_as(weight)
+    shares = ranks.cpu().double() / max(1, order.numel())  # some devices have no float64
+    return shares.to(weight.device, torch.float32).view_as(weight)
 
 
 def _relative_magnitude(weight: Tensor) -> Tensor:

@@ -13,18 +13,13 @@ from ..errors import PruningError
 from ..speed.costs import StructureCosts
 from .budget import Budget, by_first_process, structure_costs
 from .config import PruningConfig
-from .convert import TOLD_APART, dense_copy, masked_layers, unit_sizes
+from .convert import PREPARED_BY, TOLD_APART, dense_copy, masked_layers, unit_sizes
 from .gated_linear import GatedLinear
 from .gates import write_gates
 from .granularity import Units, matrices
 from .masks import apportion, top_v, top_v_global
 
-__all__ = [
-    "Selection",
-    "apply_density",
-    "require_method",
-    "run_costs",
-]
+__all__ = ["Selection", "apply_density", "require_same_preparation", "run_costs"]
 
 
 class Selection:
@@ -217,17 +212,30 @@ def run_costs(model: nn.Module, config: PruningConfig, stored: Any = None) -> St
     return by_first_process(lambda: _costs(model, config))
 
 
-def require_method(model: nn.Module, config: PruningConfig) -> None:
-    """Raise unless the layers of a prepared model remember what the method of ``config`` needs.
+_OF_PREPARATION = ("method", "granularity", "applications", "targets", "exclude", "score_start", "score_update")
+"""Settings that decide which layers :func:`~.convert.prepare_pruning` changes, and what these remember."""
+
+
+def require_same_preparation(model: nn.Module, config: PruningConfig) -> None:
+    """Raise unless a prepared model was prepared for what ``config`` is to prune.
 
     Raises:
-        PruningError: naming the cure.
+        PruningError: naming the settings that differ, and the cure.
     """
+    prepared: PruningConfig = getattr(model, PREPARED_BY, config)
+    pairs = {name: (getattr(prepared, name), getattr(config, name)) for name in _OF_PREPARATION}
+    if differing := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
+        there = ", ".join(f"{name}={pair[0]!r}" for name, pair in differing.items())
+        here = ", ".join(f"{name}={pair[1]!r}" for name, pair in differing.items())
+        raise PruningError(
+            f"The model was prepared with {there}, and is to be pruned with {here}: give prepare_pruning(model, config)"
+            " the config that prunes; bake_masks(model) undoes the other one."
+        )
     needed = config.score.initial(torch.empty(0)).keys()
     if any(layer.score_state.keys() != needed for layer in masked_layers(model).values()):
         raise PruningError(
-            f"The model was prepared for another method than {config.method!r}, or with other settings of it: give"
-            " prepare_pruning(model, config) the config that prunes."
+            f"The model was prepared with other settings of method={config.method!r}: give prepare_pruning(model,"
+            " config) the config that prunes."
         )
 
 

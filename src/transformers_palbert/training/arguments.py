@@ -78,7 +78,7 @@ class ModelArguments:
     @property
     def palbert_fields(self) -> dict[str, Any]:
         """The options that only PAL-BERT has and that were given, as config fields."""
-        layers = None if self.qa_layers is None else [int(layer) for layer in self.qa_layers.split(",")]
+        layers = None if self.qa_layers is None else _layer_numbers(self.qa_layers)
         given = {
             "hidden_act": self.hidden_act,
             "qa_layers": layers,
@@ -86,6 +86,16 @@ class ModelArguments:
             "layer_lr_decay": self.layer_lr_decay,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+def _layer_numbers(text: str) -> list[int]:
+    """``5,8,11`` as numbers."""
+    try:
+        return [int(layer) for layer in text.split(",")]
+    except ValueError:
+        raise ConfigurationError(
+            f"qa_layers={text!r} cannot be read. Write numbers of layers with commas between them: 5,8,11."
+        ) from None
 
 
 @dataclass
@@ -307,7 +317,7 @@ class PruningArguments:
     )
     pruning_metric: str = _option("f1", "Metric that --max_metric_drop watches.")
     pruning_dense_metric: float | None = _option(
-        None, "The dense model's value of that metric; by default an evaluation before pruning starts gives it."
+        None, "The dense model's value of that metric; by default the best evaluation before pruning starts gives it."
     )
 
     save_sparse: bool = _option(True, "Save and push the pruned model packed, so that its file is small as well.")

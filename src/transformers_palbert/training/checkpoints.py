@@ -163,6 +163,8 @@ def _damage_of_state(file: Path) -> str | None:
 
 def _damage_of_weights(checkpoint: Path) -> str | None:
     names = {WEIGHTS_FILE}
+    if (checkpoint / "adapter_config.json").is_file() and not (checkpoint / WEIGHTS_FILE).is_file():
+        names = {"adapter_model.safetensors"}  # of PEFT
     if (checkpoint / INDEX_FILE).is_file():
         index, damage = _read_json(checkpoint / INDEX_FILE)
         if damage is not None:

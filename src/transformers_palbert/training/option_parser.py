@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -111,8 +111,27 @@ def parse_arguments(
             )
         for action in parser.options:
             action.required = action.required and action.dest not in recipe
-        parser.set_defaults(**_as_typed(parser, recipe))
+        theirs = {field.name for field in fields(TrainingArguments)}
+        parser.set_defaults(**_as_typed(parser, _with_texts(recipe, known - theirs)))
     return _instances(parser, rest, types, known)
+
+
+def _with_texts(recipe: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
+    """The recipe with lists for options of ours, all of which take one text, as that text: ``[1, 3]`` is ``1,3``.
+
+    Raises:
+        ConfigurationError: if such an option has a mapping, or lists in a list.
+    """
+    values = dict(recipe)
+    for name in recipe.keys() & own:
+        value = recipe[name]
+        if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, list | dict) for v in value)):
+            raise ConfigurationError(
+                f"{name}: {value!r} is no text. Write it as on a command line, in quotes; `--help` says how."
+            )
+        if isinstance(value, list):
+            values[name] = ",".join(map(str, value))
+    return values
 
 
 def _as_typed(parser: _Parser, recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,15 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
         """As ``Trainer`` does, with groups for layer-wise learning rates where the model asks for them."""
         model = model or self.model
         if self.optimizer is None and getattr(model.config, "layer_lr_decay", 1.0) != 1.0:
-            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            kind, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
+            if own := sorted({"model", "optimizer_dict", "params"} & options.keys()):
+                raise ConfigurationError(
+                    f"{kind.__name__} makes its own groups of parameters ({', '.join(own)}), and layer_lr_decay="
+                    f"{model.config.layer_lr_decay} needs others. Choose another --optim, or layer_lr_decay=1."
+                )
             decaying = self.get_decay_parameter_names(model)
-            groups = parameter_groups(model, self.args.learning_rate, self.args.weight_decay, decaying)
-            self.optimizer = kind(groups, **options)
+            rate = options.get("lr", self.args.learning_rate)
+            self.optimizer = kind(parameter_groups(model, rate, self.args.weight_decay, decaying), **options)
         return super().create_optimizer(model)
 
     def _get_eval_sampler(self, eval_dataset: TorchDataset) -> Sampler | None:
@@ -215,15 +221,31 @@ class QuestionAnsweringTrainer(ResumingMixin, PushingMixin, Trainer):
         lengths = _lengths(features)
         order = None if lengths is None else longest_first(lengths)
         self._require_windows_of_settings(lengths or [])
-        output = self.evaluation_loop(
-            make_loader(features if order is None else features.select(order)),
-            description=f"Answering ({prefix})",
-            prediction_loss_only=False,
-            ignore_keys=ignore_keys,
-            metric_key_prefix=prefix,
-        )
+        with self._all_windows():
+            output = self.evaluation_loop(
+                make_loader(features if order is None else features.select(order)),
+                description=f"Answering ({prefix})",
+                prediction_loss_only=False,
+                ignore_keys=ignore_keys,
+                metric_key_prefix=prefix,
+            )
         logits: Any = output.predictions
         return decode_answers(examples, features, (logits[0], logits[1]), self.decoding, order), output
+
+    @contextmanager
+    def _all_windows(self) -> Iterator[None]:
+        """Lets an evaluation read all windows and join their logits, whatever the arguments say of training's batches.
+
+        Trainer applies ``dataloader_drop_last`` to evaluations as well.
+        """
+        args, names = self.args, ("dataloader_drop_last", "eval_do_concat_batches", "batch_eval_metrics")
+        before = {name: getattr(args, name) for name in names}
+        args.dataloader_drop_last, args.eval_do_concat_batches, args.batch_eval_metrics = False, True, False
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(args, name, value)
 
     def _require_windows_of_settings(self, lengths: list[int]) -> None:
         """Refuse windows that cannot have been cut as the settings say that are saved with the model."""

@@ -470,3 +470,10 @@ def test_ids_must_mean_the_same_tokens() -> None:
     other.add_tokens(["more"])
     padded = tiny_model(seed=1, vocab_size=student.config.vocab_size + 8)
     with_teacher(student, padded, tokenizers=(own, other))
+
+
+def test_a_replica_of_data_parallel_is_refused() -> None:
+    student = with_teacher(tiny_model("bert"), tiny_model("bert"))
+    student._is_replica = True  # as torch.nn.parallel.replicate marks its copies, which share everything else
+    with pytest.raises(ConfigurationError, match="accelerate launch"):
+        student.train()(**qa_batch())

@@ -141,7 +141,17 @@ class Lesson:
 
     @torch.compiler.disable
     def open(self, model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Take note of labels and cached logits, and of the number of labels of the optimizer step."""
+        """Take note of labels and cached logits, and of the number of labels of the optimizer step.
+
+        Raises:
+            ConfigurationError: in a replica of DataParallel: they run in threads, and share this lesson.
+        """
+        if getattr(model, "_is_replica", False):
+            raise ConfigurationError(
+                "A teacher and torch.nn.DataParallel do not go together, and the Trainer takes that where it sees"
+                " several GPUs and is not told otherwise. Start it with `accelerate launch`, a process for each GPU, or"
+                " show it one: CUDA_VISIBLE_DEVICES=0."
+            )
         self._batch = None
         logits = {name.removeprefix(PREFIX): kwargs.pop(name) for name in COLUMNS if name in kwargs}
         if model.training and torch.is_grad_enabled():
