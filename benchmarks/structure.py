@@ -23,7 +23,7 @@ timed in turns.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,15 @@ from transformers_palbert.model.structure import EncoderLayer, encoder_layers
 from transformers_palbert.qa.datasets import load_qa_dataset
 from transformers_palbert.qa.settings import AnsweringSettings
 from transformers_palbert.sizes import inspect_checkpoint
+from transformers_palbert.speed.costs import promised_speedup
 from transformers_palbert.speed.latency import LatencyTable, applied_sizes
 from transformers_palbert.speed.latency_cache import cached_latency
 
 NAME = "structure"
 SETTINGS = AnsweringSettings(max_seq_length=320, doc_stride=128)
 EXAMPLES = 384
+LONG = 384
+"""Tokens of the windows at which speed is compared with what the operations promise that the layers no longer do."""
 CLOSE = 0.02
 """How far above the asked time a model may lie: what a machine varies by."""
 
@@ -148,11 +151,6 @@ def load_grid(args: argparse.Namespace) -> Grid:
     return replace(grid, axes={**grid.axes, "teacher": {"alone": {}, "teacher": teacher}, "model": models})
 
 
-def timed(folders: Sequence[Path], args: argparse.Namespace) -> list[float]:
-    """Seconds of a batch of each saved model, all of them in turns."""
-    return steady_seconds([load(folder) for folder in folders], args.batch_size, args.length)
-
-
 def describe(folder: Path) -> dict[str, Any]:
     """What is left of a model."""
     sizes = {path: [size.heads, size.units] for path, size in layer_sizes(load(folder)).items()}
@@ -213,12 +211,15 @@ def main() -> None:
 def write(args: argparse.Namespace, trials: dict[str, Trial], rows: dict[str, dict[str, Any]]) -> None:
     """Time all finished models, and write result and picture."""
     folders = [args.work / name for name in rows]
-    dense, *seconds = timed([args.model, *folders], args)
-    for (name, row), folder, taken in zip(rows.items(), folders, seconds, strict=True):
+    models = [load(folder) for folder in (args.model, *folders)]
+    dense, *seconds = steady_seconds(models, args.batch_size, args.length)
+    long_dense, *long = steady_seconds(models, args.batch_size, LONG)
+    for (name, row), folder, small, taken, longer in zip(rows.items(), folders, models[1:], seconds, long, strict=True):
         labels = trials[name].labels
         means, _, asked = labels["model"].partition(" ")
         row.update({**labels, "means": means, "asked": float(asked), "speedup": dense / taken}, **describe(folder))
         row["milliseconds"] = 1000 * taken
+        row["long"] = {"speedup": long_dense / longer, "promised": promised_speedup(models[0], small, LONG)}
     whole = {
         "name": "dense",
         "speedup": 1.0,
@@ -229,7 +230,7 @@ def write(args: argparse.Namespace, trials: dict[str, Trial], rows: dict[str, di
     result = {
         "benchmark": "a SQuAD model made faster by several means, and trained on",
         **describe_run(args.seed),
-        "timed": {"batch_size": args.batch_size, "length": args.length},
+        "timed": {"batch_size": args.batch_size, "length": args.length, "long": LONG},
         "runs": [whole, *rows.values()],
         "not_run": [name for name in trials if name not in rows],
     }

@@ -10,6 +10,7 @@ import argparse
 import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,37 @@ from transformers_palbert.training.recipe_files import find_recipe
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
-RESULTS = ROOT / "benchmarks" / "results" / "cmrc2018_pruning.json"
+RESULTS = ROOT / "benchmarks" / "results"
 NOT_RUN = ("paper_cmrc2018",)
 """Recipes of the package that no result file belongs to."""
 
 DENSE = ("dense", "dense_longer")
 """Runs that a pruned one is compared with: the model it began as, and that model trained on for as long."""
 
+
+@dataclass(frozen=True)
+class Held:
+    """A model whose weights lie in a folder of their own beside the cards.
+
+    Attributes:
+        name: The folder.
+        model: What ``benchmarks/results/end_to_end.json`` calls it; the first model of that file is the dense one.
+        run: The run of ``benchmarks/results/structure.json`` that trained it.
+    """
+
+    name: str
+    model: str
+    run: str
+
+
+HELD = (Held("minilm-squad-fast", "structured", "shrunk_2.0_teacher_2_epochs"),)
+STORED = "packed int8"
+"""The way in which the weights of these models are stored, as ``end_to_end.json`` calls it."""
+
 NO_HYPERPARAMETER = {
     "dataset_name", "do_eval", "do_train", "eval_strategy", "eval_steps", "further_metrics", "logging_steps", "metric",
-    "model_name_or_path", "output_dir", "report_to", "save_steps", "save_strategy", "save_total_limit", "use_cpu",
+    "model_name_or_path", "output_dir", "report_to", "save_steps", "save_strategy", "save_total_limit",
+    "teacher_name_or_path", "use_cpu",
 }  # fmt: skip
 PRUNING = {
     "target_sparsity": "target_sparsity",
@@ -62,7 +84,6 @@ def recipe_card(name: str) -> PalBertCard:
 def run_card(result: dict[str, Any], run: dict[str, Any]) -> PalBertCard:
     """The card of one run of the benchmark."""
     recipe = run["settings"] if "settings" in run else _settings_of(run["command"])
-    hardware, versions = result["hardware"], result["versions"]
     pruned = "target_sparsity" in recipe
     dense = [other for other in result["runs"] if other["name"] in DENSE]
     others = [*result["baselines"], *(dense if pruned else [])]
@@ -85,11 +106,80 @@ def run_card(result: dict[str, Any], run: dict[str, Any]) -> PalBertCard:
         ),
         evaluation=_evaluation(run, "this model"),
         comparisons=[_evaluation(other, other["name"].replace("_", " ")) for other in others],
-        hardware=hardware["gpu"] or f"{hardware['cores']} cores of {hardware['processor']}",
-        versions={name: versions[name] for name in ("python", "transformers", "torch", "accelerate", "datasets")},
+        hardware=_place(result),
+        versions=_versions(result),
         training_seconds=run["seconds"],
         command=run["command"],
     )
+
+
+def held_card(held: Held) -> PalBertCard:
+    """The card of a model that lies here: its scores are those of the file that lies here."""
+    measured, training = _result("end_to_end"), _result("structure")
+    rows = {(row["model"], row["stored"]): row for row in measured["runs"]}
+    dense, saved, packed = measured["runs"][0], rows[held.model, "as saved"], rows[held.model, STORED]
+    (run,) = (run for run in training["runs"] if run["name"] == held.run)
+    return PalBertCard(
+        model_name=held.name,
+        base_model="sentence-transformers/all-MiniLM-L6-v2",
+        language="en",
+        license="apache-2.0",
+        description=[_how_it_was_made(dense, packed, measured["length"]), LICENCES],
+        training_data=SQUAD_TRAINING,
+        evaluation_data="the whole dev set of SQuAD 1.1, 10,570 questions, in float32",
+        hyperparameters={**_hyperparameters(run["settings"]), "optimizer_steps": run["optimizer_steps"]},
+        sizes=CardSizes(
+            encoder=packed["parameters_encoder"], parameters=packed["parameters"], file_bytes=packed["file_bytes"]
+        ),
+        evaluation=_evaluation(packed, "this model, packed with int8 values"),
+        comparisons=[
+            _evaluation(dense, f"the dense model, {dense['file_bytes'] / 1e6:.1f} MB"),
+            _evaluation(saved, f"this model before it was packed, {saved['file_bytes'] / 1e6:.1f} MB"),
+        ],
+        hardware=_place(training),
+        versions=_versions(training),
+        training_seconds=run["seconds"],
+        command=run["command"],
+        loads_without_package=False,
+    )
+
+
+SQUAD_TRAINING = (
+    "21,823 questions: SQuADShifts (new Wikipedia articles and Amazon reviews) and a part of SQuAD 1.1's training set"
+)
+LICENCES = (
+    "The encoder is all-MiniLM-L6-v2 (Apache-2.0). The questions it was trained on are under CC BY-SA 4.0 (SQuAD 1.1)"
+    " and CC BY 4.0 (SQuADShifts); none of their text is in this folder."
+)
+
+
+def _how_it_was_made(dense: dict[str, Any], packed: dict[str, Any], length: int) -> str:
+    times = " and ".join(
+        f"{dense[name] / packed[name]:.2f} times as fast as it with {windows} window{'s' if windows > 1 else ''}"
+        for windows in (1, 8)
+        if (name := f"milliseconds_{windows}")
+    )
+    return (
+        "Heads and feed-forward units of a fine-tuned model were removed (`palbert shrink`), the rest was trained with"
+        " that model as teacher, and packed (`palbert compress --values int8 --entropy`). It has"
+        f" {packed['parameters_encoder'] / dense['parameters_encoder']:.0%} of the dense model's encoder, and computes"
+        f" {times} of {length} tokens at a time (PyTorch, float32, on a CPU). The dense model had been trained for one"
+        " epoch, and what is left of it for two more: the scores do not differ by the removal alone."
+    )
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _place(result: dict[str, Any]) -> str:
+    hardware = result["hardware"]
+    return str(hardware["gpu"] or f"{hardware['cores']} cores of {hardware['processor']}")
+
+
+def _versions(result: dict[str, Any]) -> dict[str, str]:
+    return {name: result["versions"][name] for name in ("python", "transformers", "torch", "accelerate", "datasets")}
 
 
 def _recipe(file: Path) -> dict[str, Any]:
@@ -117,10 +207,18 @@ def _evaluation(row: dict[str, Any], name: str) -> Evaluation:
 
 
 def cards() -> dict[str, str]:
-    """Every card, by file name."""
-    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    """Every card, by its path in this folder."""
+    result = _result("cmrc2018_pruning")
     made = [recipe_card(name) for name in NOT_RUN] + [run_card(result, run) for run in result["runs"]]
-    return {f"{card.model_name}.md": card.render() for card in made}
+    held = {f"{model.name}/README.md": held_card(model).render() for model in HELD}
+    return {**{f"{card.model_name}.md": card.render() for card in made}, **held}
+
+
+def present() -> dict[str, str]:
+    """The cards that lie here, by their paths."""
+    files = [*FOLDER.glob("*.md"), *FOLDER.glob("*/*.md")]
+    texts = {file.relative_to(FOLDER).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    return {path: text for path, text in texts.items() if path != "README.md"}
 
 
 def main() -> None:
@@ -128,14 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing, exit with 1 if a card is out of date")
     check = parser.parse_args().check
-    texts = cards()
-    present = {file.name: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.md") if file.name != "README.md"}
+    texts, old = cards(), present()
     if check:
-        sys.exit(present != texts)
-    for name in present.keys() - texts.keys():
-        (FOLDER / name).unlink()
-    for name, text in texts.items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+        sys.exit(old != texts)
+    for path in old.keys() - texts.keys():
+        (FOLDER / path).unlink()
+    for path, text in texts.items():
+        (FOLDER / path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

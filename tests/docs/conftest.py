@@ -35,7 +35,7 @@ SHAPE = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 32, "
 ANYWHERE = (
     "my-model",
     "google-bert/bert-base-uncased",
-    "distilbert/distilbert-base-cased-distilled-squad",
+    "model_cards/minilm-squad-fast",
 )
 """Folders that hold the small model: transformers takes a folder of that name for the name on the Hub."""
 

@@ -17,9 +17,7 @@ def render() -> ModuleType:
 
 
 def test_the_cards_are_up_to_date(render: ModuleType) -> None:
-    files = {file.name: file.read_text(encoding="utf-8") for file in render.FOLDER.glob("*.md")}
-    del files["README.md"]
-    assert files == render.cards(), "run `python model_cards/render.py`"
+    assert render.present() == render.cards(), "run `python model_cards/render.py`"
 
 
 def test_the_hub_could_read_them(render: ModuleType) -> None:
@@ -28,7 +26,7 @@ def test_the_hub_could_read_them(render: ModuleType) -> None:
 
 
 def test_figures_are_those_of_the_result_file(render: ModuleType) -> None:
-    result = json.loads(render.RESULTS.read_text(encoding="utf-8"))
+    result = json.loads((render.RESULTS / "cmrc2018_pruning.json").read_text(encoding="utf-8"))
     for run in result["runs"]:
         text = render.cards()[f"cmrc2018_{run['name']}.md"]
         assert f"| this model | {run['f1']:.2f} | {run['em']:.2f} |" in text
