@@ -80,7 +80,7 @@ def snapshot_operations(
 
 @contextmanager
 def held(checkpoint: Path) -> Iterator[Path]:
-    """The files of a checkpoint, kept in a folder beside it for as long as they are needed, and a name for that folder.
+    """A folder beside a checkpoint that holds its files for as long as they are needed.
 
     Training deletes old checkpoints, and a push in the background may not have sent them by then. They are hard links
     where the file system has these, else copies.
