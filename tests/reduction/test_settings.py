@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from transformers import BertConfig, BertForQuestionAnswering
 
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.reduction.limits import MaxTokens, Share, Threshold
-from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of, parse_unit
+from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of, load_scorer, parse_unit
 
 
 def test_names_become_a_reducer() -> None:
@@ -60,3 +61,17 @@ def test_settings_that_change_no_score_are_not_described() -> None:
 def test_what_is_a_digit_and_no_number_is_no_unit() -> None:
     assert parse_unit("32") == 32
     assert parse_unit("²") == "²"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_model_that_cannot_be_loaded_is_named(tmp_path, damaged: bool) -> None:
+    pytest.importorskip("captum", reason="captum is not installed")
+    folder = tmp_path / "model"
+    if damaged:
+        config = BertConfig(
+            vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4
+        )
+        BertForQuestionAnswering(config).save_pretrained(folder)
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:100])
+    with pytest.raises(ConfigurationError, match=f"The scorer ig cannot load ig_model='{folder}'"):
+        load_scorer("ig", ReductionSettings(scorers=("ig",), ig_model=str(folder), device="cpu"))

@@ -151,9 +151,18 @@ def load_scorer(name: str, settings: ReductionSettings) -> Scorer:
     """The scorer of that name, with its model.
 
     Raises:
+        ConfigurationError: if there is no such model, or it is damaged; the message names its options.
         MissingExtraError: if its library is not installed.
     """
-    return SCORERS[name](settings)
+    if name not in _MODELS:
+        return SCORERS[name](settings)
+    from safetensors import SafetensorError  # the runtime without torch has it not, nor models for scorers
+
+    try:
+        return SCORERS[name](settings)
+    except (OSError, SafetensorError) as error:
+        models = " and ".join(f"{option}={getattr(settings, option)!r}" for option in _MODELS[name])
+        raise ConfigurationError(f"The scorer {name} cannot load {models}: {error}") from error
 
 
 def limit_of(
