@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..errors import PalBertError
-from .inputs import STANDARD
+from .inputs import STANDARD, require_folder_for
 from .models import load_reader, probe_text
 from .output import format_count, printable, warn, written
 
@@ -202,8 +202,7 @@ def _require_different(questions: str, out: str, rejected: Path | None) -> None:
     if len(set(files)) < len(files):
         raise typer.BadParameter("--questions, --out and --rejected must be different files")
     for file in files[questions != STANDARD :]:
-        if not file.parent.is_dir():
-            raise typer.BadParameter(f"{file.parent} is not a folder")
+        require_folder_for(file)
 
 
 @contextmanager

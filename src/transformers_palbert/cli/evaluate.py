@@ -11,7 +11,7 @@ import typer
 
 from ..errors import ConfigurationError, DatasetFormatError
 from ..json_text import parse_json
-from .inputs import as_typed, data_file, read_text, text_file
+from .inputs import as_typed, data_file, read_text, require_folder_for, text_file
 from .models import BatchSizeOption, DeviceOption, answer_all
 from .natural_questions import natural_scores
 from .null_threshold import ThresholdFromOption, show_fitted, threshold_parts
@@ -114,8 +114,8 @@ def evaluate(
         raise typer.BadParameter(f"--na-probs belongs to --metric squad_v2, not to {metric}")
     if escape_formulas and predictions_csv is None:
         raise typer.BadParameter("--escape-formulas belongs to --predictions-csv")
-    if predictions_csv is not None and not predictions_csv.parent.is_dir():
-        raise typer.BadParameter(f"{predictions_csv.parent} is not a folder", param_hint="--predictions-csv")
+    if predictions_csv is not None:
+        require_folder_for(predictions_csv, "--predictions-csv")
     if models and null_threshold_from is not None:
         _require_its_own(na_probs, na_prob_thresh)
     if metric in _SHARES:

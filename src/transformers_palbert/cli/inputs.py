@@ -24,6 +24,7 @@ __all__ = [
     "model_folder",
     "read_text",
     "release_inputs",
+    "require_folder_for",
     "text_file",
     "values",
 ]
@@ -186,6 +187,16 @@ def _copy_of_standard_input(table: str | None = None) -> Path:
     if not first:
         raise typer.BadParameter(_NOTHING)
     return file.rename(file.with_suffix(_suffix(first, second, table)))
+
+
+def require_folder_for(file: Path, option: str | None = None) -> None:
+    """Refuse a file to be written whose folder is missing: before the work, not after it.
+
+    Raises:
+        typer.BadParameter: naming the folder, and the option if there is one to name.
+    """
+    if not file.parent.is_dir():
+        raise typer.BadParameter(f"{file.parent} is not a folder", param_hint=option)
 
 
 def as_typed(file: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .inputs import require_folder_for
 from .models import (
     BatchSizeOption,
     DataOption,
@@ -82,8 +83,7 @@ def report(
     from ..analysis.page import render_page
     from ..analysis.report import report_data
 
-    if not out.parent.is_dir():
-        raise typer.BadParameter(f"{out.parent} is not a folder", param_hint="--out")  # before the work, not after it
+    require_folder_for(out, "--out")
     given = {
         "max_seq_length": max_seq_length,
         "doc_stride": doc_stride,

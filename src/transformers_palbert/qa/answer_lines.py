@@ -23,7 +23,16 @@ from ..errors import DatasetFormatError
 from ..json_text import parse_json
 from ..text.surrogates import lone_surrogate
 
-__all__ = ["AnsweredBlock", "BadLine", "QuestionLine", "answer_blocks", "answered_ids", "parse_line", "question_blocks"]
+__all__ = [
+    "AnsweredBlock",
+    "BadLine",
+    "QuestionLine",
+    "answer_blocks",
+    "answered_ids",
+    "is_set_aside",
+    "parse_line",
+    "question_blocks",
+]
 
 _BEGINNING = b'{"id": '
 """How every line of an output begins."""
