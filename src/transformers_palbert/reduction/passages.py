@@ -75,7 +75,9 @@ def tokenizer_starts(tokenizer: Any) -> TokenStarts:
 
 def visible_starts(text: str, offsets: Iterable[Sequence[int]]) -> IntArray:
     """Where tokens begin, from their ``(start, end)`` in ``text``, without white space that a token begins with."""
-    return np.fromiter((visible(text, start, end)[0] for start, end in offsets), dtype=np.int64)
+    # few tokens begin with white space, and a long text has very many tokens
+    starts = (visible(text, start, end)[0] if text[start : start + 1].isspace() else start for start, end in offsets)
+    return np.fromiter(starts, dtype=np.int64)
 
 
 def _untruncated(tokenizer: Any) -> Any:
