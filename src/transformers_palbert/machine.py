@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_machine", "memory_limit", "processor_name"]
+__all__ = ["describe_machine", "is_another_process", "memory_limit", "processor_name"]
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "transformers-palbert")
 
@@ -37,6 +37,22 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def is_another_process(number: str) -> bool:
+    """Whether the process of this number runs and is not this one; what it left is not to be cleaned up.
+
+    False on Windows, which cannot ask without ending it, and for what is no number.
+    """
+    if os.name == "nt" or not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, for somebody else
+        return True
+    return True
 
 
 def memory_limit() -> int | None:

@@ -41,13 +41,13 @@ def write_by_hand(file: Path, form: str) -> Path:
     if form == "binary":
         rows = zip(WORDS, ROWS, strict=True)
         content = b"4 3\n" + b"".join(word.encode() + b" " + struct.pack("<3f", *row) + b"\n" for word, row in rows)
-    compress = {".gz": gzip.compress, ".bz2": bz2.compress}.get(file.suffix, bytes)
+    compress = {".gz": gzip.compress, ".bz2": bz2.compress}.get(file.suffix.lower(), bytes)
     file.write_bytes(compress(content))
     return file
 
 
 @pytest.mark.parametrize(
-    ("form", "suffix"), list(product(["glove", "word2vec", "binary"], [".txt", ".bin", ".vec.gz", ".bz2"]))
+    ("form", "suffix"), list(product(["glove", "word2vec", "binary"], [".txt", ".bin", ".vec.gz", ".GZ", ".bz2"]))
 )
 def test_every_form_is_recognised_by_its_content(tmp_path: Path, form: str, suffix: str) -> None:
     vectors = load_word_vectors(write_by_hand(tmp_path / f"v{suffix}", form))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +104,17 @@ def test_bad_lines_are_reported_and_set_aside(palbert, saved_model, many, tmp_pa
     elsewhere = tmp_path / "bad.jsonl"
     assert palbert("answer", saved_model, "--questions", many, "--rejected", elsewhere).exit_code == 0
     assert len(lines(elsewhere)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_rejected_lines_go_through_a_pipe(palbert, saved_model, many, tmp_path):
+    """Nobody can look into it for lines of an earlier run: that would wait for ever."""
+    many.write_text(many.read_text(encoding="utf-8") + "nonsense\n", encoding="utf-8")
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as threads:
+        received = threads.submit((tmp_path / "pipe").read_text)
+        result = palbert("answer", saved_model, "--questions", many, "--rejected", tmp_path / "pipe")
+        assert (result.exit_code, json.loads(received.result(timeout=60))["line"]) == (0, 7)
 
 
 def test_a_file_that_holds_something_else_is_not_overwritten(palbert, saved_model, many, tmp_path):

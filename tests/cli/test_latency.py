@@ -97,11 +97,18 @@ def test_what_cannot_be_exported_is_named_and_the_others_measured(palbert, saved
     assert (alone.exit_code, "a BiLSTM has no such export" in alone.stderr) == (1, True)
 
 
+def test_a_plot_without_a_place_is_refused_before_the_work(palbert, saved_model, measured, tmp_path) -> None:
+    result = palbert("latency", saved_model, "--plot", tmp_path / "nowhere" / "plot.png")
+    assert (result.exit_code, measured) == (2, [])
+    assert "is not a folder" in result.stderr
+
+
 def test_an_exported_model_in_another_runtime_is_named(palbert, saved_model, measured, tmp_path, monkeypatch) -> None:
     (tmp_path / "runtime.json").write_text("{}")
+    monkeypatch.setattr("transformers_palbert.cli.latency._folder", lambda *_: pytest.fail("exported in vain"))
     said = SimpleNamespace(format="openvino", precision="int8")
     monkeypatch.setattr("transformers_palbert.runtime.description.read_description", lambda _: said)
-    result = palbert("latency", saved_model, tmp_path, "--runtime", "torch")
+    result = palbert("latency", saved_model, tmp_path, "--runtime", "onnx")
     assert result.exit_code == 1
     assert "was exported for openvino in int8, and runs in no other way" in " ".join(result.stderr.split())
     assert measured == []

@@ -158,14 +158,17 @@ def test_predict_writes_answers(files: dict[str, str], run_qa: Any) -> None:
 def test_answers_as_csv(files: dict[str, str], run_qa: Any) -> None:
     run_qa(
         options(files, "base", tokenizer_name=files["vocab"], config_overrides=SHAPE, max_steps=1,
-                predictions_csv="eval.csv")
+                predictions_csv="base/csv/eval.csv")
     )  # fmt: skip
     run_qa(
         ["--model_name_or_path", "base", "--test_file", files["dev"], "--do_predict", "--output_dir", "answers",
          "--use_cpu", "--report_to", "none", "--max_seq_length", "48", "--doc_stride", "8", "--metric", "cmrc2018",
          "--predictions_csv", "test.csv"]
     )  # fmt: skip
-    for file, source in (("eval.csv", "base/eval_predictions.json"), ("test.csv", "answers/test_predictions.json")):
+    for file, source in (
+        ("base/csv/eval.csv", "base/eval_predictions.json"),
+        ("test.csv", "answers/test_predictions.json"),
+    ):
         answers = json.loads(Path(source).read_text(encoding="utf-8"))
         with Path(file).open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream))

@@ -184,9 +184,16 @@ class TestNamedFolders:
         (runner.folder(one) / "eval_results.json").write_text("{}")
         assert runner.record(one) is None
 
-    def test_checkpoints_without_a_record_are_not_gone_on_from(self, runner: Runner) -> None:
-        (runner.folder(self.ONE) / "checkpoint-250").mkdir(parents=True)
+    @pytest.mark.parametrize("left", ["checkpoint-250", "model.safetensors", "all_results.json"])
+    def test_what_is_there_without_a_record_is_not_written_over(self, runner: Runner, left: str) -> None:
+        (runner.folder(self.ONE) / left).mkdir(parents=True)
         with pytest.raises(ConfigurationError, match=r"nobody knows the settings of: there is no run\.json"):
+            runner.run([self.ONE])
+
+    def test_an_empty_record_is_named(self, runner: Runner) -> None:
+        runner.folder(self.ONE).mkdir(parents=True)
+        (runner.folder(self.ONE) / "run.json").write_text("")
+        with pytest.raises(ConfigurationError, match=r"run\.json is empty"):
             runner.run([self.ONE])
 
     def test_a_run_whose_runner_is_killed_leaves_its_settings(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +16,21 @@ import pytest
 import torch
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
 from transformers import AutoModelForQuestionAnswering
 
 from tests.hub.fake_hub import FakeHub
 from tests.hub.helpers import logits, qa_trainer, stock_trainer
 from transformers_palbert.hub.push import held, push
+from transformers_palbert.storage.model_files import PUSHED
 from transformers_palbert.training.trainer import QuestionAnsweringTrainer
 
 REPO = "me/model"
 lfs = pytest.mark.parametrize("hub", ["lfs"], indirect=True)
 both = pytest.mark.parametrize("hub", ["regular", "lfs"], indirect=True)
+
+
+MINE = [CommitOperationAdd("config.json", b"{}"), CommitOperationAdd("model.safetensors", b"mine")]
 
 
 @pytest.fixture
@@ -130,14 +137,22 @@ class Forgetful:
 
     endpoint = "https://huggingface.co"
 
-    def __init__(self, between: str | None = None) -> None:
-        self.commits, self.between = ["first"], between
+    def __init__(self, between: str | None = None, weights: bytes = b"mine") -> None:
+        self.commits, self.between, self.weights = ["first"], between, hashlib.sha256(weights).hexdigest()
 
     def model_info(self, *_: Any, **__: Any) -> Any:
         return SimpleNamespace(sha=self.commits[-1])
 
     def list_repo_files(self, *_: Any, **__: Any) -> list[str]:
         return []
+
+    def list_repo_tree(self, *_: Any, **__: Any) -> list[Any]:
+        return [
+            RepoFile(path="config.json", size=2, oid="0"),
+            RepoFile(
+                path="model.safetensors", size=4, oid="1", lfs={"oid": self.weights, "size": 4, "pointerSize": 134}
+            ),
+        ]
 
     def list_repo_commits(self, *_: Any, **__: Any) -> list[Any]:
         return [SimpleNamespace(commit_id=name, title=name) for name in reversed(self.commits)]
@@ -152,15 +167,16 @@ class Forgetful:
 def test_a_push_whose_answer_was_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers_palbert.hub.push.WAITS", (0.0, 0.0))
     hub: Any = Forgetful()
-    done = push(REPO, [], message="End of training", api=hub)
+    done = push(REPO, MINE, message="End of training", api=hub)
     assert (done.oid, done.commit_message, hub.commits) == ("End of training", "End of training", ["first", done.oid])
 
 
-def test_a_push_that_another_one_came_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("between", [{"between": "somebody else's"}, {"weights": b"theirs"}])
+def test_a_push_that_another_one_came_before_is_refused(between: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers_palbert.hub.push.WAITS", (0.0, 0.0))
-    hub: Any = Forgetful(between="somebody else's")
+    hub: Any = Forgetful(**between)
     with pytest.raises(HfHubHTTPError, match="412"):
-        push(REPO, [], message="End of training", api=hub)
+        push(REPO, MINE, message="End of training", api=hub)
 
 
 def test_a_checkpoint_is_kept_until_it_is_sent(tmp_path: Path) -> None:
@@ -174,6 +190,18 @@ def test_a_checkpoint_is_kept_until_it_is_sent(tmp_path: Path) -> None:
         assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors", "optimizer.pt"]
         assert (folder / "config.json").read_text() == "{}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_held_goes(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint-2"
+    names = (f".push-{os.getpid()}-a", f".push-{2**22 + 1}-b", f".push-{os.getppid()}-c")  # the last one runs
+    for folder in (checkpoint, *(tmp_path / name for name in names)):
+        folder.mkdir()
+    for name in ("config.json", "optimizer.pt"):
+        (checkpoint / name).write_text("{}")
+    with held(checkpoint, PUSHED) as folder:
+        assert [file.name for file in folder.iterdir()] == ["config.json"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder.name, names[2], "checkpoint-2"])
 
 
 def test_an_unchanged_file_does_not_come_from_another_push(hub: FakeHub) -> None:

@@ -34,6 +34,14 @@ class TestIsGood:
         assert not guard.is_good({"eval_f1": 87.9}, density=0.4)
         assert guard.baseline == 90
 
+    def test_a_dense_model_that_wobbles_has_lost_nothing(self) -> None:
+        """Nothing was pruned yet: neither this run nor one that goes on from here may stop."""
+        guard = MetricGuard(0.5)
+        assert all(guard.is_good({"eval_f1": dense}, density=1.0) for dense in (5.0, 60.0, 58.5))
+        assert not guard.fell_too_far
+        assert guard.known()["value"] == guard.baseline == 60
+        assert not guard.is_good({"eval_f1": 58.5}, density=0.9)
+
     def test_of_a_loss_the_lowest_is_the_best(self) -> None:
         guard = MetricGuard(0.5, "loss")
         for dense in (3.0, 1.0, 2.0):

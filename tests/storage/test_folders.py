@@ -105,6 +105,27 @@ def test_packing_what_is_packed(dense: Path, tmp_path: Path) -> None:
     assert load(tmp_path / "smaller").dtype == torch.float32
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_packing_again_without_a_wish_keeps_the_values_as_they_are(
+    config: StorageConfig, dense: Path, tmp_path: Path
+) -> None:
+    compress_folder(dense, tmp_path / "first", config)
+    compress_folder(tmp_path / "first", tmp_path / "again", StorageConfig(entropy=config.entropy))
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "first/model.safetensors").read_bytes()
+
+
+def test_narrow_weights_of_a_wider_model_are_not_stored_wider(tmp_path: Path) -> None:
+    """Whose config says float32 loads them as such; the file need not."""
+    pruned_model().half().save_pretrained(tmp_path / "half")
+    change_json(tmp_path / "half" / "config.json", lambda config: config.update(dtype="float32"))
+    compress_folder(tmp_path / "half", tmp_path / "packed")
+    assert size(tmp_path / "packed") < size(tmp_path / "half")
+    before, after = (load(tmp_path / name).state_dict() for name in ("half", "packed"))
+    assert all(
+        torch.equal(tensor, after[name]) and after[name].dtype == tensor.dtype for name, tensor in before.items()
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_model_of_16_bits_stays_one(dtype: torch.dtype, tmp_path: Path) -> None:
     model = pruned_model().to(dtype)
@@ -205,6 +226,28 @@ class TestTarget:
             assert packed_names(target)
             assert target.stat().st_mode & 0o777 == (tmp_path / "dense").stat().st_mode & 0o777
             assert not [name for name in os.listdir(target.absolute().parent) if name.startswith(".")]
+
+    @pytest.mark.parametrize("kind", ["here", "mount", "link"])
+    def test_an_empty_folder_that_must_stay(
+        self, kind: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "place"
+        target.mkdir()
+        number = target.stat().st_ino
+        if kind == "here":
+            monkeypatch.chdir(target)
+            given = Path()
+        elif kind == "mount":  # nobody but root can make one
+            monkeypatch.setattr(Path, "is_mount", lambda path: path == target)
+            given = target
+        else:
+            given = tmp_path / "link"
+            given.symlink_to(target)
+        compress_folder(dense, given, FLOAT16)
+        assert packed_names(target)
+        assert load(target).dtype == torch.float32
+        assert kind == "link" or target.stat().st_ino == number
+        assert not [name for name in (*os.listdir(target), *os.listdir(tmp_path)) if name.startswith(".")]
 
     @pytest.mark.parametrize("existed", [False, True])
     @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

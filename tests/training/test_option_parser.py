@@ -11,6 +11,7 @@ from transformers_palbert.errors import ConfigurationError, DatasetFormatError
 from transformers_palbert.pruning.scores import SCORES
 from transformers_palbert.training.arguments import DataArguments, ModelArguments, PruningArguments
 from transformers_palbert.training.option_parser import naming_options, parse_arguments, run_script
+from transformers_palbert.training.pretraining import PreTrainingArguments
 from transformers_palbert.training.run_arguments import RunArguments
 
 TYPES = (ModelArguments, DataArguments, PruningArguments, TrainingArguments, RunArguments)
@@ -126,6 +127,12 @@ def test_lists_of_a_recipe_are_texts_with_commas(tmp_path) -> None:
     model, _, pruning, _, run = parse_arguments(TYPES, [str(tmp_path / "recipe.yaml")])
     assert model.palbert_fields == {"qa_layers": [1, 3]}
     assert (pruning.pruning_targets, run.metrics) == ("attention,ffn", ["squad"])
+
+
+def test_a_list_of_files_stays_one(tmp_path) -> None:
+    (tmp_path / "recipe.yaml").write_text("output_dir: out\nuse_cpu: true\ntrain_file: [a.txt, b.txt]\n")
+    arguments, _ = parse_arguments((PreTrainingArguments, TrainingArguments), [str(tmp_path / "recipe.yaml")])
+    assert arguments.train_file == ["a.txt", "b.txt"]
 
 
 @pytest.mark.parametrize("line", ["config_overrides: {hidden_dropout_prob: 0.2}", "qa_layers: [[1, 2]]"])

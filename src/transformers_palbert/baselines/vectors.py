@@ -131,7 +131,7 @@ def _form(file: str) -> dict[str, Any]:
 def _require_room(file: str, count: int, dimensions: int, binary: bool) -> None:
     """Refuse a header that promises more than the file can hold, before memory for it is taken."""
     least = count * (2 + dimensions * (4 if binary else 2))  # bytes: a letter, a space or line break, and the numbers
-    held = Path(file).stat().st_size * _MOST_COMPRESSED.get(Path(file).suffix, 1)
+    held = Path(file).stat().st_size * _MOST_COMPRESSED.get(Path(file).suffix.lower(), 1)
     if least > held + dimensions * 2:  # the last line may lack its end
         raise ValueError(f"its header promises {count:,} vectors of {dimensions:,} numbers, which it has no room for")
 

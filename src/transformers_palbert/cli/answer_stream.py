@@ -159,7 +159,7 @@ class _Rejects:
     def __init__(self, file: Path | None) -> None:
         self._file, self._count = file, 0
         self._stream: IO[str] | None = None
-        if file is not None and file.exists():
+        if file is not None and file.is_file():  # no pipe or terminal, of which nothing can be overwritten
             from ..qa.answer_lines import is_set_aside
 
             with file.open("rb") as stream:
@@ -176,7 +176,7 @@ class _Rejects:
 
     def add(self, bad: Sequence[BadLine]) -> None:
         """Write the bad lines of a block that was answered; a file of an earlier run is begun anew with the first."""
-        if self._stream is None and self._file is not None and self._file.exists():
+        if self._stream is None and self._file is not None and self._file.is_file():
             self._stream = self._open(self._file)  # every run meets all of them again
         for line in bad:
             if self._file is None:

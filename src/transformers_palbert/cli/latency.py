@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigurationError, PalBertError, require
-from .inputs import values
+from .inputs import require_folder_for, values
 from .models import load_model, watch
 from .output import JsonOption, following, format_bytes, make_table, show, write_json, written
 
@@ -75,6 +75,7 @@ def latency(
 
     if plot is not None:
         require("matplotlib", "plot")  # said now, not after the work
+        require_folder_for(plot, "--plot")
     shapes = [(batch, length) for batch in batch_sizes or [1] for length in lengths or [384]]
     with TemporaryDirectory(prefix="palbert-latency-") as place:
         with redirect_stdout(sys.stderr):
@@ -108,8 +109,9 @@ def _cases(
         raise ConfigurationError("No runtime that is asked for computes in a precision that is asked for.")
     cases: list[Case] = []
     failed: dict[Case, str] = {}
+    possible = [_possible(model, chosen) for model in models]  # all of it said before the first export
     for number, model in enumerate(models):
-        for runtime, precision in _possible(model, chosen):
+        for runtime, precision in possible[number]:
             try:
                 folder = _folder(model, runtime, precision, place / str(number))
             except PalBertError as error:  # an architecture without an export, or libraries that are not installed

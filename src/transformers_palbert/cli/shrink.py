@@ -121,8 +121,9 @@ def shrink(
     """
     import torch
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} exists and is not empty; give a new folder to write to.")
+    from ..storage.whole_saves import require_free
+
+    require_free(out)
     if speedup is None and not vocabulary and embedding_rank is None:
         raise ConfigurationError("There is nothing to do: give --speedup, --vocabulary or --embedding-rank.")
     if (speedup is None) != (data is None):

@@ -143,6 +143,8 @@ def read_runs(file: Path) -> list[Run]:
 
 
 def write_runs(file: Path, runs: Iterable[Run]) -> None:
-    """Write records to a file, one in each line."""
+    """Write records to a file, one in each line; whole or not at all, so that a killed grid can still be read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(run.to_json() + "\n" for run in runs), encoding="utf-8")
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text("".join(run.to_json() + "\n" for run in runs), encoding="utf-8")
+    partial.replace(file)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigurationError
 from ..sizes import inspect_checkpoint, weight_bytes
 from .outcome import Run, read_runs, write_runs
 
@@ -16,6 +17,7 @@ __all__ = [
     "collect_metrics",
     "delete_checkpoints",
     "describe_training",
+    "holds_training",
     "logged",
     "optimizer_steps",
     "read_record",
@@ -32,12 +34,22 @@ def read_record(folder: Path) -> Run | None:
         ConfigurationError: if the file is no record.
     """
     file = folder / RECORD
-    return read_runs(file)[0] if file.is_file() else None
+    if not file.is_file():
+        return None
+    if not (runs := read_runs(file)):
+        raise ConfigurationError(f"{file} is empty, so that nobody knows what ran there. Move {folder} away.")
+    return runs[0]
 
 
 def write_record(folder: Path, run: Run) -> None:
     """Keep the record of the run in its folder."""
     write_runs(folder / RECORD, [run])
+
+
+def holds_training(folder: Path) -> bool:
+    """Whether a training left checkpoints, weights or results in the folder, which another one would overwrite."""
+    patterns = ("checkpoint-*", "*.safetensors", "all_results.json")
+    return any(found for pattern in patterns for found in folder.glob(pattern))
 
 
 def collect_metrics(folder: Path) -> dict[str, float]:

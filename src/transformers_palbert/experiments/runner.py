@@ -34,6 +34,7 @@ from .run_folder import (
     RECORD,
     collect_metrics,
     delete_checkpoints,
+    holds_training,
     read_record,
     write_record,
 )
@@ -97,10 +98,10 @@ class Runner:
                 f"{folder} holds a run with other settings ({self._differences(record, trial)}). Move it away, or give"
                 " another folder for the runs."
             )
-        if record is None and any(folder.glob("checkpoint-*")):
+        if record is None and holds_training(folder):
             raise ConfigurationError(
-                f"{folder} holds checkpoints of a run that nobody knows the settings of: there is no {RECORD}. Move it"
-                " away, or give another folder for the runs."
+                f"{folder} holds a model or checkpoints of a run that nobody knows the settings of: there is no"
+                f" {RECORD}. Move it away, or give another folder for the runs."
             )
         return record
 

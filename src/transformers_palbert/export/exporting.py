@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..baselines.configuration import WordReaderConfig
-from ..errors import ConfigurationError, PruningError, StorageError
+from ..errors import ConfigurationError, PruningError
 from ..pruning import is_prepared
 from ..qa.answering import Reader, accepted_inputs, padded_batch
 from ..qa.features import encode_windows
@@ -18,7 +18,7 @@ from ..qa.settings import AnsweringSettings, settings_for
 from ..runtime.description import DESCRIPTION_FILE, MODEL_FILES, Description
 from ..runtime.tokenizer import load_tokenizer
 from ..sizes import pruning_report
-from ..storage.whole_saves import new_folder, write_json
+from ..storage.whole_saves import new_folder, require_free, write_json
 from .exported_card import kept_metadata, write_card
 from .graphs import Inputs, convert, plain_copy, require_exporters, save
 from .loaded import ExportedForQuestionAnswering
@@ -135,8 +135,7 @@ def export_model(
         ExportError: if a float32 graph computes something else than the model.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StorageError(f"{folder} exists and is not empty; give a new folder to write to.")
+    require_free(folder)
     if calibration and not int8:
         raise ConfigurationError(
             "Questions to calibrate with have no use in float32. Export in int8, or leave them out."

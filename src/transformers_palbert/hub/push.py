@@ -20,7 +20,9 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
 
+from ..machine import is_another_process
 from ..storage.files import CONFIG_FILE, read_json
 from ..storage.model_files import CHECKPOINT, LOGS, PUSHED, chosen_files
 
@@ -41,6 +43,9 @@ REPLACED = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.ind
 
 REPLACED_EXPORT = re.compile(r"model\.onnx(\.data)?|openvino_model\.(xml|bin)")
 """Likewise for the push of an exported model, which leaves the weights of torch beside it alone."""
+
+HELD = ".push-"
+"""Folders whose files a push in the background sends; behind it stands the number of the process."""
 
 WAITS = (1.0, 4.0)
 """Seconds before a commit is tried again after an error of the server."""
@@ -79,14 +84,18 @@ def snapshot_operations(
 
 
 @contextmanager
-def held(checkpoint: Path) -> Iterator[Path]:
+def held(checkpoint: Path, patterns: Sequence[str] = CHECKPOINT) -> Iterator[Path]:
     """A folder beside a checkpoint that holds its files for as long as they are needed.
 
     Training deletes old checkpoints, and a push in the background may not have sent them by then. They are hard links
-    where the file system has these, else copies.
+    where the file system has these, else copies. What a killed process held goes; of this process, there is one folder
+    at a time.
     """
-    with tempfile.TemporaryDirectory(prefix=".push-", dir=checkpoint.parent) as folder:
-        for path in chosen_files(checkpoint, CHECKPOINT, _settings(checkpoint)):
+    for left in checkpoint.parent.glob(f"{HELD}*"):
+        if not is_another_process(left.name.removeprefix(HELD).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{HELD}{os.getpid()}-", dir=checkpoint.parent) as folder:
+        for path in chosen_files(checkpoint, patterns, _settings(checkpoint)):
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -124,19 +133,17 @@ def push(
             if it failed three times.
     """
     api = api or HfApi(library_name="transformers-palbert")
-    head = api.model_info(repo_id, revision=revision, token=token).sha
+    where: dict[str, Any] = {"revision": revision, "token": token}
+    head = api.model_info(repo_id, **where).sha
     present = api.list_repo_files(repo_id, revision=head, token=token)
     brought = {addition.path_in_repo for addition in additions}
     stale = [CommitOperationDelete(path) for path in present if replaced.fullmatch(path) and path not in brought]
     for attempt, wait in enumerate((*WAITS, None)):
         try:
-            return api.create_commit(
-                repo_id, [*additions, *stale], commit_message=message, token=token, revision=revision,
-                parent_commit=head,
-            )  # fmt: skip
+            return api.create_commit(repo_id, [*additions, *stale], commit_message=message, parent_commit=head, **where)
         except HfHubHTTPError as error:
             status = error.response.status_code
-            if status == 412 and attempt and (made := _made_before(api, repo_id, head, message, token, revision)):
+            if status == 412 and attempt and (made := _made_before(api, repo_id, head, message, additions, where)):
                 return made
             if wait is None or status < 500:
                 raise
@@ -145,11 +152,25 @@ def push(
 
 
 def _made_before(
-    api: HfApi, repo_id: str, head: str | None, message: str, token: str | None, revision: str | None
+    api: HfApi,
+    repo_id: str,
+    head: str | None,
+    message: str,
+    additions: Sequence[CommitOperationAdd],
+    where: dict[str, Any],
 ) -> CommitInfo | None:
-    """The newest commit, if an earlier attempt made it: it is called as ours is, and stands on what ours stands on."""
-    newest, *before = api.list_repo_commits(repo_id, revision=revision, token=token)[:2]
+    """The newest commit, if an earlier attempt made it.
+
+    It is called as ours is, stands on what ours stands on, and holds the same large files; another process of the same
+    script may push with the same words.
+    """
+    newest, *before = api.list_repo_commits(repo_id, **where)[:2]
     if newest.title != message.splitlines()[0] or [commit.commit_id for commit in before] != [head]:
+        return None
+    tree = api.list_repo_tree(repo_id, recursive=True, revision=newest.commit_id, token=where["token"])
+    theirs = {file.path: file.lfs.sha256 for file in tree if isinstance(file, RepoFile) and file.lfs is not None}
+    ours = {addition.path_in_repo: addition.upload_info.sha256.hex() for addition in additions}
+    if any(ours[path] != theirs[path] for path in ours.keys() & theirs.keys()):
         return None
     url = f"{api.endpoint}/{repo_id}/commit/{newest.commit_id}"
     return CommitInfo(commit_url=url, commit_message=message, commit_description="", oid=newest.commit_id)

@@ -118,7 +118,7 @@ class MetricGuard:
         )
 
     def is_good(self, metrics: Mapping[str, float], density: float) -> bool:
-        """Whether an evaluation at ``density`` stayed within the allowed loss.
+        """Whether an evaluation at ``density`` stayed within the allowed loss; one of the dense model tells what from.
 
         Raises:
             PruningError: if the metric is missing, or nothing is known to compare with.
@@ -135,11 +135,12 @@ class MetricGuard:
             if math.isnan(value):
                 raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
-        if density == 1 and self._follows:
+        if density == 1 and self._follows and not math.isnan(value):  # a dense model that wobbles has lost nothing yet
             self.baseline = (max if self.greater_is_better else min)(self.baseline, value)
+            self.value = self.baseline
         else:
             self._warn_if_idle(self.baseline)
-        self.value = value
+            self.value = value
         return not self.fell_too_far
 
     def _warn_if_idle(self, baseline: float) -> None:

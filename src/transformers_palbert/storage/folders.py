@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import StorageError
 from ..machine import memory_limit
 from ..model.pruning_state import PruningState
-from .config import LOSSLESS, StorageConfig
+from .config import LOSSLESS, VALUES, StorageConfig
 from .dense_file import FLOAT_BYTES, dense_bytes, write_tensors
 from .embeddings import tables_in_file
 from .files import CONFIG_FILE, INDEX_FILE, POINTER, WEIGHTS_FILE, StoredTensor, read_headers, read_json, read_tensor
@@ -22,20 +22,22 @@ from .model_files import BESIDE_WEIGHTS, CARD, chosen_files
 from .packed_saves import describe_packed
 from .sparse_config import QUANT_METHOD, is_packed_config, sparse_config_in
 from .state import restore, round_tensor, store_tensor
-from .whole_saves import PREVIOUS, new_folder, write_json
+from .whole_saves import PREVIOUS, new_folder, require_free, write_json
 
 __all__ = ["compress_folder", "decompress_folder"]
 
 _FLOATS = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_KINDS = {code: name for name, code in _FLOATS.items() if name in VALUES}
 _TYPES = {code: getattr(torch, name) for name, code in _FLOATS.items()}
 
 
 def compress_folder(source: str | Path, target: str | Path, config: StorageConfig = LOSSLESS) -> None:
     """Write the checkpoint in ``source``, packed, into the new folder ``target``, with tokenizer and card.
 
-    Shards stay shards. A packed checkpoint is packed anew; what it lost before does not come back. The model card is
-    left out where ``config`` is lossy: its results are those of other weights. Beside weights and config go the files
-    that :mod:`~transformers_palbert.storage.model_files` lists, and none behind a link that leads elsewhere.
+    Shards stay shards. A packed checkpoint is packed anew; what it lost before does not come back, and with "auto" its
+    values keep the type that they are stored in, which may be narrower than the model's. The model card is left out
+    where ``config`` is lossy: its results are those of other weights. Beside weights and config go the files that
+    :mod:`~transformers_palbert.storage.model_files` lists, and none behind a link that leads elsewhere.
 
     Raises:
         StorageError: if ``source`` is damaged, has no ``config.json``, is quantized in another way or is a checkpoint
@@ -46,7 +48,7 @@ def compress_folder(source: str | Path, target: str | Path, config: StorageConfi
     settings = _read_config(source)
     _require_finished(source, settings)
     stored = read_checked_headers(source)
-    _require_free(source, target)
+    _require_other(source, target)
     dtype = _main_dtype(settings, stored)
     planned = _dense_plan(stored, dtype)
     _require_room(planned, target, written=False)
@@ -55,8 +57,9 @@ def compress_folder(source: str | Path, target: str | Path, config: StorageConfi
         for name, members in _by_file(stored).items():
             tensors = {}
             for tensor in members:
-                dense = round_tensor(tensor.name, _dense(tensor, dtype), config, tensor.name in tables)
-                tensors[tensor.name] = store_tensor(dense, config, tensor.name in tables)
+                is_table = tensor.name in tables
+                dense = round_tensor(tensor.name, _dense(tensor, dtype), config, is_table)
+                tensors[tensor.name] = store_tensor(dense, _kept_kind(tensor, config, is_table), is_table)
             _save(tensors, folder / name)
         _write_config(folder, settings, dtype)
         _write_index(source, folder)
@@ -79,7 +82,7 @@ def decompress_folder(source: str | Path, target: str | Path) -> None:
     if not is_packed_config(settings):
         raise StorageError(f"{source} is no packed checkpoint: its config.json does not say {QUANT_METHOD!r}.")
     stored = read_checked_headers(source)
-    _require_free(source, target)
+    _require_other(source, target)
     dtype = _main_dtype(settings, stored)
     planned = _dense_plan(stored, dtype)
     _require_room(planned, target, written=True)
@@ -109,6 +112,14 @@ def _dense(stored: StoredTensor, dtype: str) -> Tensor:
     return tensor.to(_TYPES[_dense_dtype(stored, dtype)]) if tensor.is_floating_point() else tensor
 
 
+def _kept_kind(stored: StoredTensor, config: StorageConfig, is_table: bool) -> StorageConfig:
+    """``config``, and where it says "auto" the kind of values that the tensor has in its file: they fit into it."""
+    if config.values_for(is_table) != "auto":
+        return config
+    kind = stored.packed.values if stored.packed is not None else _KINDS.get(stored.dtype, "auto")
+    return StorageConfig(kind, entropy=config.entropy)
+
+
 def _dense_dtype(stored: StoredTensor, dtype: str) -> str:
     own = _FLOATS[stored.packed.dtype] if stored.packed is not None else stored.dtype
     return dtype if FLOAT_BYTES.get(own, 8) < FLOAT_BYTES[dtype] else own
@@ -136,7 +147,7 @@ def _require_room(planned: Mapping[str, tuple[str, tuple[int, ...], int]], targe
             f"A packed tensor claims to unpack to {max(sizes) / 1e9:.1f} GB, and this process may use"
             f" {memory / 1e9:.1f} GB of memory: the checkpoint is hostile, or needs a larger machine."
         )
-    parent = next(folder for folder in target.absolute().parents if folder.is_dir())
+    parent = next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(parent).free
     if written and sum(sizes) > free:
         raise StorageError(
@@ -206,8 +217,7 @@ def _copy_the_rest(source: Path, folder: Path, settings: dict[str, Any], left_ou
             shutil.copyfile(source / path, folder / path)
 
 
-def _require_free(source: Path, target: Path) -> None:
+def _require_other(source: Path, target: Path) -> None:
     if target.resolve() == source.resolve():
         raise StorageError(f"{target} is the checkpoint itself; give another folder to write to.")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(f"{target} exists and is not empty; give a new folder to write to.")
+    require_free(target)

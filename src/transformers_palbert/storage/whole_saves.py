@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StorageError
+from ..machine import is_another_process
 from .files import CONFIG_FILE, INDEX_FILE, POINTER, WEIGHTS_FILE, named_weights, read_json, weight_files
 
-__all__ = ["new_folder", "replaced_model", "write_json"]
+__all__ = ["new_folder", "replaced_model", "require_free", "write_json"]
 
 STAGING = ".palbert-saving-"
 PREVIOUS = ".previous-"
@@ -122,16 +123,7 @@ def _remove_leftovers(folder: Path, keep: Path | None = None) -> None:
 
 def _is_of_another_process(staging: Path) -> bool:
     """Whether another process that still runs made it; it may be one of several that save at once by mistake."""
-    number = staging.name.removeprefix(STAGING).partition("-")[0]
-    if os.name == "nt" or not number.isdigit() or int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)  # asks, and sends nothing
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs, for somebody else
-        return True
-    return True
+    return is_another_process(staging.name.removeprefix(STAGING).partition("-")[0])
 
 
 def _names_previous(folder: Path) -> bool:
@@ -145,30 +137,49 @@ def _weights_in(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name)}
 
 
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place in the end, or vanishes if something goes wrong.
-
-    ``target`` must not exist, or be empty.
+def require_free(target: Path) -> None:
+    """Refuse to write a new folder where something is, before the work.
 
     Raises:
-        StorageError: if ``target`` is the current folder, which cannot be replaced by another under its name.
+        StorageError: if ``target`` is a file, or a folder that holds something.
     """
-    if target.resolve() == Path.cwd():
-        raise StorageError(f"{target} is the folder you are in; give the name of a new one.")
-    target.absolute().parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"{target} exists and is not empty; give a new folder to write to.")
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``target`` in the end, or vanishes if something goes wrong.
+
+    ``target`` must not exist, or be empty. An empty folder that no other one can replace, since it is a mounted volume
+    or the folder that one is in, takes the files over one by one, the config last.
+    """
+    target = target.resolve()
+    stays = target == Path.cwd() or target.is_mount()
+    parent = target if stays else target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     try:
         yield folder
         _share_permissions(folder)
         _sync_tree(folder)
-        if target.exists():
-            target.rmdir()  # empty, as was checked
-        folder.rename(target)
-        _sync_folder(folder.parent)
+        if stays:
+            _take_over(folder)
+        else:
+            if target.exists():
+                target.rmdir()  # empty, as was checked
+            folder.rename(target)
+        _sync_folder(parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _take_over(folder: Path) -> None:
+    """Move what is in a folder into the one around it, the config last: without that, nothing loads a model."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE):
+        path.rename(folder.parent / path.name)
+    folder.rmdir()
 
 
 def _share_permissions(folder: Path) -> None:

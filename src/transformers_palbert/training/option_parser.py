@@ -112,12 +112,13 @@ def parse_arguments(
         for action in parser.options:
             action.required = action.required and action.dest not in recipe
         theirs = {field.name for field in fields(TrainingArguments)}
-        parser.set_defaults(**_as_typed(parser, _with_texts(recipe, known - theirs)))
+        texts = {action.dest for action in parser.options if action.nargs in (None, "?")} - theirs
+        parser.set_defaults(**_as_typed(parser, _with_texts(recipe, texts)))
     return _instances(parser, rest, types, known)
 
 
 def _with_texts(recipe: Mapping[str, Any], own: Collection[str]) -> dict[str, Any]:
-    """The recipe with lists for options of ours, all of which take one text, as that text: ``[1, 3]`` is ``1,3``.
+    """The recipe with lists for options of ours that take one text as that text: ``[1, 3]`` is ``1,3``.
 
     Raises:
         ConfigurationError: if such an option has a mapping, or lists in a list.

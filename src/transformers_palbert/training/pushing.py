@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from ..hub.callback import ModelCardCallback
 from ..hub.card import PalBertCard
 from ..hub.push import ensure_branch, finish_pushes, folder_operations, held, push, snapshot_operations
-from ..storage.model_files import LOGS, PUSHED
+from ..storage.model_files import CHECKPOINT, LOGS, PUSHED
 
 __all__ = ["PushingMixin", "keep_trackio_at_home", "require_push"]
 
@@ -138,7 +138,7 @@ class PushingMixin(_Base):
         ensure_branch(repo_id, revision, token)
         message = f"Training in progress, step {self.state.global_step}"
         keeping = ExitStack()
-        kept = keeping.enter_context(held(checkpoint))
+        kept = keeping.enter_context(held(checkpoint, PUSHED if folder is None else CHECKPOINT))
         files = snapshot_operations(kept, Path(str(self.args.output_dir)), folder, self.push_logs)
 
         def push_and_forget() -> CommitInfo:

@@ -158,10 +158,8 @@ def prepare(arguments: QuestionAnsweringArguments) -> QuestionAnsweringRun:
     set_up_logging(args)
     if data.predictions_csv and not (args.do_eval or args.do_predict):
         raise ConfigurationError("--predictions_csv has nothing to write without --do_eval or --do_predict.")
-    if data.predictions_csv and not Path(data.predictions_csv).parent.is_dir():
-        raise ConfigurationError(
-            f"--predictions_csv {data.predictions_csv}: {Path(data.predictions_csv).parent} is not a folder."
-        )
+    if data.predictions_csv:
+        _require_place(Path(data.predictions_csv), Path(str(args.output_dir)))
     if data.escape_formulas and not data.predictions_csv:
         raise ConfigurationError("--escape_formulas has nothing to escape without --predictions_csv.")
     require_push(arguments.run.push_logs, args)
@@ -292,8 +290,15 @@ def publish(run: QuestionAnsweringRun) -> None:
         say_where(run.trainer, "palbert inspect {}", f"palbert report {{}} --data {data.validation_file or 'dev.json'}")
 
 
+def _require_place(file: Path, output: Path) -> None:
+    """Refuse a file to be written whose folder is missing, unless it is in the output folder, which the run makes."""
+    if not file.parent.is_dir() and not file.resolve().is_relative_to(output.resolve()):
+        raise ConfigurationError(f"--predictions_csv {file}: {file.parent} is not a folder.")
+
+
 def _write_csv(run: QuestionAnsweringRun, file: Path) -> None:
     """The answers of the last part that was answered, as ID,Answer."""
     prefix, part = ("test", "test") if run.arguments.training.do_predict else ("eval", "validation")
     escape = run.arguments.data.escape_formulas
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_predictions_csv(file, _answers(run, prefix), run.questions[part]["id"], escape_formulas=escape)
