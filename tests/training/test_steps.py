@@ -10,7 +10,7 @@ import pytest
 from transformers import TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from transformers_palbert.training.steps import say_where, set_up_logging
+from transformers_palbert.training.steps import say_where, set_up_logging, train_and_save
 
 OURS = logging.getLogger("transformers_palbert")
 
@@ -50,3 +50,32 @@ def test_the_end_says_where_the_model_is_and_what_comes_next(
     say_where(trainer, "palbert inspect {}")
     assert (f"The model is in {tmp_path}: 12,345 bytes" in caplog.text) is said
     assert (f"Next: palbert inspect {tmp_path}" in caplog.text) is said
+
+
+class Training:
+    """A Trainer that has been at step 7 before."""
+
+    def __init__(self, folder: Path, end: int) -> None:
+        start = str(folder / "checkpoint-7")
+        self.args = TrainingArguments(str(folder), use_cpu=True, resume_from_checkpoint=start)
+        self.state = SimpleNamespace(global_step=end)
+
+    def train(self, resume_from_checkpoint: str) -> Any:
+        assert resume_from_checkpoint == self.args.resume_from_checkpoint
+        return SimpleNamespace(metrics={"train_loss": 1.0})
+
+    def is_world_process_zero(self) -> bool:
+        return True
+
+    def save_model(self) -> None: ...
+
+    def save_state(self) -> None: ...
+
+
+@pytest.mark.parametrize("end", [7, 9])
+def test_a_run_that_had_ended_says_that_nothing_is_trained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: int
+) -> None:
+    trainer: Any = Training(tmp_path, end)
+    assert train_and_save(trainer, [trainer.args]) == {"train_loss": 1.0}
+    assert ("Nothing was trained: the run in" in caplog.text) is (end == 7)

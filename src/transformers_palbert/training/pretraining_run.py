@@ -196,7 +196,7 @@ def _facts(corpus: TokenCorpus) -> dict[str, float]:
 def train(run: PreTrainingRun) -> dict[str, float]:
     """Train, or go on from the last whole checkpoint, and save the model; the metrics."""
     trainer = run.trainer
-    metrics = train_and_save(trainer)
+    metrics = train_and_save(trainer, run.arguments)
     metrics["train_tokens_per_second"] = metrics["train_samples_per_second"] * trainer.mean_length
     if trainer.is_world_process_zero():
         _save_vocabulary(trainer.processing_class, str(run.arguments.training.output_dir))

@@ -237,7 +237,7 @@ def _parts(args: TrainingArguments) -> list[str]:
 
 def train(run: QuestionAnsweringRun) -> dict[str, float]:
     """Train, or go on from the last whole checkpoint, and save the model; the metrics."""
-    metrics = train_and_save(run.trainer)
+    metrics = train_and_save(run.trainer, run.arguments[:-1])
     if torch.cuda.is_available():
         metrics["train_peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
     return report_metrics(run.trainer, "train", metrics)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from ..sizes import weight_bytes
 from .checkpoints import resume_point
+from .kept_arguments import keep_arguments, warn_of_changes
 
 __all__ = ["report_metrics", "say_where", "set_up_logging", "train_and_save"]
 
@@ -26,9 +29,28 @@ def set_up_logging(args: TrainingArguments) -> None:
     logger.debug("Parameters: %s", args)
 
 
-def train_and_save(trainer: Trainer) -> dict[str, float]:
-    """Train from the start or from the last whole checkpoint, and save model and state; what was measured."""
-    metrics = trainer.train(resume_from_checkpoint=resume_point(trainer)).metrics
+def train_and_save(trainer: Trainer, arguments: Iterable[Any]) -> dict[str, float]:
+    """Train from the start or from the last whole checkpoint, and save model and state; what was measured.
+
+    Args:
+        trainer: What trains.
+        arguments: What the run was asked for, as dataclasses. A run that goes on with other settings than it began with
+            says so, and one that had nothing left to train.
+    """
+    parts, folder = list(arguments), Path(str(trainer.args.output_dir))
+    start = resume_point(trainer)
+    if trainer.is_world_process_zero():
+        if start is not None:
+            warn_of_changes(parts, folder)
+        keep_arguments(parts, folder)
+    metrics = trainer.train(resume_from_checkpoint=start).metrics
+    if start is not None and Path(start).name == f"checkpoint-{trainer.state.global_step}":
+        logger.warning(
+            "Nothing was trained: the run in %s had ended, after %d steps. Give another --output_dir to train anew, or"
+            " more --num_train_epochs or --max_steps to train on.",
+            start,
+            trainer.state.global_step,
+        )
     trainer.save_model()
     trainer.save_state()
     return metrics
