@@ -41,6 +41,12 @@ def test_bytes_of_nothing(name):
     assert weights_on_disk(name) is None
 
 
+def test_a_model_in_memory_has_no_bytes_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "model.safetensors").write_bytes(b"somebody else's")
+    monkeypatch.chdir(tmp_path)
+    assert weights_on_disk("") is None
+
+
 def naive_blocks(nonzero, rows, columns):
     row_edges = [row * len(nonzero) // rows for row in range(rows + 1)]
     column_edges = [column * len(nonzero[0]) // columns for column in range(columns + 1)]

@@ -193,7 +193,7 @@ def test_match_features_by_hand_and_in_loops() -> None:
     characters[:, 0].clamp_(min=1)
     one = part([[1 + index % 11 for index in range(40)], [3, 4, 5] + [0] * 37])
     other = part([[3, 9, 0], [5, 0, 0]])
-    found = match_features(one, other, characters)
+    found = match_features(one, other, characters, 7)
     for row in range(2):
         known = [int(word) for word in other.ids[row] if word > 0]
         letters = {int(letter) for word in known for letter in characters[word] if letter > 0}
@@ -289,8 +289,22 @@ def test_unknown_words_match_by_their_characters() -> None:
     model = small_reader("bilstm", tokenizer)
     ids = tokenizer(["who is bgn"], ["bgn was born"], return_tensors="pt")
     question, context = split_inputs(**ids, cls_token_id=2, sep_token_id=3)
-    found = match_features(context, question, model.embeddings.characters.long())
+    count = model.config.character_vocab_size
+    found = match_features(context, question, model.embeddings.characters.long(), count)
     assert found[0, 1 : 1 + len("bgn"), 1].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_spelling_that_no_table_has_is_an_error_before_memory_is_spent() -> None:
+    """One number of a hostile file would be gigabytes, if it were the size of a table."""
+    tokenizer = english_words()
+    model = small_reader("bilstm", tokenizer)
+    model.embeddings.characters[0, 0] = 2**31 - 1
+    ids = tokenizer(["who is it"], ["it was born"], return_tensors="pt")
+    expected = model(**ids).start_logits  # of a word that is not there
+    assert expected.isfinite().any()
+    model.embeddings.characters[ids["input_ids"]] = 2**31 - 1
+    with pytest.raises((IndexError, RuntimeError), match="index"):
+        model(**ids)
 
 
 @pytest.mark.parametrize("kind", KINDS)

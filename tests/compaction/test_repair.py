@@ -9,7 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.pruning.helpers import qa_batch, tiny_model
+from transformers_palbert.compaction.applications import keep_applied_units
 from transformers_palbert.compaction.repair import repair_projections
+from transformers_palbert.model.conversion import palbert_of
 from transformers_palbert.model.removal import KeptUnits, keep_units, layer_path, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
 
@@ -73,6 +75,18 @@ def test_a_layer_without_units_gets_its_mean_back() -> None:
     keep_units(small, {path: KeptUnits(None, []) for path in layer_sizes(small)})
     repair_projections(small, whole, BATCHES)
     assert distance(small, whole) < float("inf")
+    with torch.no_grad():
+        assert small(**qa_batch()).start_logits.isfinite().all()
+
+
+@pytest.mark.parametrize("kept", [KeptUnits([], range(32)), KeptUnits(range(2), []), KeptUnits([], [])])
+def test_applications_without_units_get_their_mean_back(kept: KeptUnits) -> None:
+    """The shared weights keep one unit that no application uses, so that all inputs of the projection are zero."""
+    whole = palbert_of(tiny_model("albert"))
+    small = copy.deepcopy(whole)
+    (path,) = layer_sizes(small)
+    keep_applied_units(small, {(path, number): kept for number in range(small.config.num_hidden_layers)})
+    repair_projections(small, whole, BATCHES)
     with torch.no_grad():
         assert small(**qa_batch()).start_logits.isfinite().all()
 

@@ -25,6 +25,8 @@ from transformers import (
     DistilBertForMaskedLM,
     ElectraConfig,
     ElectraForMaskedLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForMaskedLM,
@@ -36,6 +38,7 @@ from transformers import (
 )
 
 import transformers_palbert as palbert
+from transformers_palbert.baselines.tokenization import build_word_tokenizer
 from transformers_palbert.compaction.corpus import corpus_texts, count_tokens
 from transformers_palbert.compaction.token_choice import tokens_to_keep
 from transformers_palbert.compaction.tokenizer_cutting import cut_tokenizer, new_ids, tokenizer_settings
@@ -216,6 +219,16 @@ def test_output_embeddings_shrink_with_the_table(model_class: Any, config: Any, 
         torch.testing.assert_close(after, before[..., list(found.ids)], rtol=1e-6, atol=1e-6)
 
 
+def test_positions_that_do_not_start_at_padding_keep_no_tokens_for_it() -> None:
+    """ModernBERT has its special tokens at the end of a long vocabulary, and no table of positions."""
+    backend = wordpiece().backend_tokenizer
+    padding = backend.get_vocab_size() - 1
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=backend.id_to_token(padding))
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 20}
+    model = ModernBertForMaskedLM(ModernBertConfig(vocab_size=len(tokenizer), pad_token_id=padding, **shape))
+    assert shrink(model, tokenizer).tokens_after < len(tokenizer)
+
+
 def test_a_shrunk_model_is_packed_and_shrunk_further(tmp_path: Path) -> None:
     model, tokenizer = bert()
     found = shrink(model.eval(), tokenizer)
@@ -256,6 +269,8 @@ def test_what_cannot_be() -> None:
         shrink_vocabulary(full, words, lambda: ["a b c"])
     with pytest.raises(TokenizerError, match="'WordLevel' cannot be shrunk"):
         shrink(model, PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a"))))
+    with pytest.raises(TokenizerError, match="the model itself spells each of its words"):
+        tokenizer_settings(build_word_tokenizer(["one two"], segmentation="whitespace", min_count=1))
     with pytest.raises(TokenizerError, match="written in Python"):
         tokenizer_settings(object())
 

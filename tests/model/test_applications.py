@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,27 @@ def test_compiles_in_one_graph(kept: dict[str, Any]) -> None:
         expected = model(**qa_batch()).start_logits
         found = torch.compile(model, backend="eager", fullgraph=True)(**qa_batch()).start_logits
     torch.testing.assert_close(found, expected)
+
+
+def test_threads_do_not_take_each_others_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers answer from several threads with one model; here each gives way wherever that could hurt."""
+    model, batches = sliced(), [qa_batch(seed=seed) for seed in range(4)]
+    forward = SlicedLinear.forward
+
+    def slowly(self: SlicedLinear, states: Tensor) -> Tensor:
+        time.sleep(1e-3)
+        return forward(self, states)
+
+    def answer(batch: dict[str, Any]) -> Tensor:
+        with torch.inference_mode():
+            return model(**batch).start_logits
+
+    expected = list(map(answer, batches))
+    monkeypatch.setattr(SlicedLinear, "forward", slowly)
+    with ThreadPoolExecutor(len(batches)) as threads:
+        for found, alone in zip(threads.map(answer, batches), expected, strict=True):
+            torch.testing.assert_close(found, alone)
+    assert copy.deepcopy(model)(**batches[0]).start_logits.shape == expected[0].shape
 
 
 def test_with_inference_mode() -> None:

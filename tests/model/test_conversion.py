@@ -26,6 +26,15 @@ def test_the_same_logits_from_the_same_weights(attention: str) -> None:
     assert all(parameter is weights[name] for name, parameter in made.named_parameters())
 
 
+def test_what_is_frozen_stays_frozen() -> None:
+    model = random_model("albert")
+    frozen = model.get_input_embeddings().weight.requires_grad_(False)
+    made = palbert_of(model)
+    assert made.get_input_embeddings().weight is frozen
+    assert not frozen.requires_grad
+    assert made.qa_outputs.weight.requires_grad
+
+
 @pytest.mark.parametrize("head", [
     AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification,
 ])  # fmt: skip

@@ -38,3 +38,11 @@ def test_damaged_configurations() -> None:
     config.layer_sizes = {"encoder.layer.0": [1]}
     with pytest.raises(ConfigurationError, match="two numbers"):
         described_sizes(config)
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert"])
+def test_a_depth_that_nothing_has_is_refused_before_memory_is_spent(kind: str) -> None:
+    config = small_config(kind)
+    config.num_hidden_layers = 10**10
+    with pytest.raises(ConfigurationError, match="num_hidden_layers=10000000000 is more than the 10,000 layers"):
+        described_sizes(config)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -61,6 +62,17 @@ def test_a_batch_holds_two_segments_of_each_chunk_and_their_order(parts: Any) ->
         inner = {border for border in borders if first < border < end}
         assert not inner or first + len(in_order[0]) in inner
     assert 0.3 < np.mean(swapped) < 0.7
+
+
+@pytest.mark.parametrize("length", [11, 12, 15])
+def test_lengths_that_are_no_multiples_of_eight(parts: Any, length: int) -> None:
+    """No batch is longer than what was asked for: a model may have no positions behind it."""
+    _, collate = parts
+    corpus = collate.corpus
+    dataset = ChunkDataset(plan_chunks(corpus.sentences, corpus.documents, max_length=length), seed=7)
+    batch = replace(collate, max_length=length)([dataset[item] for item in range(len(dataset))])
+    assert batch["input_ids"].shape[1] == length
+    assert (batch["attention_mask"].sum(1) <= length).all()
 
 
 def test_only_text_is_hidden_fifteen_percent_of_it_and_whole_words(parts: Any) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from transformers_palbert.errors import DatasetFormatError
+from transformers_palbert.pretraining import corpus
 from transformers_palbert.pretraining.corpus import read_contexts, read_documents
+from transformers_palbert.text import lines
 
 TEXT = "\ufeff第一段。\n 第二段。 \n\n\n\r\nSecond document.\r\n \nThird\n"
 DOCUMENTS = [["第一段。", "第二段。"], ["Second document."], ["Third"]]
@@ -24,6 +26,24 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
 def test_paragraphs_and_documents(name: str) -> None:
     Path(name).write_bytes(COMPRESSIONS[name](TEXT.encode()))
     assert list(read_documents(Path(name))) == DOCUMENTS
+
+
+def test_without_blank_lines_documents_end_somewhere(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else all of the file would be in memory at once."""
+    monkeypatch.setattr(corpus, "LONGEST_DOCUMENT", 8)
+    Path("a.txt").write_text("first\nsecond\nthird\nfourth\n\nfifth\n")
+    assert list(read_documents(Path("a.txt"))) == [["first", "second"], ["third", "fourth"], ["fifth"]]
+    assert caplog.text.count("Put a blank line between documents") == 1
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_a_line_without_end_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
+    Path(name).write_bytes(COMPRESSIONS[name](b"a\n" + b"x" * 1001))
+    with pytest.raises(DatasetFormatError, match="a line of more than 1,000 characters"):
+        list(read_documents(Path(name)))
 
 
 def test_an_empty_file_has_no_documents() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertForMaskedLM
 
 from tests.pruning.helpers import tiny_model
 from transformers_palbert.model.removal import KeptUnits, keep_units
@@ -63,6 +64,8 @@ def test_other_conditions_are_measured(measured: list[tuple[int, int]], monkeypa
         tiny_model("roberta"),
         tiny_model("albert"),
     ]
+    shape = models[0].config.to_dict()
+    models += [BertForMaskedLM(BertConfig(**shape | {"vocab_size": size})) for size in (64, 128)]
     for model in models:
         cached_latency(model, batch_size=2, length=8)
     cached_latency(models[0], batch_size=1, length=8)
@@ -71,7 +74,7 @@ def test_other_conditions_are_measured(measured: list[tuple[int, int]], monkeypa
     cached_latency(models[0], batch_size=2, length=8)
     monkeypatch.setattr(torch, "__version__", "9.0")
     cached_latency(models[0], batch_size=2, length=8)
-    assert len(measured) == 11
+    assert len(measured) == 13
 
 
 def test_measuring_again(measured: list[tuple[int, int]]) -> None:

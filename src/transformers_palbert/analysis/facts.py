@@ -101,6 +101,8 @@ def weights_on_disk(name_or_path: str) -> int | None:
     Args:
         name_or_path: Folder of a checkpoint, or its name on the Hub, of which the cache's newest copy is measured.
     """
+    if not name_or_path:  # of a model in memory; an empty path would be the current folder
+        return None
     folder = Path(name_or_path)
     if not folder.is_dir():
         from transformers.utils import cached_file

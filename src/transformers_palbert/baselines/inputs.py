@@ -63,7 +63,7 @@ def spread_logits(logits: Tensor, part: Part, length: int) -> Tensor:
     return logits.new_full((len(logits), length), MASKED).scatter(1, part.positions, logits)
 
 
-def match_features(part: Part, other: Part, characters: Tensor) -> Tensor:
+def match_features(part: Part, other: Part, characters: Tensor, count: int) -> Tensor:
     """How the words of ``part`` reappear in ``other``: float32 of shape ``(rows, length, 4)``, values in [0, 1].
 
     1. whether the word occurs there (exact match; Chen et al. 2017, arXiv 1704.00051, section 3.2);
@@ -76,19 +76,20 @@ def match_features(part: Part, other: Part, characters: Tensor) -> Tensor:
         other: The words they are looked up in.
         characters: Characters of every word, int64 of shape ``(vocabulary, characters per word)``, 0 where there is
             none.
+        count: How many different characters there are; all numbers in ``characters`` are below it.
     """
     same = ((part.ids[:, :, None] == other.ids[:, None]) & other.mask[:, None]).any(2)
     word = (same & part.mask).float()
-    character = _share_of_characters(part, other, characters)
+    character = _share_of_characters(part, other, characters, count)
     near = functional.avg_pool1d(character[:, None], _NEAR, 1, _NEAR // 2)[:, 0]
     around = functional.avg_pool1d(word[:, None], _AROUND, 1, _AROUND // 2)[:, 0]
     return torch.stack([word, character, near, around], dim=-1)
 
 
-def _share_of_characters(part: Part, other: Part, characters: Tensor) -> Tensor:
+def _share_of_characters(part: Part, other: Part, characters: Tensor, count: int) -> Tensor:
     """Share of the characters of each word of ``part`` that any word of ``other`` has, shape ``(rows, length)``."""
     rows, length = part.ids.shape
-    present = torch.zeros(rows, int(characters.max()) + 1, device=characters.device)
+    present = torch.zeros(rows, count, device=characters.device)
     there = (characters[other.ids] * other.mask[..., None]).flatten(1)
     present = present.scatter(1, there, 1.0)
     present[:, 0] = 0.0

@@ -117,8 +117,9 @@ class WordReaderForQuestionAnswering(PreTrainedModel):
     def _read(self, words: Tensor, question: Part, context: Part) -> tuple[Tensor, Tensor]:
         """Word vectors (rows, length, hidden_size) of the whole input to logits of the context's words."""
         characters = self.embeddings.characters.long()
-        found = match_features(context, question, characters).to(words.dtype)
-        asked = match_features(question, context, characters).to(words.dtype)
+        count = self.config.character_vocab_size
+        found = match_features(context, question, characters, count).to(words.dtype)
+        asked = match_features(question, context, characters, count).to(words.dtype)
         p, q = context.take(words), question.take(words)
         p = self.context_input(torch.cat([p, self.aligned_question(p, q, question.mask), found], dim=-1)).relu()
         q = self.question_input(torch.cat([q, asked], dim=-1)).relu()

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from ..errors import DatasetFormatError
 from ..qa.readers import read_questions
 from ..qa.record_files import is_record_file
+from ..text.lines import bounded_lines
 
 __all__ = ["Counts", "corpus_texts", "count_tokens"]
 
@@ -96,7 +97,7 @@ def _lines(file: Path, advance: Callable[[int], object]) -> Iterator[str]:
     try:
         with file.open("rb") as raw:
             read = 0
-            for line in io.TextIOWrapper(_decompressed(file, raw), "utf-8-sig"):
+            for line in bounded_lines(io.TextIOWrapper(_decompressed(file, raw), "utf-8-sig"), file):
                 if text := line.strip():
                     yield text
                 if (here := raw.tell()) != read:

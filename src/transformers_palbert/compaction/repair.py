@@ -93,7 +93,8 @@ def _solve(linear: nn.Linear, rows_and_errors: Iterator[tuple[Tensor, Tensor]], 
         squares += with_one.T @ with_one
         products += with_one.T @ errors
     if linear.in_features:
-        squares.diagonal()[:-1].add_(ridge * squares.diagonal()[:-1].mean())
+        mean = squares.diagonal()[:-1].mean()
+        squares.diagonal()[:-1].add_(ridge * mean if mean > 0 else 1.0)  # without inputs the bias alone is fitted
     change = torch.linalg.solve(squares, products)
     linear.weight.add_(change[:-1].T.to(linear.weight.dtype) * (linear.weight != 0))  # what was pruned stays so
     if linear.bias is not None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..baselines.tokenization import WordTokenizer
 from ..errors import TokenizerError
 from .token_choice import merge_pair, merged
 
@@ -20,8 +21,12 @@ def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
     """A tokenizer as its file ``tokenizer.json`` has it.
 
     Raises:
-        TokenizerError: if it has no such file, because it is written in Python.
+        TokenizerError: if it has no such file, because it is written in Python, or if it is of a word-level reader.
     """
+    if isinstance(tokenizer, WordTokenizer):
+        raise TokenizerError(
+            "The vocabulary of a BiLSTM or a TextCNN cannot be shrunk: the model itself spells each of its words."
+        )
     if not getattr(tokenizer, "is_fast", False):
         raise TokenizerError(
             f"{type(tokenizer).__name__} is written in Python, and only the vocabularies of fast tokenizers, which have"

@@ -171,7 +171,9 @@ def _require_rows(model: PreTrainedModel, ids: Mapping[int, int]) -> None:
 def _in_front_of_padding(model: PreTrainedModel, tokenizer: Any) -> set[int]:
     """The tokens up to padding, where positions are counted from its id, as RoBERTa does: it must not change."""
     structure = known_structure(model)
-    counts_from_padding = structure is None or structure.base == "roberta"
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    padded = any(getattr(table, "padding_idx", None) is not None for table in tables)
+    counts_from_padding = padded if structure is None else structure.base == "roberta"
     padding = tokenizer.pad_token_id
     return set(range(padding + 1)) if counts_from_padding and padding is not None else set()
 

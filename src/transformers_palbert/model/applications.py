@@ -8,6 +8,8 @@ every application computes with its own slices of the weights, which are cut onc
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ __all__ = [
     "cut_applications",
     "mask_from_text",
     "mask_to_text",
+    "one_at_a_time",
     "require_whole_applications",
     "run_application",
     "uncut_applications",
@@ -50,6 +53,10 @@ def mask_from_text(text: str, count: int) -> list[bool]:
     if packed.size != -(-count // 8) or bits[count:].any():
         raise ConfigurationError(f"{text!r} is no mask of {count} units: it has {2 * packed.size} hexadecimal digits.")
     return [bool(bit) for bit in bits[:count]]
+
+
+_TURN = RLock()
+"""Of the threads that run layers whose applications differ."""
 
 
 class SlicedLinear(nn.Linear):
@@ -119,6 +126,16 @@ class SlicedLinear(nn.Linear):
 
 def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
+
+
+def one_at_a_time(layer: nn.Module) -> AbstractContextManager[object]:
+    """What lets one thread through ``layer`` at a time, where its applications differ; else it lets all through.
+
+    Which application is running stands in modules that the threads share.
+    """
+    if torch.compiler.is_compiling() or not any(isinstance(module, SlicedLinear) for module in layer.modules()):
+        return nullcontext()
+    return _TURN
 
 
 def run_application(layer: nn.Module, application: int, gradient_scale: float = 1.0) -> None:

@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from .applications import mask_from_text
 from .layers import LayerPool
 from .pruning_state import PruningState
+from .structure import DEEPEST
 
 __all__ = ["MAX_GRADIENT_RATIO", "QA_LAYER_POOLINGS", "PalBertConfig"]
 
@@ -193,6 +194,8 @@ class PalBertConfig(AlbertConfig):
         for name in _SIZES:
             if getattr(self, name) < 1:
                 raise _wrong(name, getattr(self, name), "a positive integer")
+        if self.num_hidden_layers > DEEPEST:
+            raise _wrong("num_hidden_layers", self.num_hidden_layers, f"at most {DEEPEST:,}")
         for name in _PROBABILITIES:
             value = getattr(self, name)
             if not 0 <= value < 1:

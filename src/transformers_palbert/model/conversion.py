@@ -30,8 +30,11 @@ def palbert_of(model: Any) -> PalBertPreTrainedModel:
     config = PalBertConfig(**settings | {"attn_implementation": model.config._attn_implementation})
     kind: Any = _class_for(model)
     made = kind(config)
+    learning = {parameter: parameter.requires_grad for parameter in model.parameters()}
     made.load_state_dict(model.state_dict(keep_vars=True), assign=True)
     made.tie_weights()
+    for parameter, learns in learning.items():  # which load_state_dict takes from the new model, for both
+        parameter.requires_grad_(learns)
     return made.to(model.device).train(model.training)
 
 

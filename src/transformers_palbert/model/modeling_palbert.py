@@ -35,7 +35,7 @@ from transformers.models.albert.modeling_albert import (
 from transformers.utils.generic import can_return_tuple
 
 from ..errors import ConfigurationError
-from .applications import SlicedLinear, cut_applications, run_application
+from .applications import SlicedLinear, cut_applications, one_at_a_time, run_application
 from .configuration_palbert import PalBertConfig
 from .headless import constant_states, no_weights
 from .layers import LayerPool, scale_gradient
@@ -92,9 +92,11 @@ class PalBertLayer(GradientCheckpointingLayer, AlbertLayer):
         or a loss on the hidden states, reaches the weights through it, once.
         """
         gradient_scale = kwargs.get("gradient_scale", 1.0)  # stays there: the attention below takes it out
-        run_application(self, kwargs.pop("application", 0), gradient_scale)
+        application = kwargs.pop("application", 0)
         hidden_states = scale_gradient(hidden_states, 1.0 / gradient_scale)
-        hidden_states = super().forward(hidden_states, attention_mask, **kwargs)
+        with one_at_a_time(self):
+            run_application(self, application, gradient_scale)
+            hidden_states = super().forward(hidden_states, attention_mask, **kwargs)
         return scale_gradient(hidden_states, gradient_scale)
 
 

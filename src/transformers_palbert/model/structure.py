@@ -277,16 +277,24 @@ def encoder_layer(name: str, module: nn.Module, structure: Structure) -> Encoder
     return EncoderLayer(name, module, **modules)
 
 
+DEEPEST = 10_000
+"""Applications of layers. A configuration costs a few bytes, and lists of what it claims would cost any memory."""
+
+
 def layer_applications(config: Any) -> list[str]:
     """Paths below the base model of the layers in the order in which a forward pass applies them.
 
     Each path once, except in ALBERT and PAL-BERT: there a layer serves several depths.
 
     Raises:
-        ConfigurationError: if the architecture is not in the table.
+        ConfigurationError: if the architecture is not in the table, or deeper than :data:`DEEPEST`.
     """
     structure = structure_of(config)
     depth = getattr(config, structure.depth)
+    if depth * getattr(config, "inner_group_num", 1) > DEEPEST:
+        raise ConfigurationError(
+            f"{structure.depth}={depth} is more than the {DEEPEST:,} layers that a model may have."
+        )
     if not structure.shared:
         return [structure.layer.format(index) for index in range(depth)]
     per_group = depth / config.num_hidden_groups

@@ -109,7 +109,8 @@ class PreTrainingCollator:
             [example_draws(seed, epoch, number, self.max_length) for seed, epoch, number, _, _ in examples]
         )
         swapped = draws[:, 0, 1] < 0.5
-        width = -(-int((rows[:, 4] - rows[:, 3]).max() + SPECIAL_TOKENS) // 8) * 8
+        longest = int((rows[:, 4] - rows[:, 3]).max()) + SPECIAL_TOKENS
+        width = min(-(-longest // 8) * 8, self.max_length)  # a multiple of 8 where that is allowed
         source, types, text, ends = self._lay_out(rows[:, 3:], draws[:, 0, 0], swapped, width)
         tokens = np.where(text, self.corpus.tokens[source], np.where(ends, separator, padding)).astype(np.int64)
         tokens[:, 0] = first

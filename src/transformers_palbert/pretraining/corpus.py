@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -11,12 +12,26 @@ from typing import IO
 
 from ..errors import DatasetFormatError
 from ..qa.readers import read_questions
+from ..text.lines import bounded_lines
 
 __all__ = ["read_contexts", "read_documents"]
+
+logger = logging.getLogger(__name__)
+
+LONGEST_DOCUMENT = 1_000_000
+"""Characters."""
+
+_NO_BLANK_LINES = (
+    "%s has no blank line in %s characters and more, and is cut into documents there. Put a blank line between"
+    " documents: the two segments of an example come from one of them."
+)
 
 
 def read_documents(path: Path) -> Iterator[list[str]]:
     """Read a text file, plain or compressed (``.xz``, ``.gz``): one paragraph a line, a blank line between documents.
+
+    A document ends at :data:`LONGEST_DOCUMENT` characters at the latest, with a warning: a file without blank lines
+    would be a single one, all of it in memory.
 
     Yields:
         The paragraphs of one document, stripped of white space, none of them empty.
@@ -25,14 +40,19 @@ def read_documents(path: Path) -> Iterator[list[str]]:
         DatasetFormatError: if the file is missing, damaged or not UTF-8.
     """
     document: list[str] = []
+    size, told = 0, False
     try:
         with _open_text(path) as lines:
-            for line in lines:
+            for line in bounded_lines(lines, path):
                 if paragraph := line.strip():
                     document.append(paragraph)
-                elif document:
+                    size += len(paragraph)
+                if document and (not paragraph or size >= LONGEST_DOCUMENT):
+                    if paragraph and not told:
+                        logger.warning(_NO_BLANK_LINES, path, LONGEST_DOCUMENT)
+                        told = True
                     yield document
-                    document = []
+                    document, size = [], 0
     except UnicodeDecodeError as error:
         raise DatasetFormatError(f"{path} is not UTF-8 ({error}); convert it first.") from error
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:

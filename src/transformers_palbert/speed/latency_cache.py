@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
+from transformers import PreTrainedModel
 
 from ..machine import describe_machine, processor_name
 from ..model.structure import encoder_layers, structure_of
@@ -113,10 +114,17 @@ def _conditions(model: nn.Module, batch_size: int, length: int) -> dict[str, Any
             "embedding_size": getattr(config, "embedding_size", None),
             "head_width": _head_width(model),
             "layers": [list(size) for size in applied_sizes(model)],
+            **_output_size(model),
         },
         "batch_size": batch_size,
         "length": length,
     }
+
+
+def _output_size(model: nn.Module) -> dict[str, int]:
+    """How many tokens a language model predicts, which takes much of its time; nothing for other models."""
+    output = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    return {} if output is None else {"vocabulary": len(output.weight)}
 
 
 def _head_width(model: nn.Module) -> int:
