@@ -463,8 +463,8 @@ def overview() -> str:
         f"- pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}: F1 {pruned['f1']:.1f}, in"
         f" {_megabytes(pruned)} MB;\n"
         f"- heads and units removed, then {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f},"
-        f" {faster['speedup']:.2f} times as fast\n"
-        f"  (on {hardware['cores']} cores of {hardware['processor']}), in {_megabytes(faster)} MB.\n\n"
+        f" {faster['speedup']:.2f} times as fast in\n"
+        f"  batches of 8 (on {hardware['cores']} cores of {hardware['processor']}), in {_megabytes(faster)} MB.\n\n"
         f"{100 * outside:.0f} % of this model's parameters, most of them embeddings, are never pruned."
     )
 

@@ -43,6 +43,12 @@ def prepare(encoder: Path, train: list[Path], work: Path) -> dict[str, Path]:
     return {"start": start, "train": questions}
 
 
+def count_questions(file: Path) -> int:
+    """How many questions a file in the form of SQuAD has."""
+    articles = json.loads(file.read_text(encoding="utf-8"))["data"]
+    return sum(len(paragraph["qas"]) for article in articles for paragraph in article["paragraphs"])
+
+
 def load_grids(start: Path, options: dict[str, Any], seed: int) -> list[Grid]:
     """All runs: those of every score, sparsity and length, and two more in which the matrices compete."""
     first = {"model_name_or_path": str(start)}
@@ -105,6 +111,7 @@ def main() -> None:
         "benchmark": "SQuAD 1.1 dev, a pretrained encoder pruned by different scores",
         **describe_run(args.seed),
         "encoder": json.loads((files["start"] / "config.json").read_text())["_name_or_path"],
+        "training_questions": count_questions(files["train"]),
         "runs": [{**measured(runner, trials[name], run), **_labels(trials[name])} for name, run in runs.items()],
         "not_run": [name for name in pruned if name not in runs],
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, load_from_disk
+from transformers import BertTokenizer
 
 from tests.references.answers import naive_label, naive_windows
 from tests.references.small_tokenizers import byte_level, decomposing, distilbert, wordpiece
@@ -212,6 +213,15 @@ def test_cache_key_depends_on_the_questions() -> None:
     dataset, settings = squad(), {"tokenizer": wordpiece(), "training": True, **SMALL}
     fewer = build_features(dataset.select(range(1)), **settings)
     assert fewer._fingerprint != build_features(dataset, **settings)._fingerprint
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused_for_training() -> None:
+    """Such as the one that AutoTokenizer makes of a Chinese ALBERT; a model would learn from nothing but [UNK]."""
+    rows = [("1", "住在哪里？", CHINESE, "北京")]
+    english = BertTokenizer(vocab={token: n for n, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])})
+    with pytest.raises(TokenizerError, match=r"knows nothing of '住在哪里？'.*load_albert_tokenizer"):
+        build_features(squad(rows), english, training=True, **SMALL)
+    assert len(build_features(squad(rows), english, training=False, **SMALL))  # an evaluation drops nothing
 
 
 def test_slow_tokenizer_is_refused() -> None:

@@ -33,12 +33,12 @@ HELP = """Small question-answering models: pruned ALBERT, BERT and RoBERTa.
 
 \b
 Fine-tune a model and prune it on the way, from a recipe or from options:
-  palbert train paper_cmrc2018.yaml --learning_rate 1e-5
+  palbert train paper_cmrc2018.yaml --learning_rate 1e-5 --output_dir outputs/lr_1e-5
 
 \b
 Pre-train one on text; search for good settings; run the paper's experiments:
-  palbert pretrain pretrain_small_zh.yaml --train_file corpus.txt
-  palbert tune small_cmrc2018.yaml --trials 30
+  palbert pretrain --train_file corpus.txt --tokenizer_name vocab.txt --do_train --output_dir outputs/pretrained
+  palbert tune small_cmrc2018.yaml --trials 30     (after palbert train small_cloze.yaml)
   palbert reproduce table7 --scale small
 
 \b

@@ -12,7 +12,10 @@ def pretrain(ctx: typer.Context) -> None:
 
     Example: palbert pretrain --train_file corpus.txt --tokenizer_name vocab.txt --do_train --output_dir out
     """
-    require_arguments(ctx.args, "palbert pretrain pretrain_small_zh.yaml --train_file corpus.txt")
+    require_arguments(
+        ctx.args,
+        "palbert pretrain --train_file corpus.txt --tokenizer_name vocab.txt --do_train --output_dir out",
+    )
     from ..training.pretraining_run import main
 
     main(ctx.args)

@@ -135,7 +135,7 @@ def parse(argv: Sequence[str], description: str = "", prog: str | None = None) -
         default=[],
         metavar="OPTION=VALUE",
         help="set an option of palbert train in all runs of the table; null takes it away. Runs that these start from"
-        " take data, activation and device from it, and nothing else",
+        " take data, tokenizer, activation and device from it, and nothing else",
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds instead of those in the grid")
     parser.add_argument("--start", help="checkpoint for the runs that would otherwise train one first")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTSIDE", "IntArray", "Windows", "build_features", "encode_windows", "offset_mapping"]
 
+PROBED = 8
+"""Training questions of which a tokenizer must know a token."""
+
 IntArray = npt.NDArray[np.int64]
 
 OUTSIDE = -1
@@ -91,7 +94,7 @@ def encode_windows(
         pad_to_max_length: Pad every window to ``max_seq_length``; otherwise no window is padded.
 
     Raises:
-        TokenizerError: if the tokenizer is not a fast one.
+        TokenizerError: if the tokenizer is not a fast one, or knows no token of the first training questions.
         ConfigurationError: if a window cannot hold the question, the shared tokens and one token more.
         DatasetFormatError: if a text holds half of a surrogate pair.
     """
@@ -163,6 +166,10 @@ def build_features(
         DatasetFormatError: if a training answer does not stand in the context where its offset says.
     """
     _require_fast(tokenizer)
+    if training and len(dataset):
+        from ..model.tokenization_palbert import check_tokenizer
+
+        check_tokenizer(tokenizer, probe=" ".join(dataset[:PROBED]["question"]))
     settings = {
         "training": training,
         "max_seq_length": max_seq_length,

@@ -138,7 +138,7 @@ class DataArguments(ReductionArguments):
         "With --version_2_with_negative: choose that threshold on this share of the evaluation articles, as in 0.5, and"
         " report the figures of the other articles with it and without.",
     )
-    n_best_size: int = _option(20, "Candidates considered per window, and kept in the n-best file.")
+    n_best_size: int = _option(20, "Starts and ends considered in each window, and candidates kept of each question.")
     max_answer_length: int = _option(30, "Longest answer, in tokens.")
     predictions_csv: str | None = _option(
         None, "Write the answers of --do_predict, or else of --do_eval, to this file as well: ID,Answer."

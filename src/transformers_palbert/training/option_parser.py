@@ -46,6 +46,8 @@ class _Parser(HfArgumentParser):
             for kind in sorted(dict.fromkeys(self._owners.values()), key=lambda kind: kind is TrainingArguments):
                 self._groups[kind] = self.add_argument_group(*_heading(kind))
         names = [name for name in args if "-" not in name.lstrip("-")]  # see _underscored
+        if names[0].startswith("--no_"):
+            kwargs["help"] = f"The opposite of --{kwargs['dest']}."
         self.options.append(self._groups[owner].add_argument(*names, **kwargs))
         return self.options[-1]
 
