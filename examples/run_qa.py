@@ -2,7 +2,7 @@ r"""Fine-tune a question-answering model: what `palbert train` does, step by ste
 
     python examples/run_qa.py --model_name_or_path voidful/albert_chinese_large --dataset_name hfl/cmrc2018 \
         --metric cmrc2018 --do_train --do_eval --target_sparsity 0.7 --output_dir outputs/cmrc
-    python examples/run_qa.py paper_cmrc2018.yaml --learning_rate 1e-5      # a recipe, one thing changed
+    python examples/run_qa.py paper_cmrc2018.yaml --learning_rate 1e-5 --output_dir outputs/mine    # a recipe, changed
 
 Run it again with the same --output_dir and it goes on from the last checkpoint that was written to its end.
 

@@ -37,10 +37,21 @@ class TestIsGood:
     def test_a_dense_model_that_wobbles_has_lost_nothing(self) -> None:
         """Nothing was pruned yet: neither this run nor one that goes on from here may stop."""
         guard = MetricGuard(0.5)
-        assert all(guard.is_good({"eval_f1": dense}, density=1.0) for dense in (5.0, 60.0, 58.5))
-        assert not guard.fell_too_far
-        assert guard.known()["value"] == guard.baseline == 60
+        found = [guard.is_good({"eval_f1": dense}, density=1.0) for dense in (5.0, 60.0, 58.5)]
+        assert found == [True, True, False]  # the last is no state to come back to
+        assert (guard.baseline, guard.fell_too_far) == (60, False)
+        again = MetricGuard(0.5)
+        again.know(guard.known() or {})
+        assert not again.fell_too_far
         assert not guard.is_good({"eval_f1": 58.5}, density=0.9)
+        assert guard.fell_too_far
+
+    def test_a_dense_model_that_still_learns_need_not_be_good(self) -> None:
+        """In a run that fine-tunes as well, with the figure of another dense model to compare with."""
+        guard = MetricGuard(0.5, baseline=90.0)
+        assert not guard.is_good({"eval_f1": 5.0}, density=1.0)
+        assert not guard.fell_too_far
+        assert guard.is_good({"eval_f1": 89.8}, density=1.0)
 
     def test_of_a_loss_the_lowest_is_the_best(self) -> None:
         guard = MetricGuard(0.5, "loss")

@@ -215,6 +215,13 @@ def test_cache_key_depends_on_the_questions() -> None:
     assert fewer._fingerprint != build_features(dataset, **settings)._fingerprint
 
 
+def test_questions_without_words_are_no_reason_to_refuse(tokenizer: Any) -> None:
+    empty = [(str(n), " ", ENGLISH, "Berlin") for n in range(30)]
+    assert len(build_features(squad(empty), tokenizer, training=True, **SMALL))
+    strange = [(str(n), "ಠ", ENGLISH, "Berlin") for n in range(30)]
+    assert len(build_features(squad([*strange, *ROWS * 6]), wordpiece(), training=True, **SMALL))
+
+
 def test_a_tokenizer_that_knows_no_word_is_refused_for_training() -> None:
     """Such as the one that AutoTokenizer makes of a Chinese ALBERT; a model would learn from nothing but [UNK]."""
     rows = [("1", "住在哪里？", CHINESE, "北京")]

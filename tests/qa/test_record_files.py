@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import re
 import tracemalloc
 from pathlib import Path
@@ -64,3 +65,17 @@ def test_a_small_file_that_unpacks_to_much_takes_no_memory_to_refuse(tmp_path: P
     tracemalloc.stop()
     assert re.search(r"byte 0xff at offset 1, line 2", message)
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize("longest", [30, 27])
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
+    monkeypatch.setattr(record_files, "_PIECE", 7)
+    monkeypatch.setattr(record_files, "LONGEST_RECORD", longest)
+    lines = ['{"a": 1}', json.dumps({"b": "x" * 20}), "", '{"c": "\u2028"}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    if longest == 30:
+        found = [record for _, record in read_records(tmp_path / "a.jsonl")]
+        assert found == [{"a": 1}, {"b": "x" * 20}, {"c": "\u2028"}]
+    else:
+        with pytest.raises(DatasetFormatError, match="a line has more than 27 characters"):
+            list(read_records(tmp_path / "a.jsonl"))

@@ -33,6 +33,7 @@ from transformers_palbert.storage import folders
 from transformers_palbert.storage.embeddings import tables_in_file, tables_of
 from transformers_palbert.storage.files import weight_files
 from transformers_palbert.storage.folders import compress_folder, decompress_folder
+from transformers_palbert.storage.integrity import read_checked_headers
 from transformers_palbert.storage.packed_saves import describe_packed
 from transformers_palbert.storage.tensors import is_packed, pack_tensor
 
@@ -111,7 +112,13 @@ def test_packing_again_without_a_wish_keeps_the_values_as_they_are(
 ) -> None:
     compress_folder(dense, tmp_path / "first", config)
     compress_folder(tmp_path / "first", tmp_path / "again", StorageConfig(entropy=config.entropy))
-    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "first/model.safetensors").read_bytes()
+    first, again = (read_json(tmp_path / name / "config.json") for name in ("first", "again"))
+    assert first == again
+    load(tmp_path / "again").save_pretrained(tmp_path / "saved")
+    for name in ("again", "saved"):
+        assert (tmp_path / name / "model.safetensors").read_bytes() == (
+            tmp_path / "first" / "model.safetensors"
+        ).read_bytes()
 
 
 def test_narrow_weights_of_a_wider_model_are_not_stored_wider(tmp_path: Path) -> None:
@@ -119,7 +126,8 @@ def test_narrow_weights_of_a_wider_model_are_not_stored_wider(tmp_path: Path) ->
     pruned_model().half().save_pretrained(tmp_path / "half")
     change_json(tmp_path / "half" / "config.json", lambda config: config.update(dtype="float32"))
     compress_folder(tmp_path / "half", tmp_path / "packed")
-    assert size(tmp_path / "packed") < size(tmp_path / "half")
+    stored = read_checked_headers(tmp_path / "packed").values()
+    assert {tensor.packed.values for tensor in stored if tensor.packed is not None} == {"float16"}
     before, after = (load(tmp_path / name).state_dict() for name in ("half", "packed"))
     assert all(
         torch.equal(tensor, after[name]) and after[name].dtype == tensor.dtype for name, tensor in before.items()
@@ -227,27 +235,33 @@ class TestTarget:
             assert target.stat().st_mode & 0o777 == (tmp_path / "dense").stat().st_mode & 0o777
             assert not [name for name in os.listdir(target.absolute().parent) if name.startswith(".")]
 
-    @pytest.mark.parametrize("kind", ["here", "mount", "link"])
-    def test_an_empty_folder_that_must_stay(
+    @pytest.mark.parametrize("kind", ["here", "there", "link"])
+    def test_an_empty_folder_stays_the_one_that_it_was(
         self, kind: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Such as a mounted volume, which cannot be replaced."""
         target = tmp_path / "place"
         target.mkdir()
+        (target / ".palbert-saving-4194305-killed").mkdir()  # no process has this number
         number = target.stat().st_ino
+        given = {"here": Path(), "there": target, "link": tmp_path / "link"}[kind]
+        (tmp_path / "link").symlink_to(target)
         if kind == "here":
             monkeypatch.chdir(target)
-            given = Path()
-        elif kind == "mount":  # nobody but root can make one
-            monkeypatch.setattr(Path, "is_mount", lambda path: path == target)
-            given = target
-        else:
-            given = tmp_path / "link"
-            given.symlink_to(target)
         compress_folder(dense, given, FLOAT16)
         assert packed_names(target)
         assert load(target).dtype == torch.float32
-        assert kind == "link" or target.stat().st_ino == number
+        assert target.stat().st_ino == number
         assert not [name for name in (*os.listdir(target), *os.listdir(tmp_path)) if name.startswith(".")]
+
+    def test_the_config_comes_last(self, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever is killed in the middle leaves a folder that nothing loads."""
+        (tmp_path / "out").mkdir()
+        moved, rename = [], Path.rename
+        monkeypatch.setattr(Path, "rename", lambda path, target: moved.append(path.name) or rename(path, target))
+        compress_folder(dense, tmp_path / "out", FLOAT16)
+        assert moved[-1] == "config.json"
+        assert "model.safetensors" in moved
 
     @pytest.mark.parametrize("existed", [False, True])
     @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])

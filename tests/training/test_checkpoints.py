@@ -115,6 +115,8 @@ def test_where_to_go_on() -> None:
     write(3)
     assert point() == "out/checkpoint-3"
     assert point(resume_from_checkpoint="elsewhere") == "elsewhere"
+    assert point(resume_from_checkpoint=True) == "out/checkpoint-3"  # as a recipe may say
+    assert point(resume_from_checkpoint=False) is None
 
 
 def test_files_that_a_run_needs_beside(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from transformers_palbert.training.steps import say_where, set_up_logging, train_and_save
@@ -66,6 +66,8 @@ class Training:
 
     def is_world_process_zero(self) -> bool:
         return True
+
+    def add_callback(self, callback: TrainerCallback) -> None: ...
 
     def save_model(self) -> None: ...
 

@@ -374,7 +374,7 @@ class MovementPruningCallback(PalBertCallback, ExportableState):
         if self.guard.is_good(kwargs["metrics"], self.density):
             file = _last_good_file(args) if args.should_save else None
             self.guard.remember(kwargs["model"], state.global_step, self.density, file)
-        else:
+        elif self.guard.fell_too_far:
             logger.warning("%s fell too far at density %.3f: stop.", self.guard.metric, self.density)
             control.should_training_stop = True
 

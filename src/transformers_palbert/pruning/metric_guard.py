@@ -118,7 +118,9 @@ class MetricGuard:
         )
 
     def is_good(self, metrics: Mapping[str, float], density: float) -> bool:
-        """Whether an evaluation at ``density`` stayed within the allowed loss; one of the dense model tells what from.
+        """Whether an evaluation at ``density`` stayed within the allowed loss.
+
+        One of the dense model that is not good is no reason to stop: :attr:`fell_too_far` stays False.
 
         Raises:
             PruningError: if the metric is missing, or nothing is known to compare with.
@@ -135,13 +137,13 @@ class MetricGuard:
             if math.isnan(value):
                 raise PruningError(f"The dense model's {self.metric} is nan, so there is nothing to compare with.")
             self.baseline = value
-        if density == 1 and self._follows and not math.isnan(value):  # a dense model that wobbles has lost nothing yet
+        if density == 1 and self._follows:
             self.baseline = (max if self.greater_is_better else min)(self.baseline, value)
-            self.value = self.baseline
         else:
             self._warn_if_idle(self.baseline)
-            self.value = value
-        return not self.fell_too_far
+        good = self._is_within(value, self.baseline)
+        self.value = value if good or density < 1 else None  # a dense model may wobble: nothing was lost by pruning
+        return good
 
     def _warn_if_idle(self, baseline: float) -> None:
         """Once, where the metric could fall to zero and would still be good enough."""

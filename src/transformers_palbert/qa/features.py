@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTSIDE", "IntArray", "Windows", "build_features", "encode_windows", "offset_mapping"]
 
-PROBED = 8
+PROBED = 20
 """Training questions of which a tokenizer must know a token."""
 
 IntArray = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ def encode_windows(
         pad_to_max_length: Pad every window to ``max_seq_length``; otherwise no window is padded.
 
     Raises:
-        TokenizerError: if the tokenizer is not a fast one, or knows no token of the first training questions.
+        TokenizerError: if the tokenizer is not a fast one.
         ConfigurationError: if a window cannot hold the question, the shared tokens and one token more.
         DatasetFormatError: if a text holds half of a surrogate pair.
     """
@@ -161,15 +161,13 @@ def build_features(
         num_proc: Number of processes.
 
     Raises:
-        TokenizerError: if the tokenizer is not a fast one.
+        TokenizerError: if the tokenizer is not a fast one, or knows no token of the training questions.
         ConfigurationError: if a window cannot hold the question, the shared tokens and one token more.
         DatasetFormatError: if a training answer does not stand in the context where its offset says.
     """
     _require_fast(tokenizer)
-    if training and len(dataset):
-        from ..model.tokenization_palbert import check_tokenizer
-
-        check_tokenizer(tokenizer, probe=" ".join(dataset[:PROBED]["question"]))
+    if training:
+        _require_known_words(dataset, tokenizer)
     settings = {
         "training": training,
         "max_seq_length": max_seq_length,
@@ -187,6 +185,16 @@ def build_features(
         new_fingerprint=_fingerprint(dataset, tokenizer, settings),
         desc="Cutting contexts into windows",
     )
+
+
+def _require_known_words(dataset: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise a `TokenizerError` if the tokenizer knows no token of some questions from all parts of a data set."""
+    from ..model.tokenization_palbert import check_tokenizer
+
+    probe = " ".join(dataset[range(0, len(dataset), 1 + len(dataset) // PROBED)]["question"]).strip()
+    if probe:
+        with _TOKENIZER_LOCK:
+            check_tokenizer(tokenizer, probe)
 
 
 def offset_mapping(windows: Windows, window: int) -> npt.NDArray[np.int32]:

@@ -37,6 +37,10 @@ _PIECE = 1 << 20  # bytes read at a time
 _ROWS = 1000  # of a Parquet file decoded at a time
 
 
+LONGEST_RECORD = 1 << 28
+"""Characters of a line of JSON; a small compressed file may hold an endless one."""
+
+
 def suffix_of(path: Path) -> str:
     """The ending that tells the form of a file, in lower case: ``.jsonl`` of ``dev.jsonl.gz``."""
     suffix = path.suffix.lower()
@@ -133,12 +137,20 @@ def _wrong_encoding(path: Path, file: _Counted, error: UnicodeDecodeError) -> Da
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a file with the line feeds behind them; no other character ends a line."""
-    rest = ""
+    rest: list[str] = []
+    size = 0
     for piece in _text(path):
-        *whole, rest = (rest + piece).split("\n")
-        yield from (f"{line}\n" for line in whole)
-    if rest:
-        yield rest
+        first, *others = piece.split("\n")
+        rest.append(first)
+        size += len(first)
+        if size > LONGEST_RECORD:
+            raise DatasetFormatError(f"{path}: a line has more than {LONGEST_RECORD:,} characters")
+        if others:
+            yield "".join(rest) + "\n"
+            yield from (f"{line}\n" for line in others[:-1])
+            rest, size = others[-1:], len(others[-1])
+    if size:
+        yield "".join(rest)
 
 
 def _read_json_lines(path: Path) -> Records:

@@ -63,7 +63,7 @@ def compress_folder(source: str | Path, target: str | Path, config: StorageConfi
             _save(tensors, folder / name)
         _write_config(folder, settings, dtype)
         _write_index(source, folder)
-        describe_packed(folder, config)
+        describe_packed(folder, _kept_config(settings, config))
         lossy = (config.values, config.embeddings) != ("auto", "auto")
         _copy_the_rest(source, folder, settings, CARD if lossy else ())
 
@@ -110,6 +110,16 @@ def _dense(stored: StoredTensor, dtype: str) -> Tensor:
     """A tensor as a model of ``dtype`` would hold it; what is wider stays wider."""
     tensor = restore(stored.name, read_tensor(stored))
     return tensor.to(_TYPES[_dense_dtype(stored, dtype)]) if tensor.is_floating_point() else tensor
+
+
+def _kept_config(settings: Mapping[str, Any], config: StorageConfig) -> StorageConfig:
+    """``config``, and where it says "auto" what a packed source says: as that it is saved again after it was loaded."""
+    before = sparse_config_in(settings).storage
+    values, embeddings = (
+        kept if asked == "auto" else asked
+        for asked, kept in ((config.values, before.values), (config.embeddings, before.embeddings))
+    )
+    return StorageConfig(values, embeddings, config.entropy)
 
 
 def _kept_kind(stored: StoredTensor, config: StorageConfig, is_table: bool) -> StorageConfig:

@@ -32,6 +32,9 @@ __all__ = ["new_folder", "replaced_model", "require_free", "write_json"]
 
 STAGING = ".palbert-saving-"
 PREVIOUS = ".previous-"
+READ_FIRST = (CONFIG_FILE, "runtime.json")
+"""What a checkpoint and an exported model cannot be loaded without."""
+
 _WEIGHTS = re.compile(rf"{re.escape(WEIGHTS_FILE)}|{re.escape(INDEX_FILE)}|model-\d{{5}}-of-\d{{5}}\.safetensors")
 
 
@@ -138,48 +141,43 @@ def _weights_in(folder: Path) -> set[str]:
 
 
 def require_free(target: Path) -> None:
-    """Refuse to write a new folder where something is, before the work.
+    """Refuse to write a new folder where something is, before the work; what a killed process left does not count.
 
     Raises:
         StorageError: if ``target`` is a file, or a folder that holds something.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.is_dir() and not any(path for path in target.iterdir() if not path.name.startswith(STAGING)):
+        return
+    if target.exists():
         raise StorageError(f"{target} exists and is not empty; give a new folder to write to.")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``target`` in the end, or vanishes if something goes wrong.
+    """A temporary folder that becomes ``target`` in the end, or vanishes if something goes wrong.
 
-    ``target`` must not exist, or be empty. An empty folder that no other one can replace, since it is a mounted volume
-    or the folder that one is in, takes the files over one by one, the config last.
+    Where ``target`` is there already, and empty, it takes the files over one by one, those last that a reader looks for
+    first: it may be a mounted volume, a link or the folder that one is in, which no other one can replace.
     """
     target = target.resolve()
-    stays = target == Path.cwd() or target.is_mount()
-    parent = target if stays else target.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
+    stays = target.is_dir()
+    place = target if stays else target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    if stays:
+        _remove_leftovers(target)
+    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-" if stays else f".{target.name}.", dir=place))
     try:
         yield folder
         _share_permissions(folder)
         _sync_tree(folder)
         if stays:
-            _take_over(folder)
+            for path in sorted(folder.iterdir(), key=lambda path: path.name in READ_FIRST):
+                path.rename(target / path.name)
         else:
-            if target.exists():
-                target.rmdir()  # empty, as was checked
             folder.rename(target)
-        _sync_folder(parent)
-    except BaseException:
+        _sync_folder(place)
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _take_over(folder: Path) -> None:
-    """Move what is in a folder into the one around it, the config last: without that, nothing loads a model."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE):
-        path.rename(folder.parent / path.name)
-    folder.rmdir()
 
 
 def _share_permissions(folder: Path) -> None:

@@ -86,9 +86,15 @@ def require_masks_kept(checkpoint: Path, model: nn.Module) -> None:
 
 
 def resume_point(trainer: Trainer) -> str | None:
-    """The checkpoint to go on from: the one that was asked for, or else the last whole one in the output folder."""
-    if trainer.args.resume_from_checkpoint is not None:
-        return trainer.args.resume_from_checkpoint
+    """The checkpoint to go on from: the one that was asked for, or else the last whole one in the output folder.
+
+    A recipe may say ``true``, which is the latter, or ``false``, which begins anew.
+    """
+    asked: str | bool | None = trainer.args.resume_from_checkpoint
+    if asked is False:
+        return None
+    if isinstance(asked, str):
+        return asked
     if (found := _last_whole(trainer)) is not None:
         logger.info("Going on from %s; choose another --output_dir to start anew.", found)
     return found

@@ -7,7 +7,7 @@ Fine-tune a checkpoint and remove 70 % of its encoder weights while doing so:
 
 Everything from a recipe, a file of yours or one of the package by its name, one thing changed:
 
-    palbert train paper_cmrc2018.yaml --learning_rate 1e-5
+    palbert train paper_cmrc2018.yaml --learning_rate 1e-5 --output_dir outputs/mine
 
 Local files, from scratch:
 
@@ -16,13 +16,14 @@ Local files, from scratch:
 
 Contexts shortened to the sentences that matter for their questions, the shortest first:
 
-    palbert train paper_cmrc2018.yaml --reduce bm25 --reduce_curriculum 64,128,256
+    palbert train paper_cmrc2018.yaml --reduce bm25 --reduce_curriculum 64,128,256 --output_dir outputs/shorter
 
 Several processes:
 
     accelerate launch --num_processes 2 -m transformers_palbert train paper_cmrc2018.yaml
 
-Run it again with the same --output_dir and it goes on from the last checkpoint that was written to its end.
+Run it again with the same --output_dir and it goes on from the last checkpoint that was written to its end, also with
+other settings: give these an --output_dir of their own.
 """
 
 from __future__ import annotations

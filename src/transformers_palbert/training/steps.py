@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..sizes import weight_bytes
 from .checkpoints import resume_point
-from .kept_arguments import keep_arguments, warn_of_changes
+from .kept_arguments import KeepArguments, warn_of_changes
 
 __all__ = ["report_metrics", "say_where", "set_up_logging", "train_and_save"]
 
@@ -37,17 +37,15 @@ def train_and_save(trainer: Trainer, arguments: Iterable[Any]) -> dict[str, floa
         arguments: What the run was asked for, as dataclasses. A run that goes on with other settings than it began with
             says so, and one that had nothing left to train.
     """
-    parts, folder = list(arguments), Path(str(trainer.args.output_dir))
+    parts = list(arguments)
     start = resume_point(trainer)
-    if trainer.is_world_process_zero():
-        if start is not None:
-            warn_of_changes(parts, folder)
-        keep_arguments(parts, folder)
+    if start is not None and trainer.is_world_process_zero():
+        warn_of_changes(parts, Path(start))
+    trainer.add_callback(KeepArguments(parts))
     metrics = trainer.train(resume_from_checkpoint=start).metrics
     if start is not None and Path(start).name == f"checkpoint-{trainer.state.global_step}":
         logger.warning(
-            "Nothing was trained: the run in %s had ended, after %d steps. Give another --output_dir to train anew, or"
-            " more --num_train_epochs or --max_steps to train on.",
+            "Nothing was trained: the run in %s had ended, after %d steps. Give another --output_dir to train anew.",
             start,
             trainer.state.global_step,
         )
