@@ -6,11 +6,12 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from tests.pruning.helpers import qa_batch, tiny_model
 from transformers_palbert.compaction.applications import keep_applied_units
-from transformers_palbert.compaction.repair import repair_projections
+from transformers_palbert.compaction.repair import _solve, repair_projections
 from transformers_palbert.model.conversion import palbert_of
 from transformers_palbert.model.removal import KeptUnits, keep_units, layer_path, layer_sizes
 from transformers_palbert.model.structure import encoder_layers
@@ -102,6 +103,26 @@ def test_what_was_pruned_stays_pruned() -> None:
     repair_projections(small, whole, BATCHES[:3])
     for layer in encoder_layers(small):
         assert torch.equal(layer.ffn_out.weight == 0, zeros[layer.name])
+
+
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_each_row_is_fitted_by_the_weights_that_it_has(density: float) -> None:
+    """Against least squares of one row at a time; what a whole row's fit would say is far from it."""
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 5)
+    inputs, errors = torch.randn(60, 12), torch.randn(60, 5)
+    inputs[:, 1:] += inputs[:, :1]  # so that the weights left have to stand in for the others
+    with torch.no_grad():
+        linear.weight[torch.rand(5, 12) >= density] = 0
+        before, bias = linear.weight.clone(), linear.bias.clone()
+        _solve(linear, iter([(inputs[:40], errors[:40]), (inputs[40:], errors[40:])]), ridge=1e-9)
+    for row in range(5):
+        kept = before[row] != 0
+        columns = torch.cat([inputs[:, kept], torch.ones(60, 1)], dim=1).double()
+        change = torch.linalg.lstsq(columns, errors[:, row].double()).solution.float()
+        torch.testing.assert_close(linear.weight[row, kept], before[row, kept] + change[:-1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(linear.bias[row], bias[row] + change[-1], rtol=1e-4, atol=1e-4)
+        assert not linear.weight[row, ~kept].any()
 
 
 def test_padding_does_not_count() -> None:

@@ -33,6 +33,8 @@ def repair_projections(
 
         min over W, b of  Σ ‖x Wᵀ + b + r - t‖² + ridge · mean(Σ x²) · ‖W - W₀‖²
 
+    where ``W`` is zero wherever ``W₀`` is, so that what was pruned stays so.
+
     Each block is solved after those below it have been, so it also mends what they could not. A shared layer has no
     order of below and above: there all blocks are solved in turns, several times, and where applications keep units of
     their own, one projection is fitted to all of them. Source: the least squares
@@ -88,17 +90,29 @@ def _solve(linear: nn.Linear, rows_and_errors: Iterator[tuple[Tensor, Tensor]], 
     size = linear.in_features + 1
     squares = torch.zeros(size, size, dtype=torch.float64, device=linear.weight.device)
     products = torch.zeros(size, linear.out_features, dtype=torch.float64, device=linear.weight.device)
-    for rows, errors in rows_and_errors:
-        with_one = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+    for inputs, errors in rows_and_errors:
+        with_one = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
         squares += with_one.T @ with_one
         products += with_one.T @ errors
     if linear.in_features:
         mean = squares.diagonal()[:-1].mean()
         squares.diagonal()[:-1].add_(ridge * mean if mean > 0 else 1.0)  # without inputs the bias alone is fitted
-    change = torch.linalg.solve(squares, products)
-    linear.weight.add_(change[:-1].T.to(linear.weight.dtype) * (linear.weight != 0))  # what was pruned stays so
-    if linear.bias is not None:
-        linear.bias.add_(change[-1].to(linear.bias.dtype))
+    for rows, kept in _rows_by_zeros(linear.weight):
+        change = torch.linalg.solve(squares[kept][:, kept], products[kept][:, rows])
+        linear.weight[rows[:, None], kept[:-1]] += change[:-1].T.to(linear.weight.dtype)
+        if linear.bias is not None:
+            linear.bias[rows] += change[-1].to(linear.bias.dtype)
+
+
+def _rows_by_zeros(weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows with zeros in the same places, and the columns that these keep, with one more for the bias.
+
+    What was pruned stays so; a row is fitted by the weights that it has.
+    """
+    stays = torch.cat([weight != 0, weight.new_ones(len(weight), 1, dtype=torch.bool)], dim=1)
+    patterns, numbers = stays.unique(dim=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        yield (numbers == number).nonzero()[:, 0], pattern.nonzero()[:, 0]
 
 
 def _real_rows(tensor: Tensor, real: Tensor | None) -> Tensor:

@@ -36,7 +36,7 @@ class PruningConfig:
             the same granularities as ``target_flops``.
         method: How weights are scored, a key of :data:`~transformers_palbert.pruning.scores.SCORES`:
             ``"sensitivity"`` (first order, for runs of any length), ``"magnitude"`` (zeroth order), ``"movement"``
-            (first order, signed; the papers' method, for long runs), ``"fisher"`` (second order), or, for heads and
+            (first order, signed; the papers', for long runs), ``"fisher"`` (second order), or, for heads and
             feed-forward units, ``"hard_concrete"``: gates that are drawn at random in training, open or closed, and
             learn their odds under a constraint that holds the model to the budget; in the cool-down they rest.
         granularity: What is kept or removed as one: ``"element"``, ``"row"``, ``"column"``, ``"block:32x32"`` (of any

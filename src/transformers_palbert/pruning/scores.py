@@ -7,14 +7,18 @@ method             order   score of a weight                      use it
                            its uncertainty
 ``magnitude``      zeroth  ``|W|``                                where half of the weights or more are kept: it learns
                                                                   nothing and needs no memory
-``movement``       first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``     to reproduce the papers, in runs of tens of thousands
-                                                                  of steps; from ``S₀ = |W|``, in shorter ones;
+``movement``       first   ``S₀ - Σ_t η_t · (∂L/∂W)_t · W_t``     to reproduce papers, in runs of tens of thousands of
+                                                                  steps; from ``S₀ = |W|``, in shorter ones;
                                                                   ``η`` is constant where the scores are summed plainly
 ``fisher``         second  moving mean of ``½ · (W · ∂L/∂W)²``    for heads and feed-forward units that compete by what
                                                                   their removal costs the loss
 ``hard_concrete``  --      log-odds of gates that are drawn in    for heads and feed-forward units, in runs long enough
                            training and held to a budget (L0)     for gates to open and close
 =================  ======  =====================================  =====================================================
+
+In a PAL-BERT with layer-wise learning rates (ε below 1), ``∂L/∂W`` is the gradient that the shared weights learn from,
+in which lower applications count less: so do they in scores of single weights. Scores of heads and units count all
+alike.
 
 Sources: Sanh et al., "Movement Pruning" (arXiv 2005.07683), for movement; Zhang et al., "PLATON" (ICML 2022, arXiv
 2206.12562), for sensitivity; Kwon et al., "A Fast Post-Training Pruning Framework for Transformers" (NeurIPS 2022,

@@ -54,6 +54,8 @@ class ReductionArguments:
     reduce_dpr_question_model: str | None = _option(None, "For dpr: folder or Hub id of its question encoder.")
     reduce_dpr_passage_model: str | None = _option(None, "For dpr: folder or Hub id of its context encoder.")
     reduce_ig_model: str | None = _option(None, "For ig: folder or Hub id of a question-answering model.")
+    reduce_ig_steps: int = _option(20, "For ig: points that gradients are taken at.")
+    reduce_ig_baseline: str = _option("padding", "For ig: where the path begins, padding or zero.")
     reduce_processes: int = _option(1, "How many processes score passages at the same time.")
 
     def __post_init__(self) -> None:
@@ -115,6 +117,8 @@ class ReductionArguments:
             dpr_question_model=self.reduce_dpr_question_model,
             dpr_passage_model=self.reduce_dpr_passage_model,
             ig_model=self.reduce_ig_model,
+            ig_steps=self.reduce_ig_steps,
+            ig_baseline=self.reduce_ig_baseline,
         )
 
 
