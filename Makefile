@@ -1,14 +1,15 @@
-# Everything here needs only make and Python 3.11 or newer. `make help` lists the commands.
+# Everything here needs only make and a Python from 3.11 to 3.13. `make help` lists the commands.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
 VENV ?= .venv
 # Empty: the version in constraints.txt.
 TRANSFORMERS ?=
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-STAMP := $(VENV)/installed.stamp
+STAMP := $(VENV)/installed$(addprefix -,$(TRANSFORMERS)).stamp
 DIST := .venv-dist
 # A worker imports torch, about 0.5 GB; more of them than this gain nothing.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
@@ -63,10 +64,11 @@ clean:  ## remove build outputs and caches, keep the environments
 # Renewed only when a dependency changes. torch comes first: it is by far the largest download, and a network that
 # breaks off later does not lose it. setuptools is pinned with the rest, hence no build isolation.
 $(STAMP): setup.cfg constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: no Python from 3.11 to 3.13 found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	sed 's/^transformers==.*/transformers==$(or $(TRANSFORMERS),$(shell sed -n 's/^transformers==//p' constraints.txt))/' \
 		constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt torch setuptools
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt --no-build-isolation --editable '.[dev]'
+	rm -f $(VENV)/installed*.stamp
 	touch $@

@@ -178,7 +178,7 @@ def fit(
             learning_rate=1e-3,
             warmup_steps=0.1,
             lr_scheduler_type="linear" if test is not None else "constant_with_warmup",
-            bf16=bool(torch.cpu.get_capabilities().get("avx512_bf16")),
+            bf16=bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16")),  # torch 2.11 and newer say it
             use_cpu=True,
             seed=args.seed,
             logging_strategy="no",

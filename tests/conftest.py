@@ -15,6 +15,9 @@ import pytest
 _HOME = tempfile.mkdtemp(prefix="palbert-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 # Libraries read these once, when they are imported: so before any test module is.
+for _name in [*os.environ]:
+    if _name.startswith(("HF_", "HUGGINGFACE_")) or _name.lower().endswith("_proxy"):
+        del os.environ[_name]  # the user's caches, token and proxy
 os.environ.update(
     CUDA_VISIBLE_DEVICES=os.environ.get("PALBERT_TEST_GPUS", ""),
     HF_DATASETS_DISABLE_PROGRESS_BARS="1",
@@ -26,7 +29,11 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
-import torch  # noqa: E402  (after the environment is set)
+import hypothesis  # noqa: E402  (after the environment is set)
+import torch  # noqa: E402
+
+hypothesis.settings.register_profile("no clock", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("no clock")
 
 torch.set_num_threads(1)
 

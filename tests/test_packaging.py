@@ -64,7 +64,8 @@ def test_version_is_written_once(setup_cfg):
 def test_changelog_knows_the_version():
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[0] == "Unreleased"
-    assert transformers_palbert.__version__ in headings
+    released, dev, _ = transformers_palbert.__version__.partition(".dev")
+    assert (released in headings) is not bool(dev)  # between two releases, the next one has no heading yet
 
 
 def test_python_version_is_the_same_everywhere(setup_cfg, pyproject):

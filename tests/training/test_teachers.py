@@ -114,7 +114,7 @@ def test_a_cached_teacher_teaches_the_same_and_runs_once() -> None:
     (["--teacher_name_or_path", "teacher", "--distillation_layer_map", "1-1", "--distill_attention", "1"],
      "1:2,2:4,3:6"),
     (["--teacher_name_or_path", "teacher", "--distill_attention", "1", "--distill_attention_loss", "l1"],
-     "--distill_attention_loss: invalid choice: 'l1' (choose from 'mse', 'kl')"),
+     "--distill_attention_loss: invalid choice: 'l1' (choose from "),
     (["--teacher_name_or_path", "teacher", "--teacher_cache", "cache", "--distill_hidden_states", "1"],
      "there are logits alone"),
 ])  # fmt: skip
