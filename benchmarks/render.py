@@ -218,6 +218,18 @@ def _answers_and_tokens(point: Result, way: str) -> str:
     return f"{point['answers'][way]['value']:.1f} ({point['tokens_percent'][way]:.0f})"
 
 
+def attribution_sanity(result: Result) -> str:
+    """How attributions change while a model is made random from the top."""
+    rows = [[_plain(step["part"]), f"{step['correlation']:.2f}"] for step in result["parts"]]
+    return table(("made random, with all above", "rank correlation with the trained model's"), rows)
+
+
+def _plain(path: str) -> str:
+    """``bert.encoder.layer.5`` is layer 6."""
+    number = path.rpartition(".")[2]
+    return f"layer {int(number) + 1}" if number.isdecimal() else path
+
+
 def long_documents(result: Result) -> str:
     """F1 and speed of reading everything and of reading what matters."""
     rows = [
@@ -423,6 +435,7 @@ def experiment(name: str) -> str:
 
 
 TABLES: dict[str, Callable[[Result], str]] = {
+    "attribution_sanity": attribution_sanity,
     "baselines_cmrc2018": baselines_cmrc2018,
     "cmrc2018_pruning": cmrc2018_pruning,
     "long_documents": long_documents,
