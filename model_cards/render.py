@@ -116,6 +116,7 @@ def run_card(result: dict[str, Any], run: dict[str, Any]) -> PalBertCard:
 def held_card(held: Held) -> PalBertCard:
     """The card of a model that lies here: its scores are those of the file that lies here."""
     measured, training = _result("end_to_end"), _result("structure")
+    questions = _result("squad_pruning")["training_questions"]
     rows = {(row["model"], row["stored"]): row for row in measured["runs"]}
     dense, saved, packed = measured["runs"][0], rows[held.model, "as saved"], rows[held.model, STORED]
     (run,) = (run for run in training["runs"] if run["name"] == held.run)
@@ -125,7 +126,7 @@ def held_card(held: Held) -> PalBertCard:
         language="en",
         license="apache-2.0",
         description=[_how_it_was_made(dense, packed, measured["length"]), LICENCES],
-        training_data=SQUAD_TRAINING,
+        training_data=f"{questions:,} {SQUAD_TRAINING}",
         evaluation_data="the whole dev set of SQuAD 1.1, 10,570 questions, in float32",
         hyperparameters={**_hyperparameters(run["settings"]), "optimizer_steps": run["optimizer_steps"]},
         sizes=CardSizes(
@@ -145,7 +146,7 @@ def held_card(held: Held) -> PalBertCard:
 
 
 SQUAD_TRAINING = (
-    "21,823 questions: SQuADShifts (new Wikipedia articles and Amazon reviews) and a part of SQuAD 1.1's training set"
+    "questions: SQuADShifts (new Wikipedia articles and Amazon reviews) and a part of SQuAD 1.1's training set"
 )
 LICENCES = (
     "The encoder is all-MiniLM-L6-v2 (Apache-2.0). The questions it was trained on are under CC BY-SA 4.0 (SQuAD 1.1)"
