@@ -72,6 +72,12 @@ def dense() -> Point:
     return Point("dense", run["f1"], run["file_bytes"] / 1e6, 1.0)
 
 
+def longer() -> Point:
+    """The same model, trained on as long as those that were made of it."""
+    (run,) = (run for run in read("structure") if run["name"] == "whole_1.0_alone_2_epochs")
+    return Point("trained on", run["f1"], None, None)
+
+
 def series() -> list[Series]:
     """What is drawn: the default score at every sparsity, and structure removed with and without training."""
     pruned = [run for run in read("squad_pruning")[1:] if (run["score"], run["scope"]) == ("sensitivity", "matrix")]
@@ -90,7 +96,7 @@ def series() -> list[Series]:
 
 def drawn_from() -> str:
     """Everything that the picture shows, in words; it is kept in the file, so that a test can tell an old picture."""
-    return repr((dense(), series(), place()))
+    return repr((dense(), longer(), series(), place()))
 
 
 def plot(file: Path) -> None:
@@ -104,6 +110,7 @@ def plot(file: Path) -> None:
     start, drawn = dense(), series()
     for axes, field in ((left, "megabytes"), (right, "speed")):
         axes.axhline(start.f1, color="grey", linestyle="--", linewidth=1)
+        axes.axhline(longer().f1, color="grey", linestyle=":", linewidth=1, label="dense, 2 epochs more")
         axes.plot(getattr(start, field), start.f1, "*", color="grey", markersize=13, label="dense")
         for line in drawn:
             places = sorted((x, p.f1, p.label) for p in line.points if (x := getattr(p, field)) is not None)

@@ -467,12 +467,13 @@ def overview() -> str:
     )
     weights, heads = ({run["name"]: run for run in result["runs"]} for result in (pruning, structure))
     dense, pruned = weights["dense"], weights["sensitivity_70_2_epochs"]
-    faster = heads.get("shrunk_2.0_teacher_2_epochs", heads["shrunk_2.0_teacher_500_steps"])
+    longer, faster = heads["whole_1.0_alone_2_epochs"], heads["shrunk_2.0_teacher_2_epochs"]
     outside = 1 - heads["dense"]["parameters_encoder"] / dense["parameters"]
     hardware = structure["hardware"]
     return (
         f"A BERT of 6 layers, fine-tuned for SQuAD 1.1 in one epoch, has F1 {dense['f1']:.1f} on the whole dev set, in"
-        f" {_megabytes(dense)} MB.\nMade of it, and trained for longer than it was, one seed each:\n\n"
+        f" {_megabytes(dense)} MB;\ntrained on for {longer['length']}, {longer['f1']:.1f}. Made of the first, one seed"
+        " each:\n\n"
         f"- pruned to {100 * pruned['sparsity']:.0f} % sparsity over {pruned['length']}: F1 {pruned['f1']:.1f}, in"
         f" {_megabytes(pruned)} MB;\n"
         f"- heads and units removed, then {faster['length']} with the dense model as teacher: F1 {faster['f1']:.1f},"

@@ -38,14 +38,16 @@ class Held:
         name: The folder.
         model: What ``benchmarks/results/end_to_end.json`` calls it; the first model of that file is the dense one.
         run: The run of ``benchmarks/results/structure.json`` that trained it.
+        control: The run there that trained the dense model for as long.
     """
 
     name: str
     model: str
     run: str
+    control: str
 
 
-HELD = (Held("minilm-squad-fast", "structured", "shrunk_2.0_teacher_2_epochs"),)
+HELD = (Held("minilm-squad-fast", "structured", "shrunk_2.0_teacher_2_epochs", "whole_1.0_alone_2_epochs"),)
 STORED = "packed int8"
 """The way in which the weights of these models are stored, as ``end_to_end.json`` calls it."""
 
@@ -119,7 +121,8 @@ def held_card(held: Held) -> PalBertCard:
     questions = _result("squad_pruning")["training_questions"]
     rows = {(row["model"], row["stored"]): row for row in measured["runs"]}
     dense, saved, packed = measured["runs"][0], rows[held.model, "as saved"], rows[held.model, STORED]
-    (run,) = (run for run in training["runs"] if run["name"] == held.run)
+    runs = {run["name"]: run for run in training["runs"]}
+    run, longer = runs[held.run], runs[held.control]
     return PalBertCard(
         model_name=held.name,
         base_model="sentence-transformers/all-MiniLM-L6-v2",
@@ -135,6 +138,7 @@ def held_card(held: Held) -> PalBertCard:
         evaluation=_evaluation(packed, "this model, packed with int8 values"),
         comparisons=[
             _evaluation(dense, f"the dense model, {dense['file_bytes'] / 1e6:.1f} MB"),
+            _evaluation(longer, "the dense model, trained on for as long as this one, without a teacher"),
             _evaluation(saved, f"this model before it was packed, {saved['file_bytes'] / 1e6:.1f} MB"),
         ],
         hardware=_place(training),
@@ -165,7 +169,7 @@ def _how_it_was_made(dense: dict[str, Any], packed: dict[str, Any], length: int)
         " that model as teacher, and packed (`palbert compress --values int8 --entropy`). It has"
         f" {packed['parameters_encoder'] / dense['parameters_encoder']:.0%} of the dense model's encoder, and computes"
         f" {times} of {length} tokens at a time (PyTorch, float32, on a CPU). The dense model had been trained for one"
-        " epoch, and what is left of it for two more: the scores do not differ by the removal alone."
+        " epoch, and what is left of it for two more; the results have the dense model trained on for two as well."
     )
 
 
