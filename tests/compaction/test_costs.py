@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.pruning.helpers import qa_batch, tiny_model
-from transformers_palbert.compaction.costs import application_costs, removal_costs
+from transformers_palbert.compaction.costs import DAMPING, application_costs, removal_costs
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.model.applications import mask_to_text
 from transformers_palbert.model.removal import layer_sizes
@@ -133,3 +133,58 @@ class TestApplications:
             for found, mask in zip(pair, (head, unit), strict=True):
                 assert sorted(found.order.tolist()) == [index for index, left in enumerate(mask) if left]
                 assert len(found.losses) == sum(mask) + 1
+
+
+def test_costs_are_those_of_the_sums_that_blocks_add_to() -> None:
+    """Against the sums of all examples, with inputs and gradients taken by hooks."""
+    model, batch, seen = tiny_model("bert", layers=2).eval(), qa_batch(), {}
+    layer = encoder_layers(model)[0]
+
+    def keep(name):
+        def hook(_, args):
+            args[0].retain_grad()
+            seen[name] = args[0]
+
+        return hook
+
+    parts = ("attention_output", "attention_norm", "ffn_out", "ffn_norm")
+    handles = [getattr(layer, part).register_forward_pre_hook(keep(part)) for part in parts]
+    model(**batch).loss.backward()
+    for handle in handles:
+        handle.remove()
+    model.zero_grad()
+    for found, block in zip(
+        removal_costs(model, [batch])["encoder.layer.0"], ("attention_output", "ffn_out"), strict=True
+    ):
+        rows = seen[block].detach().flatten(0, 1).double()
+        gradients = seen[block.replace("output", "norm").replace("_out", "_norm")].grad.flatten(0, 1).double() * 4
+        moments = rows.T @ rows
+        moments += DAMPING * moments.diagonal().mean() * torch.eye(len(moments))
+        weight = getattr(layer, block).weight.detach().double() * gradients.square().mean(0).sqrt()[:, None]
+        assert found.losses[-1] == pytest.approx(float((weight @ moments @ weight.T).trace()) / 8, rel=1e-3)
+
+
+def test_each_application_has_its_own_gradients() -> None:
+    model, batch, inputs, sums = tiny_model("palbert").eval(), qa_batch(), [], []
+    (layer,) = encoder_layers(model)
+
+    def keep(into):
+        def hook(_, args):
+            args[0].retain_grad()
+            into.append(args[0])
+
+        return hook
+
+    handles = [
+        layer.ffn_out.register_forward_pre_hook(keep(inputs)),
+        layer.ffn_norm.register_forward_pre_hook(keep(sums)),
+    ]
+    model(**batch).loss.backward()
+    for handle in handles:
+        handle.remove()
+    model.zero_grad()
+    costs = application_costs(model, [batch])
+    for (_, units), x, total in zip(costs.values(), inputs, sums, strict=True):
+        sensitivity = (total.grad * 4).square().flatten(0, 1).mean(0)
+        each = x.detach().square().sum((0, 1)) * (sensitivity[:, None] * layer.ffn_out.weight.detach().square()).sum(0)
+        assert units.losses[1] == pytest.approx(float(each.min()) / 8, rel=1e-3)

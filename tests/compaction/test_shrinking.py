@@ -248,3 +248,16 @@ class TestFailsLoudly:
     def test_faster_than_removal_can_make_it(self) -> None:
         with pytest.raises(ConfigurationError, match="times less"):
             shrink(tiny_model("bert"), BATCHES, speedup=50.0)
+
+
+def test_what_is_left_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = LatencyTable((0, 2), np.array([0.0, 16.0]), (0, 32), np.array([0.0, 32.0]), 4.0)
+    monkeypatch.setattr(shrinking, "cached_latency", lambda *_, **__: table)
+    monkeypatch.setattr(
+        shrinking, "fastest_seconds", lambda models, *_: [table.model(applied_sizes(m)) for m in models]
+    )
+    repaired = []
+    monkeypatch.setattr(shrinking, "repair_projections", lambda small, whole, _: repaired.append((small, whole)))
+    model = tiny_model("bert")
+    result = shrinking.shrink(model, [qa_batch(count=8)], speedup=1.6, multiple_of=4)
+    assert [(small is result.model, whole is model) for small, whole in repaired] == [(True, True)]

@@ -11,8 +11,9 @@ import yaml
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
+from tests.hub.helpers import stock_trainer
 from transformers_palbert.errors import ConfigurationError
-from transformers_palbert.hub import CardSizes, Evaluation, PalBertCard
+from transformers_palbert.hub import CardSizes, Evaluation, ModelCardCallback, PalBertCard
 from transformers_palbert.hub.card import code, table
 from transformers_palbert.sizes import MatrixReport
 
@@ -207,3 +208,12 @@ def test_a_name_like_a_token_leaves_the_metadata_whole() -> None:
     metadata = yaml.safe_load(card.render().split("---\n", 2)[1])
     assert metadata["tags"] == ["transformers-palbert", "hf_question_answering", "***", "****"]
     assert metadata["license"] == "***"
+
+
+def test_the_last_of_two_evaluations_counts(tmp_path: Path) -> None:
+    trainer = stock_trainer(tmp_path / "model")
+    callback = next(c for c in trainer.callback_handler.callbacks if isinstance(c, ModelCardCallback))
+    for value in (1.0, 2.0):
+        callback.on_evaluate(trainer.args, trainer.state, trainer.control, metrics={"eval_f1": value})
+    trainer.create_model_card()
+    assert "| this model | 2.00 |" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")

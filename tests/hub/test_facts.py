@@ -153,3 +153,9 @@ def test_a_model_that_was_trained_on_without_masks_is_not_called_pruned(tmp_path
     assert facts.pruning_settings(trainer.model) == {}
     trainer.create_model_card()
     assert "were removed" not in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def test_precision_and_the_last_training_count(tmp_path: Path) -> None:
+    values = facts.hyperparameters(training_arguments(tmp_path, bf16=True), TrainerState())
+    assert values["precision"] == "bf16"
+    assert facts.training_seconds([{"train_runtime": 5.0}, {"loss": 1.0}, {"train_runtime": 7.0}]) == 7.0

@@ -23,6 +23,7 @@ from transformers_palbert.pruning import (
     masked_linear,
     prepare_pruning,
 )
+from transformers_palbert.pruning.convert import score_parameters, update_scores
 from transformers_palbert.pruning.masked_linear import MaskedLinear
 from transformers_palbert.pruning.selection import Selection
 
@@ -335,3 +336,13 @@ class TestCopies:
         assert not keys["missing_keys"]
         tokens = qa_batch()["input_ids"]
         assert torch.equal(loaded.eval()(tokens).logits, model(tokens).logits)
+
+
+def test_a_sum_has_the_rate_that_is_given() -> None:
+    settings = {"method": "movement", "score_start": "rank", "score_update": "sum", "score_learning_rate": 0.25}
+    config = PruningConfig(0.5, **settings)
+    model = prepare_pruning(tiny_model("bert"), config)
+    before = [scores.detach().clone() for scores in score_parameters(model)]
+    update_scores(model, config, [torch.ones_like(scores) for scores in before])
+    for old, new in zip(before, score_parameters(model), strict=True):
+        torch.testing.assert_close(new.detach(), old - 0.25)

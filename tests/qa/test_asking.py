@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.qa.asking import Block, answer_block, cut_block
 from transformers_palbert.text.shortened import join_passages
 
@@ -59,3 +60,10 @@ def test_the_place_is_that_of_the_most_probable_of_equal_answers(over: str) -> N
     heights = [1.0, *[0.0] * (len(block.windows) - 2), 12.0]
     answer = found(block, tokenizer, "Anna", heights, normalize_over=over)
     assert (answer["answer"], answer["start"]) == ("Anna", context.rindex("Anna"))
+
+
+def test_defaults_of_windows() -> None:
+    """Those of the pipeline of transformers 4."""
+    block = cut_block(wordpiece(), [{"question": "who", "context": "a " * 1500}])
+    assert block.lengths[0] == 384
+    assert block.windows.context_offsets(1)[0, 0] // 2 == 384 - 3 - 1 - 128

@@ -284,3 +284,10 @@ def test_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_cache_key_depends_on_the_side_of_the_padding() -> None:
+    made = [
+        build_features(squad(), wordpiece(padding_side=side), training=False, **SMALL) for side in ("left", "right")
+    ]
+    assert made[0]._fingerprint != made[1]._fingerprint

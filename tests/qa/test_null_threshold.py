@@ -85,3 +85,14 @@ def test_parts_that_cannot_be() -> None:
 def test_the_best_spans_ignore_the_threshold() -> None:
     nbest = {"a": [{"text": ""}, {"text": "x"}], "b": [{"text": ""}], "c": [{"text": "y"}, {"text": "x"}]}
     assert best_spans(QAPredictions({}, nbest, {})) == {"a": "x", "b": "", "c": "y"}
+
+
+def test_the_threshold_before_is_scored_too() -> None:
+    found = fit_null_threshold(
+        dict.fromkeys("01234", "x"),
+        {"0": 2.0, "1": 6.0, "2": 3.0, "3": 3.5, "4": 5.0},
+        records("x", None),
+        records("x", None, "x", at=2),
+        before=9.0,
+    )
+    assert found.before["f1"] == pytest.approx(200 / 3)

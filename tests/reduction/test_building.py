@@ -184,3 +184,13 @@ def test_weights_are_fitted_on_so_many_questions_with_answers_from_all_over(
     build(dataset(3), OUT, Plan(BM25, [Threshold(1)], fit=asked), folder=Path("scores"))
     assert len(labels) == found
     assert all(any(holds) for holds in labels)
+
+
+@pytest.mark.usefixtures("places")
+def test_neighbours_are_written() -> None:
+    """With the passages that are kept, the ones beside them."""
+    plan = Plan(ReductionSettings(scorers=("places",), neighbours=1), [Threshold(1)])
+    manifest = build(dataset(), Path("out"), plan, folder=Path("scores"))
+    row = load_qa_dataset(Path("out") / "D1.json")[0]
+    assert row["context"] == "Wolfgang lives in Berlin. It rains there. "
+    assert manifest["curves"]["places"][0]["tokens_after"] == manifest["datasets"][0]["tokens_after"]

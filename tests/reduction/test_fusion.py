@@ -95,3 +95,10 @@ def test_scores_that_are_no_numbers_are_told(value: float) -> None:
     with pytest.raises(ConfigurationError, match="scorer b gave scores that are no finite numbers"):
         Fusion()(scores)
     assert Fusion(weights={"a": 1.0})(scores).tolist() == [0.0, 1.0]
+
+
+def test_sums_of_z_scores() -> None:
+    scores = {"a": np.array([0.0, 0, 10, 1]), "b": np.array([3.0, 2, 1, 0])}
+    found = Fusion("z", {"a": 1, "b": 2})(scores)
+    np.testing.assert_allclose(found, min_max(z_scores(scores["a"]) + 2 * z_scores(scores["b"])))
+    assert not np.allclose(found, Fusion(weights={"a": 1, "b": 2})(scores))

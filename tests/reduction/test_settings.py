@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from transformers import BertConfig, BertForQuestionAnswering
 
 from tests.references.small_tokenizers import wordpiece
 from transformers_palbert.errors import ConfigurationError
 from transformers_palbert.reduction.limits import MaxTokens, Share, Threshold
+from transformers_palbert.reduction.scorers.dpr import DprScorer
+from transformers_palbert.reduction.scorers.integrated_gradients import IntegratedGradientsScorer
 from transformers_palbert.reduction.settings import ReductionSettings, as_reducer, limit_of, load_scorer, parse_unit
 
 
@@ -75,3 +79,13 @@ def test_a_model_that_cannot_be_loaded_is_named(tmp_path, damaged: bool) -> None
         (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:100])
     with pytest.raises(ConfigurationError, match=f"The scorer ig cannot load ig_model='{folder}'"):
         load_scorer("ig", ReductionSettings(scorers=("ig",), ig_model=str(folder), device="cpu"))
+
+
+def test_settings_reach_the_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (DprScorer, IntegratedGradientsScorer):
+        monkeypatch.setattr(kind, "load", staticmethod(lambda *models, **options: (models, options)))
+    given: Any = {"device": "cpu", "batch_size": 7}
+    asked = ReductionSettings(scorers=("dpr",), dpr_question_model="q", dpr_passage_model="p", **given)
+    assert load_scorer("dpr", asked) == (("q", "p"), given)
+    asked = ReductionSettings(scorers=("ig",), ig_model="m", ig_steps=3, ig_baseline="zero", **given)
+    assert load_scorer("ig", asked) == (("m",), {**given, "steps": 3, "baseline": "zero"})

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..json_text import parse_json
 
@@ -48,7 +47,7 @@ class KeepArguments(TrainerCallback):
         self.kept = _learned_from(parts)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        checkpoint = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+        checkpoint = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
         if state.is_world_process_zero and checkpoint.is_dir():
             text = json.dumps(self.kept, ensure_ascii=False, indent=2)
             (checkpoint / ARGUMENTS_FILE).write_text(text + "\n", encoding="utf-8")

@@ -196,3 +196,11 @@ def test_a_context_without_a_token_has_scores(context: str) -> None:
     rows = Cutting().cut([QUESTION, QUESTION], [context, CONTEXT])
     empty, full = scorer()(rows).scores
     assert (empty.tolist(), len(full)) == ([0.0], 3)
+
+
+def test_attributions_know_no_dropout() -> None:
+    found = []
+    for mode in (False, True):
+        reader = IntegratedGradientsScorer(model().train(mode), wordpiece(), windows=WINDOWS, steps=5)
+        found.append(reader.attribute([QUESTION], [CONTEXT])[0].values)
+    np.testing.assert_allclose(found[0], found[1])

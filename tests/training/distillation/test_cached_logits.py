@@ -200,3 +200,18 @@ def test_what_is_refused() -> None:
         cache_teacher(data, teacher(), collator())
     with pytest.raises(ConfigurationError, match="BertModel returns no logits"):
         cache_teacher(features(), teacher().bert, collator())
+
+
+def test_a_teacher_in_training_is_asked_without_dropout() -> None:
+    model = teacher(dropout=0.5)
+    expected = cache_teacher(features(), model.eval(), collator())["teacher_start_logits"][:]
+    assert cache_teacher(features(), model.train(), collator())["teacher_start_logits"][:] == expected
+    assert model.training
+
+
+def test_the_side_of_the_padding_is_part_of_the_key(tmp_path: Path) -> None:
+    found = [
+        cache_teacher(features(), teacher(), collator(side), folder=tmp_path, batch_size=6)
+        for side in ("right", "left")
+    ]
+    assert found[0]["teacher_start_logits"][:] != found[1]["teacher_start_logits"][:]

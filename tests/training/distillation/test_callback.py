@@ -14,7 +14,15 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainerCallback, set_seed
 
-from tests.pruning.helpers import assert_same, make_trainer, qa_rows, tiny_config, tiny_model, training_arguments
+from tests.pruning.helpers import (
+    assert_same,
+    make_trainer,
+    qa_batch,
+    qa_rows,
+    tiny_config,
+    tiny_model,
+    training_arguments,
+)
 from transformers_palbert import DistillationCallback, MovementPruningCallback, with_teacher
 from transformers_palbert.errors import ConfigurationError, NoEffectWarning
 from transformers_palbert.training.distillation.projection import PROJECTION, PROJECTION_FILE, save_projection
@@ -233,3 +241,14 @@ def test_a_loss_that_is_not_the_students_is_warned_of(tmp_path: Path) -> None:
     with pytest.warns(NoEffectWarning, match="leave them out") as caught:
         run.train()
     assert len(caught) == 1
+
+
+def test_what_was_computed_before_training_is_not_logged(tmp_path: Path) -> None:
+    logs = []
+    for before in (False, True):
+        run = trainer(tmp_path, model=student(), max_steps=1)
+        if before:
+            run.model.train()(**qa_batch(seed=5))
+        run.train()
+        logs.append({name: value for name, value in training_logs(run)[0].items() if name.startswith("loss")})
+    assert logs[0] == pytest.approx(logs[1])

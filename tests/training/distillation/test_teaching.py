@@ -477,3 +477,13 @@ def test_a_replica_of_data_parallel_is_refused() -> None:
     student._is_replica = True  # as torch.nn.parallel.replicate marks its copies, which share everything else
     with pytest.raises(ConfigurationError, match="accelerate launch"):
         student.train()(**qa_batch())
+
+
+def test_labels_by_position_count_too() -> None:
+    student, teacher = (classifier(AutoModelForTokenClassification, seed=seed) for seed in (0, 1))
+    batch = texts(token_labels())
+    with_teacher(student.train(), teacher, hidden_states=1.0)
+    named = student(**batch).loss
+    assert torch.equal(
+        student(batch["input_ids"], batch["attention_mask"], None, None, None, batch["labels"]).loss, named
+    )

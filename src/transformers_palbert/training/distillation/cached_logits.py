@@ -73,7 +73,8 @@ def cache_teacher(
         raise ConfigurationError(
             f"The data holds {', '.join(present)} already: give the features as build_features returned them."
         )
-    key = Hasher.hash(json.dumps([_FORMAT, features._fingerprint, model_digest(teacher), batch_size]))
+    made_by = [_FORMAT, features._fingerprint, model_digest(teacher), batch_size, _pads_left(collate)]
+    key = Hasher.hash(json.dumps(made_by))
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     names = [name for name in features.column_names if name in inputs_of(teacher)]
