@@ -15,7 +15,7 @@ from transformers_palbert.reduction import settings as settings_module
 from transformers_palbert.reduction import shortened_datasets
 from transformers_palbert.reduction.building import ScoredDataset, score_dataset
 from transformers_palbert.reduction.limits import MaxTokens, Threshold
-from transformers_palbert.reduction.settings import SCORERS, ReductionSettings
+from transformers_palbert.reduction.settings import ReductionSettings
 from transformers_palbert.reduction.shortened_datasets import curriculum, shorten_dataset
 
 
@@ -100,12 +100,9 @@ def test_where_nothing_can_be_written_the_data_set_stays_in_memory(
     assert "No space left" in caplog.text
 
 
-def test_other_settings_make_other_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_settings_make_other_data_sets(scored: ScoredDataset, settings: ReductionSettings) -> None:
     """Also where the scores are the same."""
-    monkeypatch.setitem(SCORERS, "places", lambda _: Places())
-    places = ReductionSettings(scorers=("places",))
-    scored = score_dataset(dataset(), places, folder=Path("scores"))
-    alone = shorten_dataset(scored, places, Threshold(1))
-    wide = shorten_dataset(scored, replace(places, neighbours=1), Threshold(1))
+    alone = shorten_dataset(scored, settings, Threshold(1))
+    wide = shorten_dataset(scored, replace(settings, neighbours=1), Threshold(1))
     assert alone[0]["context"] == "Wolfgang lives in Berlin. "
     assert wide[0]["context"] == "Wolfgang lives in Berlin. It rains there. "
