@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from machine import describe_run, write_result
+from reduction import evenly
 from runs import without_local_paths
 
 from transformers_palbert.qa.datasets import load_qa_dataset
@@ -31,8 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24, help="points that gradients are taken at")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     args = parser.parse_args()
-    dataset = load_qa_dataset(args.data)
-    chosen = dataset.select([number * len(dataset) // args.questions for number in range(args.questions)])
+    chosen = evenly(load_qa_dataset(args.data), args.questions)
     scorer = IntegratedGradientsScorer.load(str(args.model), device="cpu", steps=args.steps)
     found = randomization_check(scorer, chosen["question"][:], chosen["context"][:], seed=args.seed)
     result = {

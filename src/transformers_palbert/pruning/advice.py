@@ -10,8 +10,8 @@ from .config import PruningConfig
 __all__ = ["SHORT_RUN", "cure_of_collapse", "warn_of_short_run", "why_not_prepared"]
 
 SHORT_RUN = 10_000
-"""Optimizer steps below which movement from zero is warned of. It destroys a model in 500, and those of Sanh et al. are
-figures of about 50,000; what lies between was not measured, and the bound is a choice."""
+"""Optimizer steps below which movement from zero is warned of. It destroys a model in 500, and Sanh et al. use it over
+about 50,000; what lies between was not measured, and the bound is a choice."""
 
 MOVEMENT_EVIDENCE = (
     "Over 500 steps to 70 % sparsity it took a BERT from F1 72.4 to 0.2, where sensitivity left 62.3; its authors'"

@@ -1,7 +1,7 @@
 """What a question-answering data set holds: sizes, lengths, answers, kinds of questions, after Tables 1-3 of the paper.
 
-How texts are measured (characters of Chinese, words of English) and the kinds are ours: figures do not compare with the
-paper's, which has seven kinds and does not say how it tells them.
+Units and kinds are ours: figures do not compare with the paper's, which has seven kinds and does not say how it tells
+them.
 
 Kinds of questions are told by the question words of English and of Chinese in both scripts. The first question word in
 the question decides; of several that begin at the same place, the first in this list:

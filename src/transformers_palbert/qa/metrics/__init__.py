@@ -9,7 +9,7 @@ name                    counts as                                               
 ``squad``               the official SQuAD 1.1 script                                              0 to 100
 ``squad_v2``            the official SQuAD 2.0 script                                              0 to 100
 ``cmrc2018``            the official CMRC 2018 script, versions 5 and 6, with NLTK 3.8.1           0 to 100
-``palbert_qa``          accuracy, precision, recall, F1: the PAL-BERT paper's, by our counting      0 to 1
+``palbert_qa``          accuracy, precision, recall, F1: the PAL-BERT paper's, by our counting     0 to 1
 ======================  =========================================================================  ===========
 
 ``palbert_qa`` keeps the scale of the paper's tables, so that its figures can be laid beside these. ``palbert evaluate``
